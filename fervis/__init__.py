@@ -1,0 +1,1 @@
+"""fervis: what does a facial-expression network look at, and can I believe it?"""

@@ -1,0 +1,1 @@
+"""The few pieces of numerical machinery that plug-ins share."""

@@ -1,0 +1,84 @@
+"""Faces as every data set hands them over: images as bytes, labels, row numbers and, where known, the truth."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+SPLITS = ("train", "val", "test")
+FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of drawn faces, one entry a face.
+
+    Attributes:
+        evidence: [N,H,W] bool, pixels that change when the class's action units are switched off, all else equal.
+        regions: [N,H,W] uint8, index into ``region_names`` of the part of the face at each pixel.
+        region_names: names of the regions; index 0 is the background.
+        action_units: [N,A] float32, intensity in [0, 1] of each FACS action unit.
+        action_unit_names: names of the A action units, such as ``AU12``.
+    """
+
+    evidence: Tensor
+    regions: Tensor
+    region_names: tuple[str, ...]
+    action_units: Tensor
+    action_unit_names: tuple[str, ...]
+
+    def take(self, index: Tensor) -> Truth:
+        """The truth of the faces at these positions."""
+        return replace(
+            self, evidence=self.evidence[index], regions=self.regions[index], action_units=self.action_units[index]
+        )
+
+
+@dataclass(frozen=True)
+class Faces:
+    """N faces of one size. Nothing in it changes: ``split`` and ``take`` give new ones.
+
+    Attributes:
+        images: [N,C,H,W] uint8, C is 1 (grey) or 3 (RGB).
+        labels: [N] int64, index into ``classes``.
+        rows: [N] int64, the face's number in its data set, the same for ever.
+        splits: [N] uint8, index into ``SPLITS``.
+        classes: names of the classes in label order.
+        votes: [N,V] uint8, how many raters chose each of ``vote_names``, or None.
+        vote_names: names of the votes' columns.
+        truth: what the generator of drawn faces knows, or None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+    splits: Tensor
+    classes: tuple[str, ...]
+    votes: Tensor | None = None
+    vote_names: tuple[str, ...] = ()
+    truth: Truth | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> Faces:
+        """The faces at these positions (int64) or where this mask (bool) is true, in that order."""
+        if index.dtype == torch.bool:
+            index = index.nonzero().flatten()
+        chosen = {f.name: getattr(self, f.name)[index] for f in fields(self)[:4]}
+        votes = None if self.votes is None else self.votes[index]
+        return replace(self, **chosen, votes=votes, truth=self.truth and self.truth.take(index))
+
+    def split(self, name: str) -> Faces:
+        """The faces of ``train``, ``val`` or ``test``; ``all`` gives every face."""
+        return self if name == "all" else self.take(self.splits == SPLITS.index(name))
+
+    def fingerprint(self) -> str:
+        """64 hex digits that name these very faces: SHA-256 over images, labels, rows, splits and classes."""
+        digest = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())
+        for tensor in (self.images, self.labels, self.rows, self.splits):
+            digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
