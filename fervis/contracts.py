@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Generator, Tensor, nn
 
+from fervis.engines.passes import Target
 from fervis.faces import Faces
+from fervis.layers import Layer
 from fervis.network import Network
 from fervis.results import Explanation, Figure, HeatMaps
 
@@ -70,12 +72,22 @@ class TrainingContext:
 
 
 class Explainer(Protocol):
-    """A method of explaining. ``layer`` is a name that ``fervis.layers`` resolves, or ``input``."""
+    """A method of explaining.
+
+    Attributes:
+        default_layer: where the map is taken when the question names no layer: ``input`` or ``last_conv``.
+    """
 
     default_layer: ClassVar[str]
 
-    def explain(self, model: nn.Module, images: Tensor, target: Any, layer: str, generator: Generator) -> HeatMaps:
-        """Explain [N,C,H,W] float images; the model's state is left as it was found."""
+    def explain(
+        self, model: nn.Module, images: Tensor, target: Target, layer: Layer | None, generator: Generator
+    ) -> HeatMaps:
+        """Explain [N,C,H,W] float images at a layer (None: at the pixels); the model is left as it was found.
+
+        The generator is in the same state for every batch, so what is drawn from it is shared by all images and an
+        image's map does not depend on the batch it came in.
+        """
         ...
 
 

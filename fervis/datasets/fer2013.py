@@ -1,0 +1,76 @@
+"""FER2013 in every layout in which people hold it, with the votes of FER+ where they are at hand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fervis.engines.content import existing
+from fervis.engines.fer_layouts import VOTE_NAMES, find, join_votes, read
+from fervis.engines.parsed import parsed
+from fervis.errors import WrongQuestion
+from fervis.faces import FER2013_CLASSES, Faces
+
+
+@dataclass
+class Fer2013:
+    """FER2013 (Goodfellow et al. 2013, arXiv:1307.0414): 35,887 grey faces of 48 x 48 in seven classes.
+
+    ``train`` is Training, ``val`` PublicTest and ``test`` PrivateTest. What lies at ``path`` is known by content:
+    fer2013.csv; icml_face_data.csv; train.csv and test.csv as torchvision (``emotion,pixels`` and ``pixels``) or NTU's
+    course (``label,feature`` and ``id,feature``) have them; an .npz with images, labels, usage and perhaps votes; class
+    folders of pictures named like ``PublicTest_28709.png``.
+
+    ``rows`` are numbers of fer2013.csv, from 0: in tables and archives a face's place (so that a partial copy counts
+    its own faces; train.csv comes before test.csv), in folders the number in the file name. A copy of which only some
+    faces are kept is read as it is. Faces of a test.csv have no labels to read: their label is -1, and nothing can be
+    scored on them; its 7,178 faces are PublicTest and then PrivateTest, while any other number of unlabelled faces is
+    all ``test``.
+
+    Attributes:
+        path: a file, or a folder that holds one at most three folders deep.
+        votes: FER+'s fer2013new.csv, joined by row; None takes the votes of the .npz, if it has them.
+    """
+
+    path: str = ""
+    votes: str | None = None
+
+    def load(self, cache: Path) -> Faces:
+        """Read the faces, from the parsed copy in ``cache`` where there is one of this content.
+
+        Raises:
+            WrongQuestion: where a file is missing, damaged or of something else: file, line and reason.
+        """
+        source = find(self.path, "dataset.path")
+
+        def parse() -> dict[str, Tensor]:
+            faces = read(source)
+            return {name: torch.from_numpy(array) for name, array in asdict(faces).items() if array is not None}
+
+        tensors = parsed(source.paths, cache, f"fer2013-1-{source.layout}", parse)
+        tensors["images"] = tensors["images"].unsqueeze(1)
+        votes_file = self._votes_file()
+        if votes_file is not None:
+            votes = join_votes(votes_file, tensors["rows"].numpy(), tensors["splits"].numpy())
+            tensors["votes"] = torch.from_numpy(votes)
+        names = VOTE_NAMES if "votes" in tensors else ()
+        return Faces(**tensors, classes=FER2013_CLASSES, vote_names=names)
+
+    def files(self) -> list[Path]:
+        """The tables, the archive or the folder that the faces come from, and the file of the votes."""
+        votes = self._votes_file()
+        return [*find(self.path, "dataset.path").paths, *([] if votes is None else [votes])]
+
+    def _votes_file(self) -> Path | None:
+        if self.votes is None:
+            return None
+        place = existing(self.votes, "dataset.votes")
+        if place.is_dir():
+            raise WrongQuestion(f"dataset.votes={self.votes}: this is a folder where FER+'s fer2013new.csv was expected.")
+        return place
+
+
+PLUGIN = Fer2013

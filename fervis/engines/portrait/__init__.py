@@ -1,0 +1,78 @@
+"""Portraits drawn by number: any person (``identity``) with any FACS action units, as grey pictures.
+
+Example:
+    >>> person = draw_identity(seed=0, split=0, numbers=[7])
+    >>> smiling = render(person, units(AU6=0.7, AU12=0.9, AU25=0.8))
+    >>> smiling.shape, smiling.dtype
+    ((1, 48, 48), dtype('uint8'))
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fervis.engines.portrait.anatomy import Person
+from fervis.engines.portrait.camera import photograph
+from fervis.engines.portrait.codebook import ACTION_UNITS, CODEBOOK, NAMES, Unit, draw_units
+from fervis.engines.portrait.identity import Identity, draw_identity
+from fervis.engines.portrait.paint import REGIONS
+
+__all__ = [
+    "ACTION_UNITS",
+    "CODEBOOK",
+    "NAMES",
+    "REGIONS",
+    "VERSION",
+    "Identity",
+    "Unit",
+    "draw_identity",
+    "draw_units",
+    "render",
+    "render_with_regions",
+    "units",
+]
+
+VERSION = 1
+"""Raised whenever a picture would come out differently, so that kept copies are told apart."""
+_BATCH = 16
+
+
+def units(**intensities: float) -> NDArray[np.float32]:
+    """[A] intensities by name, the others 0: ``units(AU12=0.8)``.
+
+    Raises:
+        KeyError: for a name that is not in ``ACTION_UNITS``.
+    """
+    for name in intensities:
+        if name not in ACTION_UNITS:
+            raise KeyError(name)
+    return np.array([intensities.get(name, 0.0) for name in NAMES], np.float32)
+
+
+def render(identity: Identity, action_units: NDArray[np.float32], size: int = 48) -> NDArray[np.uint8]:
+    """Draw each person with these action units.
+
+    Args:
+        identity: N persons.
+        action_units: [N,A] or [A], intensity in [0, 1] of each of ``NAMES``.
+        size: pixels a side, a multiple of 8.
+
+    Returns:
+        [N,size,size] grey.
+    """
+    return render_with_regions(identity, action_units, size)[0]
+
+
+def render_with_regions(
+    identity: Identity, action_units: NDArray[np.float32], size: int = 48
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """As ``render``, with the region of each pixel (index into ``REGIONS``), [N,size,size] each."""
+    count = len(identity)
+    action_units = np.broadcast_to(np.asarray(action_units, np.float32), (count, len(NAMES)))
+    pictures = np.empty((count, size, size), np.uint8)
+    regions = np.empty_like(pictures)
+    for start in range(0, count, _BATCH):
+        part = slice(start, start + _BATCH)
+        pictures[part], regions[part] = photograph(Person(identity.take(part), action_units[part]), size)
+    return pictures, regions

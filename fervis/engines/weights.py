@@ -1,0 +1,133 @@
+"""Weights in files: written as safetensors, read from safetensors or torch state dicts, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from fervis.atomic import whole_file
+from fervis.errors import WrongQuestion
+from fervis.network import Network
+
+METADATA = "fervis"
+ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+PREFIXES = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every key
+
+
+def save_weights(path: Path | str, network: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write all parameters and buffers as safetensors, whole or not at all; the same weights give the same bytes.
+
+    Safetensors writes several metadata in no fixed order, so they are kept as one, a JSON object with sorted keys.
+    """
+    # Clones, since safetensors refuses tensors that share memory; loading gives each its own name again.
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
+    data = save(tensors, metadata={METADATA: json.dumps(dict(metadata), sort_keys=True)})
+    with whole_file(Path(path)) as partial:
+        partial.write_bytes(data)
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """What ``save_weights`` was given as metadata; of a foreign safetensors file its own metadata, of others none."""
+    path = _existing(path)
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+    return json.loads(metadata[METADATA]) if METADATA in metadata else dict(metadata)
+
+
+def load_weights(network: nn.Module, path: Path | str) -> None:
+    """Copy the weights of a file into a network, all of them or, where anything does not fit, none.
+
+    The file may hold the whole ``Network`` or its body alone, may wrap the weights as ``{"state_dict": ...}`` or
+    ``{"model": ...}``, and may have ``module.`` before each key.
+
+    Raises:
+        WrongQuestion: there is no such file, it does not hold only tensors, or they are not those of the network.
+    """
+    path = _existing(path)
+    state = _read(path)
+    for prefix in PREFIXES:
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    targets = [network, network.body] if isinstance(network, Network) else [network]
+    target = max(targets, key=lambda module: len(state.keys() & module.state_dict().keys()))
+    expected = target.state_dict()
+    for key, value in expected.items():
+        if key not in state:
+            raise _misfit(path, f"{key} of shape {list(value.shape)} is in the network and not in the file")
+        if state[key].shape != value.shape:
+            raise _misfit(
+                path, f"{key} has shape {list(state[key].shape)} in the file and {list(value.shape)} in the network"
+            )
+    for key, value in state.items():
+        if key not in expected:
+            raise _misfit(path, f"{key} of shape {list(value.shape)} is in the file and not in the network")
+    target.load_state_dict(state)
+
+
+def _existing(path: Path | str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise WrongQuestion(f"checkpoint={path}: there is no such file.")
+    if path.suffix not in ENDINGS:
+        raise WrongQuestion(f"checkpoint={path}: a file of weights was expected, ending in {', '.join(ENDINGS)}.")
+    return path
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The file's tensors by key."""
+    if path.suffix == ".safetensors":
+        try:
+            state: Any = load_file(path)
+        except SafetensorError as error:
+            raise _damaged(path, error) from error
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise WrongQuestion(
+                f"checkpoint={path}: it holds Python objects, which could run code when read; save the network's "
+                "state_dict() instead."
+            ) from error
+        except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, KeyError) as error:
+            raise _damaged(path, error) from error
+    for wrapper in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+            break
+    if not isinstance(state, dict):
+        raise WrongQuestion(f"checkpoint={path}: a state dict was expected, not a {type(state).__name__}.")
+    wrong = next((key for key, value in state.items() if not isinstance(value, Tensor)), None)
+    if wrong is not None:
+        raise WrongQuestion(
+            f"checkpoint={path}: {wrong} is a {type(state[wrong]).__name__}, and a tensor was expected."
+        )
+    if not state:
+        raise WrongQuestion(f"checkpoint={path}: there are no weights in it.")
+    return dict(state)
+
+
+def _damaged(path: Path, error: Exception) -> WrongQuestion:
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    return WrongQuestion(f"checkpoint={path}: it is not a whole file of weights ({reason}).")
+
+
+def _misfit(path: Path, what: str) -> WrongQuestion:
+    return WrongQuestion(
+        f"checkpoint={path}: {what}; build the network as the one these weights were trained in (model, width, "
+        "channels, size, classes)."
+    )

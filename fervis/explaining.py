@@ -1,0 +1,135 @@
+"""Explain images by a method's name: the Python door, and what an answer does for each of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fervis.contracts import Explainer
+from fervis.engines.passes import INPUT, Target, undisturbed
+from fervis.errors import WrongQuestion
+from fervis.layers import Layer, find_layer
+from fervis.network import Network
+from fervis.registry import build
+from fervis.results import HeatMaps
+from fervis.selection import class_index, class_target, filter_target, generator_for
+
+BATCH = 64
+
+
+def explain(
+    model: nn.Module,
+    images: Tensor,
+    explainer: str = "saliency",
+    layer: str | None = None,
+    target: Tensor | Sequence[int] | int | str = "predicted",
+    *,
+    seed: int = 0,
+    batch_size: int = BATCH,
+    **knobs: Any,
+) -> HeatMaps:
+    """Explain what a network makes of images. Needs no config and no data set.
+
+    Args:
+        model: any network from [N,C,H,W] images to [N,K] logits. Hooks, train and eval mode, ``requires_grad`` and
+            ``.grad`` are afterwards as they were.
+        images: [N,C,H,W] float, as the network takes them.
+        explainer: name of the method; ``fervis.names("explainer")`` lists them.
+        layer: where the map is taken: ``conv7``, ``last_conv``, a dotted path, or ``input`` for the pixels; None for
+            the method's own default.
+        target: what is explained: a class number for each image, one for all, ``predicted``, a class's name where the
+            network is a ``fervis`` one, or ``<layer>/<filter>``.
+        seed: root of the method's randomness.
+        batch_size: images a pass.
+        **knobs: settings of the method, as in ``conf/explainer/<name>.yaml``.
+
+    Returns:
+        A result whose ``maps`` are [N,H,W] float32, un-normalised, on the images' device.
+
+    Raises:
+        WrongQuestion: an unknown method, setting, layer or class, or images of the wrong shape.
+    """
+    check_images(images)
+    method: Explainer = build("explainer", explainer, **knobs)
+    place = layer_at(model, layer or method.default_layer, images)
+    wanted = _target(model, images, target, batch_size)
+    return explain_batches(method, explainer, model, images, wanted, place, seed=seed, batch_size=batch_size)
+
+
+def explain_batches(
+    method: Explainer,
+    name: str,
+    model: nn.Module,
+    images: Tensor,
+    target: Target,
+    layer: Layer | None,
+    *,
+    seed: int,
+    batch_size: int = BATCH,
+) -> HeatMaps:
+    """Explain images batch by batch. Each batch meets the generator in the same state."""
+    parts = []
+    for start in range(0, len(images), batch_size):
+        here = slice(start, start + batch_size)
+        generator = generator_for(seed, f"explainer/{name}")
+        parts.append(method.explain(model, images[here], target[here], layer, generator))
+    joined = {
+        field.name: torch.cat([getattr(part, field.name) for part in parts])
+        for field in fields(parts[0])
+        if isinstance(getattr(parts[0], field.name), Tensor)
+    }
+    return replace(parts[0], **joined)
+
+
+def predict(model: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
+    """[N,K] float32 softmax probabilities of the network, in eval mode."""
+    with undisturbed(model), torch.no_grad():
+        return torch.cat([model(part).float().softmax(1) for part in images.split(batch_size)])
+
+
+def layer_at(model: nn.Module, name: str, images: Tensor) -> Layer | None:
+    """The layer of this name, or None for ``input``."""
+    return None if name == INPUT else find_layer(model, name, images[:1])
+
+
+def resolve_filter(model: nn.Module, spec: Any, images: Tensor) -> Target | None:
+    """The target of ``<layer>/<filter>``, or None where ``spec`` is of another form."""
+    found = filter_target(spec)
+    if found is None:
+        return None
+    layer = find_layer(model, found[0], images[:1])
+    if layer.layout != "NCHW":
+        raise WrongQuestion(f"target={spec}: {layer.name} has no filters; its output is laid out as {layer.layout}.")
+    if found[1] >= layer.channels:
+        raise WrongQuestion(f"target={spec}: {layer.name} has {layer.channels} filters, numbered from 0.")
+    return Target(layer=layer.path, filter=found[1])
+
+
+def check_images(images: Tensor) -> None:
+    """Raise WrongQuestion unless the images are [N,C,H,W] floats, at least one."""
+    if images.ndim != 4 or not images.is_floating_point() or not len(images):
+        raise WrongQuestion(
+            f"images: expected a float tensor [N,C,H,W] with at least one image, "
+            f"not {str(images.dtype).removeprefix('torch.')} {list(images.shape)}."
+        )
+
+
+def _target(model: nn.Module, images: Tensor, spec: Tensor | Sequence[int] | int | str, batch_size: int) -> Target:
+    if isinstance(spec, str):
+        if spec == "predicted":
+            return class_target(predict(model, images, batch_size).argmax(1))
+        return resolve_filter(model, spec, images) or class_target(
+            [class_index(spec, model.classes if isinstance(model, Network) else ())] * len(images)
+        )
+    classes = torch.as_tensor(spec, dtype=torch.int64)
+    if classes.ndim == 0:
+        classes = classes.expand(len(images))
+    if classes.shape != (len(images),):
+        raise WrongQuestion(
+            f"target: expected one class for each of the {len(images)} images, not {list(classes.shape)}."
+        )
+    return class_target(classes)

@@ -1,0 +1,101 @@
+"""What was mistyped: Hydra's composition errors as one sentence with the nearest known name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fervis.errors import nearest, unknown
+from fervis.question import Question
+from fervis.registry import CONF, KINDS, options, presets, settings
+
+EXPECTED = {"int": "a whole number", "bool": "true or false", "float": "a number", "str": "a word"}
+
+
+def explain_mistake(arguments: Sequence[str], error: Exception) -> str:
+    """The sentence for a question that Hydra would not compose: value, what was expected, nearest name."""
+    for argument in arguments:
+        if argument.startswith("-") or "=" not in argument:
+            continue
+        try:
+            override = OverridesParser.create().parse_override(argument)
+        except (HydraException, OmegaConfBaseException) as unreadable:
+            return f"{argument}: cannot be read as key=value ({str(unreadable).splitlines()[0]})."
+        sentence = _group(override) or _key(override, arguments) or _type(override)
+        if sentence:
+            return sentence
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _values(override: Override) -> Iterator[Any]:
+    if override.is_sweep_override():
+        if override.is_choice_sweep() or override.is_glob_sweep():
+            yield from override.sweep_string_iterator() if override.is_choice_sweep() else ()
+    else:
+        yield override.value()
+
+
+def _known(group: str) -> list[str]:
+    return list(presets()) if group == "experiment" else list(options(group))
+
+
+def _group(override: Override) -> str | None:
+    group = override.key_or_group
+    if group not in (*KINDS, "experiment"):
+        return None
+    for value in _values(override):
+        if isinstance(value, str) and value not in _known(group):
+            return str(unknown(group, value, _known(group)))
+    return None
+
+
+def _key(override: Override, arguments: Sequence[str]) -> str | None:
+    """A key that no setting has; ``+key`` may add one to a network's or plug-in's own settings."""
+    key = override.key_or_group
+    top, _, rest = key.partition(".")
+    keys = [f.name for f in fields(Question)]
+    if top in ("hydra", "experiment") or key.startswith("hydra/"):
+        return None
+    if top not in keys:
+        where = [f"{kind}.{top}" for kind in KINDS if top in _settings(kind, arguments)]
+        hint = f" Did you mean {where[0]}?" if where else nearest(top, [*keys, "experiment"])
+        return f"{key}: there is no such key.{hint} Known: {', '.join([*keys, 'experiment'])}."
+    if top in KINDS and rest and not override.is_add():
+        known = _settings(top, arguments)
+        first = rest.split(".")[0]
+        if first not in known:
+            return f"{key}: there is no such setting.{nearest(first, known)} Known: {', '.join(known)}."
+    return None
+
+
+def _settings(kind: str, arguments: Sequence[str]) -> list[str]:
+    """The settings of the option of this kind that the command line chooses."""
+    chosen = [argument.partition("=")[2] for argument in arguments if argument.partition("=")[0] == kind]
+    name = chosen[-1] if chosen else _defaults()[kind]
+    return [str(key) for key in settings(kind, name)] if name in options(kind) else []
+
+
+def _defaults() -> dict[str, str]:
+    """The options that the default question chooses."""
+    listed = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))
+    assert isinstance(listed, dict)
+    return {kind: name for entry in listed["defaults"] if isinstance(entry, dict) for kind, name in entry.items()}
+
+
+def _type(override: Override) -> str | None:
+    kinds = {f.name: str(f.type) for f in fields(Question)}
+    expected = EXPECTED.get(kinds.get(override.key_or_group, ""))
+    for value in _values(override):
+        try:
+            OmegaConf.merge(OmegaConf.structured(Question), {override.key_or_group: value})
+        except (OmegaConfBaseException, ValueError):
+            if expected:
+                return f"{override.key_or_group}={value}: expected {expected}."
+    return None

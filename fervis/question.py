@@ -1,0 +1,122 @@
+"""The typed shape of a question, and all that fervis asks of Hydra: composing, naming, presets, what was mistyped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+
+from fervis.registry import CONF, conf_packages, presets
+
+
+@dataclass
+class Question:
+    """Everything that can be asked. ``conf/config.yaml`` says what each key means."""
+
+    dataset: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    explainer: dict[str, Any] = field(default_factory=dict)
+    visualizer: dict[str, Any] = field(default_factory=dict)
+    tracker: dict[str, Any] = field(default_factory=dict)
+    split: str = "test"
+    faces: Any = "per_class:1"
+    layer: Any = None
+    target: Any = "label"
+    checkpoint: Any = "best"
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    rerun: bool = False
+    quiet: bool = False
+    outputs: str = "outputs"
+
+
+# What a machine or a reader chooses without changing the answer.
+NOT_ASKED = ("hydra", "device", "tracker", "rerun", "quiet", "outputs")
+
+
+class _OtherPackages(SearchPathPlugin):
+    """Puts the YAML files of installed plug-in packages on Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for package in conf_packages():
+            search_path.append(provider="fervis", path=f"pkg://{package}")
+
+
+def register() -> None:
+    """Tell Hydra the schema, the presets, other people's options and how runs are named. Safe to call twice."""
+    store = ConfigStore.instance()
+    store.store(name="settings", node=Question)
+    for name, path in presets().items():
+        store.store(name=name, node=OmegaConf.load(path), group="experiment", package="_global_", provider=str(path))
+    Plugins.instance().register(_OtherPackages)
+    OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
+
+
+def ask_hydra(overrides: Sequence[str]) -> DictConfig:
+    """Compose a question from overrides, Hydra's own part included, as ``python -m fervis`` would."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def to_question(config: DictConfig) -> Question:
+    """The typed question of a composed config."""
+    asked = OmegaConf.to_container(OmegaConf.masked_copy(config, list(Question.__dataclass_fields__)), resolve=True)
+    assert isinstance(asked, dict)
+    return Question(**{str(key): value for key, value in asked.items()})
+
+
+def question_id(config: DictConfig) -> str:
+    """Eight hex digits over everything that changes the answer."""
+    keys = [key for key in config if key not in NOT_ASKED]
+    asked = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def run_name(config: DictConfig) -> str:
+    """``vgg8-saliency-conv7-1f0c2a9b``: readable, and equal for equal questions only."""
+    choices = config.hydra.runtime.choices if "hydra" in config else {}
+    words = [choices.get("model", config.model.get("name")), choices.get("explainer", config.explainer.get("name"))]
+    if config.layer is not None:
+        layers = [config.layer] if isinstance(config.layer, str) else list(config.layer)
+        words.append("+".join(str(layer) for layer in layers))
+    return f"{_slug('-'.join(str(word) for word in words))}-{question_id(config)}"
+
+
+def _slug(words: str) -> str:
+    """Words as a folder's name on any file system."""
+    return re.sub(r"[^\w.+-]+", "_", words)[:80]
+
+
+def sweep_name(overrides: Sequence[str]) -> str:
+    """``layer-explainer-5e0c77d1``: what is swept, and equal for the same command, so that it goes on where it was."""
+    values = dict(override.partition("=")[::2] for override in overrides)
+    preset = presets().get(values.get("experiment", ""))
+    told = [sorted(overrides), preset.read_text(encoding="utf-8") if preset else ""]
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
+    swept = [key for key, value in values.items() if "," in value or "(" in value]
+    return f"{_slug('-'.join(swept) or values.get('experiment') or 'sweep')}-{digest}"
+
+
+def command_line(overrides: Sequence[str]) -> str:
+    """The command that asks with these overrides, quoted for a shell."""
+    return shlex.join(["python", "-m", "fervis", *overrides])
+
+
+def run_folder(config: DictConfig) -> Path:
+    """Where the answer to a composed question is kept."""
+    return Path(config.hydra.run.dir)

@@ -1,0 +1,99 @@
+"""A trained network for a question: found where it was trained before, else trained now and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fervis.atomic import write_text
+from fervis.contracts import Model, Trainer, TrainingContext
+from fervis.errors import WrongQuestion
+from fervis.faces import Faces
+from fervis.network import Network
+from fervis.selection import seed_for
+
+FORMAT = 1  # raised when the same settings would train another network
+log = logging.getLogger("fervis")
+
+
+def training_key(model: Mapping[str, Any], trainer: Mapping[str, Any], faces: Faces, seed: int, precision: str) -> str:
+    """Hex digits over everything that determines a trained network."""
+    model = {key: value for key, value in model.items() if key != "checkpoint"}
+    told = [FORMAT, model, trainer, training_faces(faces).fingerprint(), seed, precision]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def training_faces(faces: Faces) -> Faces:
+    """The labelled faces of train and val, which is all a trainer may see.
+
+    Where val has no label (layouts that hold back the answers), every tenth training face is held out in its place.
+    """
+    seen = faces.take((faces.splits < 2) & (faces.labels >= 0))
+    if (seen.splits == 1).any() or not len(seen):
+        return seen
+    splits = seen.splits.clone()
+    splits[9::10] = 1
+    return replace(seen, splits=splits)
+
+
+def trained(
+    trainer: Trainer,
+    network: Network,
+    faces: Faces,
+    folder: Path,
+    training: TrainingContext,
+) -> dict[str, Any]:
+    """Train ``network`` unless ``folder`` holds the whole training; return the record of it.
+
+    The record is ``training.json``, written last: a folder without it was interrupted and is trained anew.
+
+    Raises:
+        WrongQuestion: the data set has no faces to train on.
+    """
+    record = folder / "training.json"
+    if record.is_file():
+        log.info("trained before: %s", folder)
+        return json.loads(record.read_text(encoding="utf-8"))
+    seen = training_faces(faces)
+    train, val = seen.split("train"), seen.split("val")
+    if len(train) < 2 or not len(val):
+        raise WrongQuestion(
+            f"dataset: it has {len(train)} labelled faces to train on and {len(val)} to validate; "
+            "give the network's weights with model.checkpoint=<file>."
+        )
+    log.info("training on %d faces, choosing the best epoch on %d", len(train), len(val))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(training.seed, "training"))  # dropout knows no other generator
+        numbers = dict(trainer.train(network, train, val, folder, training))
+    numbers |= {"trainer": asdict(trainer), "seed": training.seed, "precision": training.precision}  # pyright: ignore
+    write_text(record, json.dumps(numbers, indent=1) + "\n")
+    return numbers
+
+
+def checkpoint_file(spec: Any, folder: Path, record: Mapping[str, Any]) -> Path:
+    """The file of weights that ``checkpoint=`` means: ``best``, ``last``, an epoch's number or a path.
+
+    Raises:
+        WrongQuestion: there is no such epoch or file.
+    """
+    epoch = record.get(spec) if spec in ("best", "last") else int(spec) if str(spec).isdecimal() else None
+    if epoch is None:
+        return Path(str(spec))
+    path = folder / f"epoch_{epoch:03d}.safetensors"
+    if not path.is_file():
+        raise WrongQuestion(f"checkpoint={spec}: there is no such epoch; this training kept 1 to {record['last']}.")
+    return path
+
+
+def untrained(model: Model, faces: Faces, seed: int) -> Network:
+    """A question's network with its initial weights, which depend on the seed alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(seed, "weights"))
+        return model.build(channels=faces.images.shape[1], size=faces.images.shape[2], classes=tuple(faces.classes))

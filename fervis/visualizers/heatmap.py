@@ -1,0 +1,213 @@
+"""Heat maps on faces: the face, the map with its colour bar and the overlay, for a paper's text width.
+
+Colours are perceptually uniform and their brightness is monotone in the value (inferno for magnitudes, cividis about
+0 for signed maps: Nuñez, Anderton and Renslow, PLOS ONE 2018), so that figures can be read in grey and by the
+colour-blind. Every figure says what a value is and how it was scaled. All lengths are in inches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fervis.engines import drawing
+from fervis.engines.drawing import FAINT, Sheet
+from fervis.engines.entries import Entry, Shown, entries_of
+from fervis.errors import WrongQuestion, nearest
+from fervis.results import Explanation, Figure
+
+WIDTH = 6.5  # the text width of a paper
+MARGIN = 0.04
+PAGE = 40  # entries on an overview
+Tile = tuple[str, str, NDArray[np.uint8]]  # its name, the range of its values, its pixels
+
+
+@dataclass
+class HeatMap:
+    """Draws heat maps.
+
+    Attributes:
+        dpi: dots an inch.
+        colormap: matplotlib's name of the colours of magnitudes.
+        diverging: matplotlib's name of the colours of signed maps; the middle is 0.
+        opacity: of the overlay where the map is strongest, in [0, 1]; it falls with the map to nothing.
+        scale: ``own`` (each map its own range) or ``shared`` (one range for all maps of the answer).
+        clip: percentile of the values that gets the last colour, in [50, 100].
+        max_single: an answer of more entries than this gets overviews only.
+    """
+
+    dpi: int = 300
+    colormap: str = "inferno"
+    diverging: str = "cividis"
+    opacity: float = 0.85
+    scale: str = "own"
+    clip: float = 100.0
+    max_single: int = 16
+    kind: ClassVar[str] = "heatmaps"
+
+    def __post_init__(self) -> None:
+        drawing.known_colormap("visualizer.colormap", self.colormap)
+        drawing.known_colormap("visualizer.diverging", self.diverging)
+        if self.scale not in ("own", "shared"):
+            hint = nearest(self.scale, ("own", "shared"))
+            raise WrongQuestion(f"visualizer.scale={self.scale}: expected own or shared.{hint}")
+        for name, low, high in (("dpi", 30, 1200), ("opacity", 0, 1), ("clip", 50, 100), ("max_single", 0, 1000)):
+            if not low <= getattr(self, name) <= high:
+                raise WrongQuestion(f"visualizer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
+
+    def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
+        """Write ``overview.png`` (more than one entry) and ``<row>_<target>_<layer>.png`` an entry into ``folder``.
+
+        More than 40 entries make several overviews, ``overview_1.png`` and on. The overviews come first.
+
+        Raises:
+            RunFailed: a map has values that are not finite.
+        """
+        entries = entries_of(explanation, shared=self.scale == "shared", clip=self.clip)
+        figures: list[Figure] = []
+
+        def keep(sheet: Sheet, name: str, caption: str) -> None:
+            drawing.save(sheet, folder / f"{name}.png", self.dpi)
+            figures.append(Figure(folder / f"{name}.png", caption))
+
+        with drawing.plain_style():
+            pages = _pages(entries) if len(entries) > 1 else []
+            for page, blocks in enumerate(pages, 1):
+                name = "overview" if len(pages) == 1 else f"overview_{page:0{len(str(len(pages)))}d}"
+                keep(self.overview(blocks), name, _overview_caption(blocks))
+            used: set[str] = set()
+            for entry in entries if len(entries) <= self.max_single else ():
+                name = drawing.file_name(entry.row, entry.target, entry.layer, used=used)
+                keep(self.single(entry), name, entry.caption())
+        return figures
+
+    def single(self, entry: Entry) -> Sheet:
+        """One entry as wide as a paper's text: face, map, overlay and, where there is one, the map of the pixels."""
+        gap, top = 0.12, 0.51
+        panels = 2 + len(entry.maps)
+        side = min(1.72, (WIDTH - 2 * MARGIN - (panels - 1) * gap) / panels)
+        lefts = [MARGIN + place * (side + gap) for place in range(panels)]
+        width = lefts[-1] + side + MARGIN
+        units = [drawing.lines_of(shown.unit, room=side, size=6.0) for shown in entry.maps]
+        notes = [drawing.lines_of(shown.note, room=side, size=6.0) for shown in entry.maps]
+        below = top + side + 0.05
+        deepest = max(len(unit) + len(note) for unit, note in zip(units, notes, strict=True))
+        sheet = drawing.sheet(width, below + 0.24 + 0.105 * deepest + 0.03, self.dpi)
+
+        room = width - 2 * MARGIN
+        drawing.write(sheet, MARGIN, 0.03, entry.title, room=room, size=8.5, fontweight="bold")
+        drawing.write(sheet, MARGIN, 0.185, entry.verdict, room=room - 1.7, size=7.5)
+        source = f"{entry.model} · {entry.dataset}"
+        drawing.write(sheet, width - MARGIN, 0.19, source, room=1.6, size=6.5, ha="right", color=FAINT)
+        for left, (name, _, pixels) in zip(lefts, self._tiles(entry), strict=True):
+            drawing.write(sheet, left, top - 0.13, name, room=side, size=6.5, color=FAINT)
+            drawing.picture(sheet, left, top, side, pixels)
+        for left, shown, unit, note in zip((lefts[1], lefts[-1]), entry.maps, units, notes, strict=False):
+            drawing.colour_bar(sheet, left, below, side, self._colours(shown), shown.ticks)
+            for line, text in enumerate(unit + note):
+                drawing.write(sheet, left, below + 0.225 + 0.105 * line, text, room=side, size=6.0)
+        drawing.write(
+            sheet, lefts[2], below, "the stronger the map, the more it covers", room=side, size=6.0, color=FAINT
+        )
+        return sheet
+
+    def overview(self, blocks: list[list[Entry]]) -> Sheet:
+        """Entries of one answer on one sheet, a block a face: its maps beside it, in the same order in every block."""
+        first = blocks[0][0]
+        several = max(map(len, blocks)) > 1
+        tiles = [self._row_of_maps(block) if several else self._tiles(block[0]) for block in blocks]
+        columns = min(max(map(len, tiles)), 10)
+        across = 1 if several else 2 if len(blocks) <= 14 else 3 if len(blocks) <= 24 or columns > 3 else 4
+        gap, between, own = 0.05, 0.16, self.scale == "own"
+        room = (WIDTH - 2 * MARGIN - (across - 1) * between) / across
+        side = min(1.05, (room - (columns - 1) * gap) / columns)
+        head = 0.19 if own else 0.10  # a tile's name, and its range where each has its own
+        lines = max(1 + (len(some) - 2) // (columns - 1) for some in tiles)
+        step_right, step_down = columns * (side + gap) - gap + between, 0.2 + lines * (head + side + 0.03)
+        rows = -(-len(blocks) // across)
+        width = max(across * step_right - between + 2 * MARGIN, 3.4)
+        sheet = drawing.sheet(width, 0.26 + rows * step_down + 0.34, self.dpi)
+
+        layers = dict.fromkeys(entry.layer for block in blocks for entry in block)
+        place = f" at {next(iter(layers))}" if len(layers) == 1 else ""
+        title = f"{first.method}{place} · {first.model} on {first.dataset}"
+        drawing.write(sheet, MARGIN, 0.03, title, room=width - 2 * MARGIN, size=8.5, fontweight="bold")
+        for index, (block, some) in enumerate(zip(blocks, tiles, strict=True)):
+            left, top = MARGIN + index % across * step_right, 0.26 + index // across * step_down
+            drawing.write(sheet, left, top, block[0].short, room=step_right - between, size=6.5)
+            for count, (name, extent, pixels) in enumerate(some):
+                line, column = divmod(count - 1, columns - 1) if count else (0, -1)
+                x, y = left + (column + 1) * (side + gap), top + 0.13 + line * (head + side + 0.03)
+                drawing.write(sheet, x, y, name, room=side, size=5.5, color=FAINT)
+                if own:
+                    drawing.write(sheet, x, y + 0.09, extent, room=side, size=5.5, color=FAINT)
+                drawing.picture(sheet, x, y + head, side, pixels)
+        self._legend(sheet, first, 0.26 + rows * step_down + 0.02)
+        return sheet
+
+    def _tiles(self, entry: Entry) -> list[Tile]:
+        shown, *others = entry.maps
+        over = drawing.overlaid(entry.face, shown.values, shown.scale, self._colours(shown), opacity=self.opacity)
+        name = f"map at {entry.layer}" if others else "map"
+        tiles = [("face", "", entry.face), self._tile(name, shown), ("overlay", "", over)]
+        return tiles + [self._tile("map at the pixels", other) for other in others]
+
+    def _row_of_maps(self, block: list[Entry]) -> list[Tile]:
+        """The face and its maps, named by what tells them apart."""
+        layers, targets = ({getattr(entry, what) for entry in block} for what in ("layer", "target"))
+        tiles: list[Tile] = [("face", "", block[0].face)]
+        for entry in block:
+            name = " · ".join([entry.layer] * (len(layers) > 1) + [entry.target] * (len(targets) > 1)) or entry.layer
+            tiles.append(self._tile(name, entry.maps[0]))
+        return tiles
+
+    def _tile(self, name: str, shown: Shown) -> Tile:
+        return name, shown.extent, drawing.painted(shown.values, shown.scale, self._colours(shown))
+
+    def _legend(self, sheet: Sheet, entry: Entry, top: float) -> None:
+        """The colour bars at an overview's foot, one a kind of map, and what their colours mean."""
+        bar, own = 1.2, self.scale == "own"
+        half = (sheet.get_size_inches()[0] - 2 * MARGIN) / len(entry.maps)
+        for place, shown in enumerate(entry.maps):
+            left = MARGIN + place * half
+            ends = ("least", "0" if shown.signed else "", "most") if own else shown.ticks
+            drawing.colour_bar(sheet, left, top, bar, self._colours(shown), ends)
+            note, room = "each its own range, given above" if own else shown.note, half - bar - 0.2
+            for line, text in enumerate([*drawing.lines_of(shown.unit, room=room, size=6.0), note]):
+                drawing.write(sheet, left + bar + 0.1, top - 0.02 + 0.105 * line, text, room=room, size=6.0)
+
+    def _colours(self, shown: Shown) -> str:
+        return self.diverging if shown.signed else self.colormap
+
+
+def _pages(entries: list[Entry]) -> list[list[list[Entry]]]:
+    """Pages of at most 40 entries, in blocks of one face, which is split only where it has more than a page."""
+    faces: dict[int, list[Entry]] = {}
+    for entry in entries:
+        faces.setdefault(entry.row, []).append(entry)
+    pages: list[list[list[Entry]]] = [[]]
+    for face in faces.values():
+        for start in range(0, len(face), PAGE):
+            block = face[start : start + PAGE]
+            if sum(map(len, pages[-1])) + len(block) > PAGE:
+                pages.append([])
+            pages[-1].append(block)
+    return pages
+
+
+def _overview_caption(blocks: list[list[Entry]]) -> str:
+    first = blocks[0][0]
+    layers = dict.fromkeys(entry.layer for block in blocks for entry in block)
+    judged = [block[0] for block in blocks if block[0].known]
+    right = sum(entry.predicted == entry.label for entry in judged)
+    return (
+        f"{sum(map(len, blocks))} maps of {first.method} at {', '.join(layers)} for {first.model}, on {len(blocks)} "
+        f"faces of {first.dataset}; {right} of {len(judged)} faces are predicted as labelled."
+    )
+
+
+PLUGIN = HeatMap
