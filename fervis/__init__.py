@@ -1,1 +1,31 @@
-"""fervis: what does a facial-expression network look at, and can I believe it?"""
+"""fervis: what does a facial-expression network look at, and can I believe it?
+
+The Python door, the same as the command's:
+
+- ``explain(model, images, explainer="saliency", layer="conv7", target=labels)`` explains any network's images.
+- ``ask(["explainer=saliency", "layer=conv7"])`` answers a question into its run folder, as ``python -m fervis`` does.
+- ``names("explainer")`` lists what can be chosen.
+
+Nothing heavy is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fervis.commands import ask
+    from fervis.errors import WrongQuestion
+    from fervis.explaining import explain
+    from fervis.registry import names
+
+DOORS = {"WrongQuestion": "fervis.errors", "ask": "fervis.commands", "explain": "fervis.explaining", "names": "fervis.registry"}
+
+__all__ = ["WrongQuestion", "ask", "explain", "names"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in DOORS:
+        raise AttributeError(f"module 'fervis' has no attribute {name!r}; it has {', '.join(sorted(DOORS))}")
+    return getattr(import_module(DOORS[name]), name)

@@ -3,47 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import platform
-import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
-from fervis.atomic import whole_file, write_text
 from fervis.contracts import Dataset, Explainer, Model, RunCard, Tracker, Trainer, TrainingContext, Visualizer
-from fervis.engines.content import content_hash
 from fervis.engines.passes import Target
 from fervis.engines.weights import load_weights
-from fervis.errors import WrongQuestion
+from fervis.errors import WrongQuestion, unknown
 from fervis.explaining import explain_batches, layer_at, predict, resolve_filter
 from fervis.faces import Faces
 from fervis.layers import expand
 from fervis.network import Network
-from fervis.question import NOT_ASKED, Question
+from fervis.question import Question
+from fervis.record import Record, is_answered, label_names, whole_answer, write_answer
 from fervis.registry import build, visualizer_for
-from fervis.report import write_report
-from fervis.results import Explanation, Figure, HeatMaps
+from fervis.results import Explanation, HeatMaps
 from fervis.selection import choose_device, choose_faces, choose_precision, choose_targets, class_target
 from fervis.training import checkpoint_file, trained, training_key, untrained
 
-STAGING = ".partial"
-PACKAGES = ("fervis", "torch", "torchvision", "timm", "numpy", "matplotlib", "hydra-core", "omegaconf", "safetensors")
+INITIAL = "initial"
 log = logging.getLogger("fervis")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Asked:
     """A question with its plug-ins built, so that every wrong setting is found before any work begins."""
 
@@ -56,23 +44,11 @@ class Asked:
     tracker: Tracker
     device: str
     precision: str
+    weights: Path | None  # a file that the question names, instead of a training
 
-
-@dataclass
-class Record:
-    """What the manifest tells beside the question: when, how long, from what."""
-
-    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    seconds: dict[str, float] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
-        begun = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - begun, 3)
+    def files(self) -> list[Path]:
+        """The files outside fervis that the answer comes from."""
+        return [*self.dataset.files(), *self.model.files(), *([self.weights] if self.weights else [])]
 
 
 def answer(question: Question, folder: Path, card: RunCard, command: str) -> Path:
@@ -89,76 +65,98 @@ def answer(question: Question, folder: Path, card: RunCard, command: str) -> Pat
     """
     cache = Path(question.outputs) / "cache"
     if not question.rerun and is_answered(folder, cache):
-        log.info("answered before (rerun=true asks again): %s", folder)
+        log.info("answered before (rerun=true asks again)")
         return folder
     asked = prepare(question)
-    record = Record()
+    record = Record(command=command, card=card, seed=question.seed, device=asked.device, training=asked.precision)
     asked.tracker.start(card)
+    whole = False
     try:
         explanation, numbers = explained(asked, record, cache)
         with whole_answer(folder) as staging:
-            figures = write_answer(staging, asked, explanation, numbers, record, command, card, cache)
+            with record.stage("draw"):
+                figures = asked.visualizer.draw(explanation, staging / "figures")
+            write_answer(staging, record, explanation, numbers, figures, asked.files(), cache)
         asked.tracker.log(numbers)
         for figure in figures:
             asked.tracker.picture(figure.path.stem, replace(figure, path=folder / "figures" / figure.path.name))
-    except BaseException:
-        asked.tracker.finish(ok=False)
-        raise
-    asked.tracker.finish(ok=True)
+        whole = True
+    finally:
+        asked.tracker.finish(ok=whole)
     return folder
 
 
 def prepare(question: Question) -> Asked:
-    """Build and check every plug-in of a question."""
+    """Build and check every plug-in of a question.
+
+    Raises:
+        WrongQuestion: an unknown name, a wrong setting, or plug-ins that do not fit together.
+    """
     device = choose_device(question.device)
-    return Asked(
+    model = build("model", question.model)
+    asked = Asked(
         question=question,
         dataset=build("dataset", question.dataset),
-        model=build("model", question.model),
+        model=model,
         trainer=build("trainer", question.trainer),
         explainer=build("explainer", question.explainer),
         visualizer=build("visualizer", question.visualizer),
         tracker=build("tracker", question.tracker),
         device=device,
         precision=choose_precision(question.precision, device),
+        weights=named_weights(question.checkpoint, model),
     )
+    if asked.visualizer.kind != asked.explainer.kind:
+        raise WrongQuestion(
+            f"visualizer={question.visualizer['name']}: it draws {asked.visualizer.kind}, and explainer="
+            f"{question.explainer['name']} gives {asked.explainer.kind}; ask with "
+            f"visualizer={visualizer_for(asked.explainer.kind)}."
+        )
+    return asked
+
+
+def named_weights(checkpoint: Any, model: Model) -> Path | None:
+    """The file of weights that the question names, or None where a training gives them.
+
+    Raises:
+        WrongQuestion: ``checkpoint`` is neither ``best``, ``last``, ``initial``, an epoch's number nor a file.
+    """
+    if model.checkpoint:
+        return Path(model.checkpoint)
+    if checkpoint in ("best", "last", INITIAL) or str(checkpoint).isdecimal():
+        return None
+    if not Path(str(checkpoint)).is_file():
+        raise unknown("checkpoint", checkpoint, ["best", "last", INITIAL, "an epoch's number", "a file of weights"])
+    return Path(str(checkpoint))
 
 
 def explained(asked: Asked, record: Record, cache: Path) -> tuple[Explanation, dict[str, float]]:
-    """Load the faces, get the trained network, and explain what was asked for."""
+    """Load the faces, get the trained network, and explain what was asked for.
+
+    Layers, classes and filters are checked on the untrained network: a mistyped name must not cost a training.
+    """
     question = asked.question
     with record.stage("faces"):
         faces = asked.dataset.load(cache)
+        record.hashes["data"] = faces.fingerprint()
         chosen = choose_faces(faces, question.split, question.faces)
-    record.hashes["data"] = faces.fingerprint()
     network = untrained(asked.model, faces, question.seed).to(asked.device)
-    # The layers and the target are checked on the untrained network: a mistyped name must not cost a training.
     pixels = chosen.images.to(asked.device).float() / 255
     layers = expand(network, question.layer or asked.explainer.default_layer, pixels[:1])
-    resolve_filter(network, question.target, pixels)
-    choose_targets_or_filter(question.target, chosen, network, torch.zeros(len(chosen), dtype=torch.int64), None)
+    plan(question.target, chosen, network, pixels, torch.zeros(len(chosen), dtype=torch.int64))
     with record.stage("network"):
         numbers = weights_into(network, asked, faces, record)
-        network.to(asked.device).eval()
     with record.stage("explain"):
+        network.to(asked.device).eval()
         probabilities = predict(network, pixels).cpu()
-        filter_ = resolve_filter(network, question.target, pixels)
-        who, classes = choose_targets_or_filter(question.target, chosen, network, probabilities.argmax(1), filter_)
-        parts = []
-        for name in layers:
-            target = filter_ or class_target(classes)
-            place = layer_at(network, name, pixels)
-            method = str(question.explainer["name"])
-            parts.append(
-                explain_batches(asked.explainer, method, network, pixels[who], target, place, seed=question.seed)
-            )
+        who, target, words = plan(question.target, chosen, network, pixels, probabilities.argmax(1))
+        results = [explain_at(asked, network, pixels[who], target, name) for name in layers]
     everyone = who.repeat(len(layers))
-    words = [str(question.target)] * len(who) if filter_ else [network.classes[int(index)] for index in classes]
     explanation = Explanation(
-        result=joined(parts),
+        result=joined(results),
         faces=chosen.take(everyone),
         layers=tuple(name for name in layers for _ in who),
-        targets=tuple(words) * len(layers),
+        targets=words * len(layers),
         predictions=probabilities.argmax(1)[everyone],
         probabilities=probabilities[everyone],
         classes=network.classes,
@@ -166,195 +164,64 @@ def explained(asked: Asked, record: Record, cache: Path) -> tuple[Explanation, d
         model=str(question.model["name"]),
         dataset=str(question.dataset["name"]),
     )
-    right = [network.classes[int(p)] == name for p, name in zip(explanation.predictions, label_names(explanation), strict=True)]
-    return explanation, {**numbers, "explained": float(len(everyone)), "explained/accuracy": float(np.mean(right))}
+    predicted = [network.classes[int(index)] for index in explanation.predictions]
+    right = sum(name == guess for name, guess in zip(label_names(explanation), predicted, strict=True))
+    return explanation, {**numbers, "explained": len(everyone), "explained/accuracy": right / len(everyone)}
 
 
-def choose_targets_or_filter(
-    spec: Any, chosen: Faces, network: Network, predictions: Tensor, filter_: Target | None
-) -> tuple[Tensor, Tensor]:
-    """Positions of the faces to explain and the class of each; a filter is explained once a face."""
-    if filter_ is not None or "/" in str(spec):
-        return torch.arange(len(chosen)), torch.zeros(len(chosen), dtype=torch.int64)
-    return choose_targets(spec, chosen, network.classes, predictions)
+def plan(
+    spec: Any, chosen: Faces, network: Network, pixels: Tensor, predictions: Tensor
+) -> tuple[Tensor, Target, tuple[str, ...]]:
+    """What ``target=`` means for the chosen faces.
+
+    Returns:
+        Positions of the faces to explain [M], the target of each, and its name.
+    """
+    one_filter = resolve_filter(network, spec, pixels)
+    if one_filter is not None:
+        return torch.arange(len(chosen)), one_filter, (str(spec),) * len(chosen)
+    who, classes = choose_targets(spec, chosen, network.classes, predictions)
+    return who, class_target(classes), tuple(network.classes[int(index)] for index in classes)
+
+
+def explain_at(asked: Asked, network: Network, pixels: Tensor, target: Target, layer: str) -> HeatMaps:
+    """Explain the faces at one layer."""
+    place = layer_at(network, layer, pixels)
+    name, seed = str(asked.question.explainer["name"]), asked.question.seed
+    return explain_batches(asked.explainer, name, network, pixels, target, place, seed=seed)
 
 
 def weights_into(network: Network, asked: Asked, faces: Faces, record: Record) -> dict[str, float]:
     """Put the asked-for weights into the network, training it first where they are not there yet."""
-    question = asked.question
-    if asked.model.checkpoint:
-        path, numbers = Path(asked.model.checkpoint), {}
-    elif isinstance(question.checkpoint, str) and "." in question.checkpoint:
-        path, numbers = Path(question.checkpoint), {}
-    else:
+    question, path, numbers = asked.question, asked.weights, {}
+    if path is None and question.checkpoint == INITIAL:
+        return numbers
+    if path is None:
         key = training_key(question.model, question.trainer, faces, question.seed, asked.precision)
         folder = Path(question.outputs) / "checkpoints" / f"{question.model['name']}-{key[:12]}"
 
-        def follow(epoch: int, numbers: Mapping[str, float]) -> None:
-            asked.tracker.log(numbers, epoch=epoch)
+        def follow(epoch: int, told: Mapping[str, float]) -> None:
+            asked.tracker.log(told, epoch=epoch)
 
         training = TrainingContext(question.seed, asked.device, asked.precision, follow, question.quiet)
-        told = trained(asked.trainer, network, faces, folder, training)
-        path = checkpoint_file(question.checkpoint, folder, told)
-        numbers = {"val/accuracy": float(told["val/accuracy"])}
+        history = trained(asked.trainer, network, faces, folder, training)
+        path = checkpoint_file(question.checkpoint, folder, history)
+        numbers = {"val/accuracy": float(history["val/accuracy"])}
     load_weights(network, path)
     record.hashes["weights"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return numbers
 
 
-def joined(parts: list[HeatMaps]) -> HeatMaps:
-    """The results of several layers as one; its unit is told for all where they differ."""
-    if len(parts) == 1:
-        return parts[0]
-    pixels = [part.maps if part.pixel_maps is None else part.pixel_maps for part in parts]
-    inner = any(part.pixel_maps is not None for part in parts)
-    units = {part.unit for part in parts}
+def joined(results: list[HeatMaps]) -> HeatMaps:
+    """The results at several layers as one."""
+    if len(results) == 1:
+        return results[0]
+    pixels = [result.maps if result.pixel_maps is None else result.pixel_maps for result in results]
+    inner = any(result.pixel_maps is not None for result in results)
     return replace(
-        parts[0],
-        maps=torch.cat([part.maps for part in parts]),
-        unit=units.pop() if len(units) == 1 else "|∂ logit / ∂ layer|",
+        results[0],
+        maps=torch.cat([result.maps for result in results]),
+        unit=results[0].unit if len({result.unit for result in results}) == 1 else "|∂ logit / ∂ layer|",
         pixel_maps=torch.cat(pixels) if inner else None,
-        pixel_unit=next((part.pixel_unit for part in parts if part.pixel_unit), ""),
+        pixel_unit=next((result.pixel_unit for result in results if result.pixel_unit), ""),
     )
-
-
-def label_names(explanation: Explanation) -> list[str]:
-    """The true class of each entry, ``?`` where the data does not tell."""
-    return [explanation.faces.classes[int(label)] if label >= 0 else "?" for label in explanation.faces.labels]
-
-
-def is_answered(folder: Path, cache: Path) -> bool:
-    """Whether the folder holds a whole answer, and the files it was made from hold what they held then."""
-    if not (folder / "summary.json").is_file():
-        return False
-    inputs = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["inputs"]
-    return all(Path(path).exists() and content_hash(Path(path), cache) == held for path, held in inputs.items())
-
-
-@contextmanager
-def whole_answer(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder to write an answer into; move it into ``folder`` when it is whole, ``summary.json`` last."""
-    staging = folder / STAGING
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
-        yield staging
-        (folder / "summary.json").unlink(missing_ok=True)
-        for path in sorted(staging.iterdir(), key=lambda path: path.name == "summary.json"):
-            place = folder / path.name
-            if place.is_dir():
-                shutil.rmtree(place)
-            path.replace(place)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def write_answer(
-    folder: Path,
-    asked: Asked,
-    explanation: Explanation,
-    numbers: dict[str, float],
-    record: Record,
-    command: str,
-    card: RunCard,
-    cache: Path,
-) -> list[Figure]:
-    """Write config, arrays, figures, manifest, summary and report into a folder."""
-    write_text(folder / "config.yaml", yaml.safe_dump(card.config, sort_keys=False, allow_unicode=True))
-    with whole_file(folder / "arrays.npz") as partial:
-        np.savez_compressed(partial, **arrays(explanation))
-    with record.stage("draw"):
-        visualizer = asked.visualizer
-        if visualizer.kind != explanation.result.kind:
-            fitting = visualizer_for(explanation.result.kind)
-            raise WrongQuestion(
-                f"visualizer={asked.question.visualizer['name']}: it draws {visualizer.kind}, and "
-                f"{explanation.explainer} gives {explanation.result.kind}; ask with visualizer={fitting}."
-            )
-        figures = visualizer.draw(explanation, folder / "figures")
-    sources = [*asked.dataset.files(), *asked.model.files()]
-    if isinstance(asked.question.checkpoint, str) and "." in asked.question.checkpoint:
-        sources.append(Path(asked.question.checkpoint))
-    manifest = {
-        "fervis": version("fervis"),
-        "command": command,
-        "question_id": card.id,
-        "versions": {"python": platform.python_version(), **installed()},
-        "platform": platform.platform(),
-        "hashes": {"config": hashlib.sha256((folder / "config.yaml").read_bytes()).hexdigest(), **record.hashes},
-        "inputs": {str(path.resolve()): content_hash(path, cache) for path in sources},
-        "seed": asked.question.seed,
-        "device": asked.device,
-        "precision": {"training": asked.precision, "explaining": "fp32"},
-        "started": record.started,
-        "seconds": record.seconds,
-        "warnings": record.warnings,
-    }
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    write_text(folder / "summary.json", json.dumps(summary(explanation, numbers, figures), indent=1) + "\n")
-    write_report(folder)
-    return figures
-
-
-def arrays(explanation: Explanation) -> dict[str, np.ndarray]:
-    """The raw results with all that is needed to read them, one entry a face, layer and target."""
-    result = explanation.result
-    found = {
-        "maps": result.maps.cpu().float().numpy(),
-        "rows": explanation.faces.rows.numpy(),
-        "labels": explanation.faces.labels.numpy(),
-        "predictions": explanation.predictions.numpy(),
-        "probabilities": explanation.probabilities.float().numpy(),
-        "targets": np.array(explanation.targets),
-        "layers": np.array(explanation.layers),
-        "classes": np.array(explanation.classes),
-    }
-    if result.pixel_maps is not None:
-        found["pixel_maps"] = result.pixel_maps.cpu().float().numpy()
-    return found
-
-
-def summary(explanation: Explanation, numbers: Mapping[str, float], figures: list[Figure]) -> dict[str, Any]:
-    """What an answer says in numbers and words."""
-    layers = ", ".join(dict.fromkeys(explanation.layers))
-    entries = [
-        {
-            "row": int(row),
-            "label": label,
-            "predicted": explanation.classes[int(guess)],
-            "probability": round(float(probability[guess]), 6),
-            "layer": layer,
-            "target": target,
-        }
-        for row, label, guess, probability, layer, target in zip(
-            explanation.faces.rows,
-            label_names(explanation),
-            explanation.predictions,
-            explanation.probabilities,
-            explanation.layers,
-            explanation.targets,
-            strict=True,
-        )
-    ]
-    return {
-        "title": f"{explanation.explainer} at {layers} of {explanation.model} on {explanation.dataset}",
-        "entries": entries,
-        "numbers": dict(numbers),
-        "figures": [{"file": f"figures/{figure.path.name}", "caption": figure.caption} for figure in figures],
-    }
-
-
-def installed() -> dict[str, str]:
-    """Versions of the packages that an answer depends on."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def asked_config(question: Question) -> dict[str, Any]:
-    """The question as plain data, without what a machine or a reader chose."""
-    return {key: value for key, value in vars(question).items() if key not in NOT_ASKED}

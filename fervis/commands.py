@@ -13,6 +13,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,7 +39,10 @@ def run(arguments: Sequence[str]) -> int:
     except WrongQuestion as error:
         return complain(str(error), 2)
     except (HydraException, OmegaConfBaseException) as error:
-        return complain(explain_mistake(arguments, error), 2)
+        return complain(explain_mistake(arguments, error, COMMANDS), 2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left, as `| head` does
+        return 0
     except RunFailed as error:
         return complain(str(error), 1)
     except Exception as error:
@@ -71,25 +75,39 @@ def ask_command_line() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     overrides = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
     if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
-        # An override, unlike a resolver, reaches the jobs of every launcher as the sweep began with it.
-        sys.argv.append(f"hydra.sweep.dir=${{outputs}}/sweeps/{sweep_name(overrides)}")
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(answer_job)()
+        # An override, unlike a resolver, reaches the jobs of every launcher as the sweep began with it. It stands
+        # beside the others, since argparse wants them in one place.
+        place = sys.argv.index(overrides[0]) if overrides else len(sys.argv)
+        sys.argv.insert(place, f"hydra.sweep.dir=${{outputs}}/sweeps/{sweep_name(overrides)}")
+    failed: list[BaseException] = []
+
+    def job(config: DictConfig) -> str | None:
+        return answer_job(config, failed)
+
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    if failed:
+        raise failed[0]
 
 
-def answer_job(config: DictConfig) -> str:
-    """One job of Hydra's: answer, print the run folder, and leave no empty folder behind a mistake."""
+def answer_job(config: DictConfig, failed: list[BaseException]) -> str | None:
+    """One job of Hydra's: answer, print the run folder, and leave no empty folder behind a mistake.
+
+    The error of a single run goes to ``failed``, since Hydra would print words of its own around it; a sweep's job
+    raises it, so that Hydra goes on with the others and knows that this one failed.
+    """
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    sweep = Path(hydra_config.sweep.dir).name if hydra_config.mode.name == "MULTIRUN" else None
+    sweep = Path(hydra_config.sweep.dir).name if hydra_config.mode == RunMode.MULTIRUN else None
     overrides = list(hydra_config.overrides.task)
     try:
         print(answer_config(config, folder, overrides, sweep))
-    except BaseException:
+    except BaseException as error:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         if sweep:
-            log.error("failed: %s", command_line(overrides))
-        raise
+            raise
+        failed.append(error)
+        return None
     return str(folder)
 
 

@@ -75,9 +75,11 @@ class Explainer(Protocol):
     """A method of explaining.
 
     Attributes:
+        kind: what it returns, such as ``heatmaps``; a visualizer of the same kind draws it.
         default_layer: where the map is taken when the question names no layer: ``input`` or ``last_conv``.
     """
 
+    kind: ClassVar[str]
     default_layer: ClassVar[str]
 
     def explain(

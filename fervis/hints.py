@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -19,11 +19,19 @@ from fervis.registry import CONF, KINDS, options, presets, settings
 EXPECTED = {"int": "a whole number", "bool": "true or false", "float": "a number", "str": "a word"}
 
 
-def explain_mistake(arguments: Sequence[str], error: Exception) -> str:
-    """The sentence for a question that Hydra would not compose: value, what was expected, nearest name."""
+def explain_mistake(arguments: Sequence[str], error: Exception, commands: Iterable[str] = ()) -> str:
+    """The sentence for a question that Hydra would not compose: value, what was expected, nearest name.
+
+    Args:
+        arguments: the command line.
+        error: Hydra's own error, quoted where nothing better is found.
+        commands: the words that are not overrides, such as ``list``.
+    """
     for argument in arguments:
-        if argument.startswith("-") or "=" not in argument:
+        if argument.startswith("-") or argument.startswith("~"):
             continue
+        if "=" not in argument:
+            return f"{argument}: expected key=value, or one of {', '.join(commands)}.{nearest(argument, commands)}"
         try:
             override = OverridesParser.create().parse_override(argument)
         except (HydraException, OmegaConfBaseException) as unreadable:
@@ -35,10 +43,10 @@ def explain_mistake(arguments: Sequence[str], error: Exception) -> str:
 
 
 def _values(override: Override) -> Iterator[Any]:
-    if override.is_sweep_override():
-        if override.is_choice_sweep() or override.is_glob_sweep():
-            yield from override.sweep_string_iterator() if override.is_choice_sweep() else ()
-    else:
+    """The values of an override, those of a sweep one by one; a glob can match nothing wrong."""
+    if override.is_choice_sweep():
+        yield from override.sweep_iterator(transformer=lambda value: value)
+    elif not override.is_sweep_override():
         yield override.value()
 
 

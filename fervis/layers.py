@@ -38,6 +38,8 @@ ACTIVATION_NAMES = re.compile(r"(leaky|p|r|c|s|quick|hard)?(relu6?|elu|gelu|gelu
 ATTENTION_NAMES = re.compile(r".*Attention(V2|Rope|2d)?")
 CHANNELS_FIRST = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)
 CHANNELS_FIRST += (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+CHANNELS_LAST = (nn.Linear, nn.LayerNorm)  # but not their subclasses, which may turn the dimensions around
+ALIAS = re.compile(r"(conv|relu|block|stage)\d+")
 MOST_PREFIX_TOKENS = 5  # a class token and four registers
 
 Layout = tuple[str, tuple[int, int]]
@@ -83,7 +85,7 @@ class Layer:
 def list_layers(model: nn.Module, image: Tensor) -> list[Layer]:
     """Every module whose output is a map or tokens, in the order in which the modules finish.
 
-    Runs the model once on ``image`` [1,C,H,W] in eval mode without gradients; its hooks and its train or eval state are
+    Runs the model once on ``image`` [1,C,H,W] and its copy in eval mode without gradients; its hooks and its train or eval state are
     afterwards as they were.
     """
     return [layer for layer in _watch(model, image) if layer.layout != "none"]
@@ -212,12 +214,14 @@ def _watch(model: nn.Module, image: Tensor) -> list[Layer]:
         if isinstance(output, Tensor):
             shapes[module] = tuple(output.shape)
 
+    # Twice, so that what has no face in it (a table of positions) is told from what has by its first dimension.
+    pair = torch.cat([image[:1]] * 2)
     training = {module: module.training for module in model.modules()}
     hooks = [module.register_forward_hook(seen) for module in paths]
     try:
         model.eval()
         with torch.no_grad():
-            model(image)
+            model(pair)
     finally:
         for hook in hooks:
             hook.remove()
@@ -225,8 +229,9 @@ def _watch(model: nn.Module, image: Tensor) -> list[Layer]:
             module.training = mode
 
     attentions = [module for module in calls if _is_attention(module)]
-    mapped = {module: shape for module, shape in shapes.items() if shape[:1] == (len(image),)}
-    layouts = _layouts(mapped, paths, tuple(f"{paths[module]}." for module in attentions))
+    mapped = {module: shape for module, shape in shapes.items() if shape[:1] == (2,)}
+    square = image.shape[-2] == image.shape[-1]
+    layouts = _layouts(mapped, paths, square, tuple(f"{paths[module]}." for module in attentions))
     aliases = _aliases(layouts, paths, attentions)
     layers = []
     for module, shape in shapes.items():
@@ -236,43 +241,46 @@ def _watch(model: nn.Module, image: Tensor) -> list[Layer]:
         path = paths[module]
         parameters = sum(p.numel() for p in module.parameters())
         kind = type(module).__name__
-        name = names[0] if names else path
+        name = names[0] if names and not ALIAS.fullmatch(path) else path
         layers.append(Layer(name, prefix + path, kind, shape[1:], parameters, calls[module], layout, grid, names))
     return layers
 
 
 def _layouts(
-    shapes: dict[nn.Module, tuple[int, ...]], paths: dict[nn.Module, str], attentions: tuple[str, ...]
+    shapes: dict[nn.Module, tuple[int, ...]], paths: dict[nn.Module, str], square: bool, attentions: tuple[str, ...]
 ) -> dict[nn.Module, Layout]:
     """Where the channels and the positions are in each module's output."""
+    orders = {module: _order(module, shape, square) for module, shape in shapes.items() if len(shape) == 4}
+    kinds: dict[type, set[str]] = {}  # of a map as deep as wide, another module of the same class may tell
+    for module, order in orders.items():
+        kinds.setdefault(type(module), set()).update([order] if order else [])
     layouts: dict[nn.Module, Layout] = {}
     grid = (0, 0)  # of the last map seen, which is the grid of the tokens that follow it
     last: dict[tuple[int, ...], str] = {}
     for module, shape in shapes.items():
         layout: Layout = ("none", (0, 0))
-        if len(shape) == 4:
-            first = isinstance(module, CHANNELS_FIRST)
-            # Inside an attention, four dimensions are heads and tokens.
-            if first or not paths[module].startswith(attentions):
-                order = "NCHW" if first else _order(module, shape, last.get(shape))
-                grid = (shape[2], shape[3]) if order == "NCHW" else (shape[1], shape[2])
-                layout, last[shape] = (order, grid), order
-        elif len(shape) == 3:
-            tokens = _token_grid(shape[1], grid)
-            layout = ("tokens", tokens) if tokens else layout
+        # Inside an attention, four dimensions are heads and tokens.
+        if len(shape) == 4 and (isinstance(module, CHANNELS_FIRST) or not paths[module].startswith(attentions)):
+            kind = kinds[type(module)]
+            order = orders[module] or (min(kind) if len(kind) == 1 else last.get(shape, "NCHW"))
+            grid = shape[2:] if order == "NCHW" else shape[1:3]
+            layout, last[shape] = (order, (grid[0], grid[1])), order
+        elif len(shape) == 3 and (tokens := _token_grid(shape[1], (grid[0], grid[1]))):
+            layout = ("tokens", tokens)
         layouts[module] = layout
     return layouts
 
 
-def _order(module: nn.Module, shape: tuple[int, ...], last: str | None) -> str:
-    """``NCHW`` or ``NHWC``, for a module that says nothing by its class."""
+def _order(module: nn.Module, shape: tuple[int, ...], square: bool) -> str | None:
+    """``NCHW`` or ``NHWC`` by the module's class, or by which two dimensions of a square image agree; None: neither."""
+    if isinstance(module, CHANNELS_FIRST):
+        return "NCHW"
+    if type(module) in CHANNELS_LAST:
+        return "NHWC"
     _, a, b, c = shape
-    if (a == b) != (b == c):  # faces are square
+    if square and (a == b) != (b == c):
         return "NHWC" if a == b else "NCHW"
-    if last is not None:
-        return last
-    features = {p.shape[0] for p in module.parameters() if p.ndim <= 2}
-    return "NHWC" if c in features and a not in features else "NCHW"
+    return None
 
 
 def _token_grid(tokens: int, grid: tuple[int, int]) -> tuple[int, int] | None:
@@ -318,17 +326,18 @@ def _aliases(
 def _stages(layouts: dict[nn.Module, Layout], paths: dict[nn.Module, str]) -> list[nn.Module]:
     """The last part at each resolution: of the outermost numbered parts that have several, else of all leaves."""
     families: dict[str, dict[tuple[int, int], nn.Module]] = {}
-    convolved = {layouts[module][1] for module in layouts if isinstance(module, nn.Conv2d)}
     leaves: dict[tuple[int, int], nn.Module] = {}
+    convolved = {layouts[module][1] for module in layouts if isinstance(module, nn.Conv2d)}
     for module, (layout, grid) in layouts.items():
+        number = re.search(r"\d+$", paths[module])
         if layout == "none":
             continue
-        number = re.search(r"\d+$", paths[module])
         if not list(module.children()):
             if grid in convolved and grid > (1, 1):
                 leaves[grid] = module
         elif number:
-            families.setdefault(paths[module][: number.start()], {})[grid] = module
-    outermost = sorted(families.items(), key=lambda item: item[0].count("."))
-    several = [members for _, members in outermost if len(members) > 1] + [leaves]
-    return list(several[0].values()) if len(several[0]) > 1 else []
+            stem = paths[module][: number.start()]
+            families[stem] = families.pop(stem, {}) | {grid: module}  # so that the last to finish stands last
+    several = [(stem, members) for stem, members in reversed(families.items()) if len(members) > 1]
+    parts = min(several, key=lambda family: family[0].count("."), default=("", leaves))[1]
+    return list(parts.values()) if len(parts) > 1 else []

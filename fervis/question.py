@@ -82,7 +82,7 @@ def to_question(config: DictConfig) -> Question:
 
 def question_id(config: DictConfig) -> str:
     """Eight hex digits over everything that changes the answer."""
-    keys = [key for key in config if key not in NOT_ASKED]
+    keys = [str(key) for key in config if key not in NOT_ASKED]
     asked = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
@@ -104,7 +104,7 @@ def _slug(words: str) -> str:
 
 def sweep_name(overrides: Sequence[str]) -> str:
     """``layer-explainer-5e0c77d1``: what is swept, and equal for the same command, so that it goes on where it was."""
-    values = dict(override.partition("=")[::2] for override in overrides)
+    values = {key: value for key, _, value in (override.partition("=") for override in overrides)}
     preset = presets().get(values.get("experiment", ""))
     told = [sorted(overrides), preset.read_text(encoding="utf-8") if preset else ""]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]

@@ -49,6 +49,17 @@ def options(kind: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def names(kind: str) -> list[str]:
+    """The names that can be asked for: of a kind such as ``explainer``, or of the presets (``experiment``).
+
+    Raises:
+        WrongQuestion: there is no such kind.
+    """
+    if kind not in (*KINDS, "experiment"):
+        raise unknown("kind", kind, (*KINDS, "experiment"))
+    return list(presets() if kind == "experiment" else options(kind))
+
+
 def presets() -> dict[str, Path]:
     """Every preset question of ``experiments/``, by name."""
     return {path.stem: path for path in sorted(EXPERIMENTS.glob("*.yaml"))}
@@ -84,9 +95,8 @@ def build(kind: str, config: Mapping[str, Any] | str, **changes: Any) -> Any:
         >>> build("tracker", "none")
         NoTracker()
     """
-    if isinstance(config, str):
-        config = {**settings(kind, config), **changes}
-    knobs = {str(key): value for key, value in config.items()}
+    given: Mapping[Any, Any] = {**settings(kind, config), **changes} if isinstance(config, str) else config
+    knobs = {str(key): value for key, value in given.items()}
     schema = OmegaConf.structured(plugin_class(kind, knobs.pop("name")))
     try:
         return OmegaConf.to_object(OmegaConf.merge(schema, knobs))
@@ -98,14 +108,9 @@ def _wrong_setting(kind: str, knobs: Mapping[str, Any], schema: DictConfig, erro
     key = str(getattr(error, "full_key", "") or "")
     field = key.partition(".")[0].partition("[")[0]
     if field not in schema:
-        return WrongQuestion(
-            f"{kind}.{key}: there is no such setting.{nearest(field, schema)} Known: {_listed(schema)}."
-        )
+        known = ", ".join(str(name) for name in schema) or "none"
+        return WrongQuestion(f"{kind}.{key}: there is no such setting.{nearest(field, schema)} Known: {known}.")
     return WrongQuestion(f"{kind}.{key}={knobs.get(field)}: {str(error).splitlines()[0]}.")
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(str(name) for name in names) or "none"
 
 
 def plugin_class(kind: str, name: str) -> type:

@@ -37,7 +37,8 @@ button { font: inherit; font-size: .85rem; padding: .1rem .7rem; color: var(--in
   border: 1px solid var(--line); border-radius: 5px; cursor: pointer }
 .warning { border-left: 3px solid #b26a00; padding-left: .7rem }
 @media print { body { max-width: none; padding: 0; font-size: 10pt } button { display: none }
-  details::details-content { content-visibility: visible; display: block } figure, tr { break-inside: avoid } h2 { break-after: avoid } }
+  details::details-content { content-visibility: visible; display: block }
+  figure, tr { break-inside: avoid } h2 { break-after: avoid } }
 """
 
 # The button appears only where it can work: a page opened without scripts shows the bare command.

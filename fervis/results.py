@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -27,7 +28,7 @@ class HeatMaps:
     signed: bool = False
     pixel_maps: Tensor | None = None
     pixel_unit: str = ""
-    kind = "heatmaps"
+    kind: ClassVar[str] = "heatmaps"
 
 
 @dataclass(frozen=True)

@@ -106,12 +106,10 @@ def draw_split(seed: int, split: int, per_class: int, size: int) -> Arrays:
     labels = draw_labels(seed, split, per_class)
     persons = portrait.draw_identity(seed, split, range(len(labels)))
     action_units = draw_expressions(seed, split, labels)
-    images, regions = portrait.render_with_regions(persons, action_units, size)
-    shown = np.flatnonzero(action_units.any(1))
-    changed = np.zeros((len(labels), size, size), bool)
-    changed[shown] = images[shown] != portrait.render(persons.take(shown), portrait.units(), size)
+    images, regions, changed = portrait.render_with_truth(persons, action_units, size)
     evidence = np.packbits(changed.reshape(len(labels), size * size), axis=1)
-    return dict(images=images, labels=labels, regions=regions, action_units=action_units, evidence=evidence)
+    truth = {"regions": regions, "action_units": action_units, "evidence": evidence}
+    return {"images": images, "labels": labels, **truth}
 
 
 def mark_box(size: int) -> tuple[slice, slice]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -48,16 +48,23 @@ class Fer2013:
 
         def parse() -> dict[str, Tensor]:
             faces = read(source)
-            return {name: torch.from_numpy(array) for name, array in asdict(faces).items() if array is not None}
+            return {name: torch.from_numpy(array) for name, array in vars(faces).items() if array is not None}
 
         tensors = parsed(source.paths, cache, f"fer2013-1-{source.layout}", parse)
-        tensors["images"] = tensors["images"].unsqueeze(1)
         votes_file = self._votes_file()
         if votes_file is not None:
             votes = join_votes(votes_file, tensors["rows"].numpy(), tensors["splits"].numpy())
             tensors["votes"] = torch.from_numpy(votes)
         names = VOTE_NAMES if "votes" in tensors else ()
-        return Faces(**tensors, classes=FER2013_CLASSES, vote_names=names)
+        return Faces(
+            images=tensors["images"].unsqueeze(1),
+            labels=tensors["labels"],
+            rows=tensors["rows"],
+            splits=tensors["splits"],
+            classes=FER2013_CLASSES,
+            votes=tensors.get("votes"),
+            vote_names=names,
+        )
 
     def files(self) -> list[Path]:
         """The tables, the archive or the folder that the faces come from, and the file of the votes."""
@@ -69,7 +76,9 @@ class Fer2013:
             return None
         place = existing(self.votes, "dataset.votes")
         if place.is_dir():
-            raise WrongQuestion(f"dataset.votes={self.votes}: this is a folder where FER+'s fer2013new.csv was expected.")
+            raise WrongQuestion(
+                f"dataset.votes={self.votes}: this is a folder where FER+'s fer2013new.csv was expected."
+            )
         return place
 
 

@@ -95,7 +95,9 @@ def _signature(path: Path) -> tuple[str, int]:
     found = files_below(path) if path.is_dir() else [("", path.stat())]
     digest, newest = hashlib.sha256(), 0
     for name, stat in found:
-        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode("utf-8", "surrogateescape"))
+        digest.update(
+            f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode("utf-8", "surrogateescape")
+        )
         newest = max(newest, stat.st_ctime_ns)
     return digest.hexdigest(), newest
 

@@ -164,12 +164,12 @@ def write(figure: Sheet, left: float, top: float, text: str, *, room: float, siz
     across, down = figure.get_size_inches()
     looks = {"va": "top", "parse_math": False} | looks
     line = figure.text(left / across, 1 - top / down, text, fontsize=size, **looks)
-    if (wide := _width(line)) > room:
-        line.set_fontsize(max(SMALLEST_TYPE, size * room / wide * 0.99))
-        shown = text
-        while len(shown) > 4 and _width(line) > room:
-            shown = shown[: min(len(shown) - 1, int(len(shown) * room / _width(line)))].rstrip()
-            line.set_text(shown + "…")
+    while _width(line) > room and (small := float(line.get_fontsize())) > SMALLEST_TYPE:
+        line.set_fontsize(max(SMALLEST_TYPE, small * min(0.98, room / _width(line))))
+    shown = text
+    while _width(line) > room and len(shown) > 4:
+        shown = shown[: min(len(shown) - 1, int(len(shown) * room / _width(line)))].rstrip()
+        line.set_text(shown + "…")
     return line
 
 

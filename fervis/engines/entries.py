@@ -121,16 +121,20 @@ def entries_of(explanation: Explanation, *, shared: bool, clip: float) -> list[E
     shown: list[list[Shown]] = []
     for maps, unit in stacks:
         values = maps.detach().cpu().numpy()
-        common = scale_of(values, signed=result.signed, percentile=clip) if shared else None
-        shown.append([])
         for row, layer, one in zip(faces.rows.tolist(), explanation.layers, values, strict=True):
             if bad := int((~np.isfinite(one)).sum()):
                 raise RunFailed(
                     f"{explanation.explainer} of face {row} at {layer}: {bad} of {one.size} values of its map are not "
                     "finite, expected none."
                 )
-            scale = common or scale_of(one, signed=result.signed, percentile=clip)
-            shown[-1].append(Shown(one, unit, result.signed, scale, _note(one, scale, len(values), shared, clip)))
+        common = scale_of(values, signed=result.signed, percentile=clip) if shared else None
+        scales = [common or scale_of(one, signed=result.signed, percentile=clip) for one in values]
+        shown.append(
+            [
+                Shown(one, unit, result.signed, scale, _note(one, scale, len(values), shared, clip))
+                for one, scale in zip(values, scales, strict=True)
+            ]
+        )
     predictions = explanation.predictions.tolist()
     return [
         Entry(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -33,8 +33,17 @@ class Target:
         return self if self.classes is None else Target(self.classes[where])
 
     def score(self, logits: Tensor, activations: dict[str, Tensor]) -> Tensor:
-        """[N] the explained value of each image."""
+        """[N] the explained value of each image.
+
+        Raises:
+            WrongQuestion: the network gives something else than [N,K] logits, or has no such class.
+        """
         if self.classes is not None:
+            if logits.ndim != 2:
+                raise WrongQuestion(f"model: its output is {list(logits.shape)}, expected [N,K] logits.")
+            wrong = self.classes[(self.classes < 0) | (self.classes >= logits.shape[1])]
+            if len(wrong):
+                raise WrongQuestion(f"target={int(wrong[0])}: the network has {logits.shape[1]} classes, from 0.")
             return logits.gather(1, self.classes.to(logits.device)[:, None])[:, 0]
         return activations[self.layer][:, self.filter].flatten(1).mean(1)
 
@@ -110,10 +119,8 @@ def listening(
 def activations(model: nn.Module, images: Tensor, paths: Sequence[str]) -> dict[str, Tensor]:
     """Outputs of layers for [N,C,H,W] images, in one forward pass that ends after the deepest of them."""
     with undisturbed(model), torch.no_grad(), listening(model, paths, roots=False, stop=True) as heard:
-        try:
+        with suppress(_Stop):
             model(images.clone())
-        except _Stop:
-            pass
         return dict(heard)
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from fervis.errors import WrongQuestion
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pnm")
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _LFS = b"version https://git-lfs"
 
 
@@ -48,7 +49,7 @@ def picture(path: Path, channels: int, data: bytes | None = None) -> Image.Image
                 image.load()
                 upright = ImageOps.exif_transpose(image)
                 return _eight_bit(upright).convert("L" if channels == 1 else "RGB")
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as error:
+    except _BROKEN as error:
         reason = "no picture that Pillow knows" if "cannot identify" in str(error) else str(error) or "damaged"
         raise WrongQuestion(f"{path}: the picture cannot be read ({reason}).") from error
 

@@ -43,6 +43,7 @@ def saliency(model: nn.Module, images: Tensor, target: Target, layer: Layer | No
 class Saliency:
     """Saliency has no knobs: the gradient is what it is."""
 
+    kind: ClassVar[str] = HeatMaps.kind
     default_layer: ClassVar[str] = INPUT
 
     def explain(

@@ -41,7 +41,10 @@ def import_timm() -> ModuleType:
 
 
 def works(body: nn.Module, channels: int, size: int) -> str | None:
-    """None if the network takes images of this size, else what it says."""
+    """None if the network takes images of this size and sees all of them, else what is wrong."""
+    patch = getattr(getattr(body, "patch_embed", None), "patch_size", None)
+    if patch and any(size % side for side in ([patch] if isinstance(patch, int) else patch)):
+        return f"it is no multiple of its patches' {patch} pixels, so the faces' edges would be left out"
     try:
         with torch.no_grad():
             body.eval()(torch.zeros(1, channels, size, size))

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 from urllib.parse import urlsplit
 
 from fervis.contracts import RunCard
@@ -41,7 +41,7 @@ class WandB:
     """
 
     project: str = "fervis"
-    entity: Optional[str] = None  # noqa: UP045 - OmegaConf 2.3 reads it on every Python
+    entity: str | None = None
     mode: str = "auto"
     tags: list[str] = field(default_factory=list)
     timeout: float = 2.0
@@ -70,49 +70,55 @@ class WandB:
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
             if not (_config_folder() / "settings").exists():  # a server of one's own is named there
                 os.environ["WANDB_CONFIG_DIR"] = str(home / "config")
+            theirs = logging.getLogger("wandb")  # it keeps files of its own; the console is not for it
+            after.callback(setattr, theirs, "propagate", theirs.propagate)
+            theirs.propagate = False
             import wandb
 
             alone = wandb.run is None  # else somebody's run is open, and the process that serves it is not ours to end
             if alone:
                 after.callback(wandb.teardown)
-            options: dict[str, Any] = {
-                "project": self.project,
-                "entity": self.entity,
-                "id": run.id,
-                "resume": "allow",
-                "reinit": "create_new",
-                "name": run.name,
-                "group": run.group,
-                "job_type": run.job_type,
-                "tags": list(dict.fromkeys(tag[:64] for tag in (*run.tags, *self.tags))),
-                "config": run.config,
-                "dir": str(run.folder),
-            }
-            quiet: dict[str, Any] = {"silent": True, "console": "off", "disable_git": True, "x_disable_stats": True}
-            obstacle = ""
-            if mode != "offline":
-                server = wandb.setup(wandb.Settings(**quiet)).settings.base_url
-                obstacle = "" if _has_key(server) else "no API key was found"
-                obstacle = obstacle or _silence(server, self.timeout)
-                if not obstacle:
-                    try:
-                        settings = wandb.Settings(**quiet, init_timeout=10 * self.timeout)
-                        self._run = wandb.init(mode="online", settings=settings, **options)
-                    except wandb.Error as error:
-                        obstacle = textwrap.shorten(f"{error}", 120).rstrip(".")
-                        if alone:
-                            wandb.teardown()  # or the id counts as in use
-                        else:
-                            options["id"] = f"{run.id}-offline"
-            if obstacle:
-                logging.getLogger("fervis").warning(
-                    "tracker=wandb: %s, so this run is recorded offline in %s; `wandb sync` sends it later.",
-                    obstacle,
-                    home,
-                )
-            if self._run is None:
-                self._run = wandb.init(mode="offline", settings=wandb.Settings(**quiet), **options)
+            self._run = self._open(run, online=mode != "offline", alone=alone)
             self._after = after.pop_all()
+
+    def _open(self, run: RunCard, *, online: bool, alone: bool) -> Any:
+        """The run, online if it is asked for and can be."""
+        import wandb
+
+        quiet: dict[str, Any] = {"silent": True, "console": "off", "disable_git": True, "x_disable_stats": True}
+        options: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "id": run.id,
+            "resume": "allow",
+            "reinit": "create_new",
+            "name": run.name,
+            "group": run.group,
+            "job_type": run.job_type,
+            "tags": list(dict.fromkeys(tag[:64] for tag in (*run.tags, *self.tags))),
+            "config": run.config,
+            "dir": str(run.folder),
+        }
+        if online:
+            server = wandb.setup().settings.base_url
+            obstacle = _silence(server, self.timeout) if _has_key(server) else "no API key was found"
+            if not obstacle:
+                try:
+                    settings = wandb.Settings(**quiet, init_timeout=10 * self.timeout)
+                    return wandb.init(mode="online", settings=settings, **options)
+                except wandb.Error as error:
+                    obstacle = textwrap.shorten(f"{error}", 120).rstrip(".")
+                # A run that could not begin keeps its id until the process that served it has ended.
+                if alone:
+                    wandb.teardown()
+                else:
+                    options["id"] = f"{run.id}-offline"
+            logging.getLogger("fervis").warning(
+                "tracker=wandb: %s, so this run is recorded offline in %s; `wandb sync` sends it later.",
+                obstacle,
+                run.folder / "wandb",
+            )
+        return wandb.init(mode="offline", settings=wandb.Settings(**quiet), **options)
 
     def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:
         """Numbers of an epoch become a row of curves over ``epoch``; numbers of the answer its summary."""

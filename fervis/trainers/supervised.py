@@ -74,7 +74,8 @@ class Supervised:
             metrics of every epoch.
         """
         generator = Generator().manual_seed(training.seed)
-        network.to(training.device, memory_format=torch.channels_last)
+        network.to(training.device)
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
         images, labels = (tensor.to(training.device) for tensor in (train.images, train.labels))
         optimizer, schedule = self._optimizer(network, steps=self.epochs * (len(train) // self._batch(train)))
         history: list[dict[str, float]] = []

@@ -146,7 +146,7 @@ class HeatMap:
                 if own:
                     drawing.write(sheet, x, y + 0.09, extent, room=side, size=5.5, color=FAINT)
                 drawing.picture(sheet, x, y + head, side, pixels)
-        self._legend(sheet, first, 0.26 + rows * step_down + 0.02)
+        self._legend(sheet, first.maps[:1] if several else first.maps, 0.26 + rows * step_down + 0.02)
         return sheet
 
     def _tiles(self, entry: Entry) -> list[Tile]:
@@ -168,11 +168,11 @@ class HeatMap:
     def _tile(self, name: str, shown: Shown) -> Tile:
         return name, shown.extent, drawing.painted(shown.values, shown.scale, self._colours(shown))
 
-    def _legend(self, sheet: Sheet, entry: Entry, top: float) -> None:
+    def _legend(self, sheet: Sheet, maps: tuple[Shown, ...], top: float) -> None:
         """The colour bars at an overview's foot, one a kind of map, and what their colours mean."""
         bar, own = 1.2, self.scale == "own"
-        half = (sheet.get_size_inches()[0] - 2 * MARGIN) / len(entry.maps)
-        for place, shown in enumerate(entry.maps):
+        half = (sheet.get_size_inches()[0] - 2 * MARGIN) / len(maps)
+        for place, shown in enumerate(maps):
             left = MARGIN + place * half
             ends = ("least", "0" if shown.signed else "", "most") if own else shown.ticks
             drawing.colour_bar(sheet, left, top, bar, self._colours(shown), ends)
@@ -205,8 +205,8 @@ def _overview_caption(blocks: list[list[Entry]]) -> str:
     judged = [block[0] for block in blocks if block[0].known]
     right = sum(entry.predicted == entry.label for entry in judged)
     return (
-        f"{sum(map(len, blocks))} maps of {first.method} at {', '.join(layers)} for {first.model}, on {len(blocks)} "
-        f"faces of {first.dataset}; {right} of {len(judged)} faces are predicted as labelled."
+        f"Overview of {first.method} at {', '.join(layers)} for {first.model} on {first.dataset}. "
+        f"Maps: {sum(map(len, blocks))}; faces: {len(blocks)}; predicted as labelled: {right} of {len(judged)}."
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fervis.engines.fer_layouts.common import SIDE, Parsed, damaged, split_of_usage
 from fervis.engines.fer_layouts.ferplus import VOTE_NAMES
+from fervis.errors import WrongQuestion
 from fervis.faces import FER2013_CLASSES
 
 _NEEDED = ("images", "labels", "usage")
@@ -26,9 +27,6 @@ def read_archive(path: Path) -> Parsed:
             first wrong place (from 0).
     """
     arrays = _arrays(path)
-    missing = [name for name in _NEEDED if name not in arrays]
-    if missing:
-        raise damaged(path, f"the archive has no array {missing[0]}, only {', '.join(sorted(arrays)) or 'nothing'}")
     images, labels, usage = (arrays[name] for name in _NEEDED)
     count = len(images) if images.ndim else 0
     if images.shape != (count, SIDE, SIDE) or count == 0:
@@ -59,7 +57,13 @@ def read_archive(path: Path) -> Parsed:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
+            for name in _NEEDED:
+                if name not in archive.files:
+                    held = ", ".join(map(str, archive.files)) or "nothing"
+                    raise damaged(path, f"the archive has no array {name}, only {held}")
             return {name: archive[name] for name in (*_NEEDED, "votes") if name in archive.files}
+    except WrongQuestion:
+        raise
     except _BROKEN as error:
         if "allow_pickle" in str(error):
             raise damaged(path, "the archive holds pickled objects, which are never loaded") from error

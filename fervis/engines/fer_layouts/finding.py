@@ -11,12 +11,13 @@ from pathlib import Path
 from fervis.engines.content import existing
 from fervis.engines.fer_layouts.common import class_of, damaged
 from fervis.engines.fer_layouts.folders import usage_name
-from fervis.engines.fer_layouts.tables import columns
+from fervis.engines.fer_layouts.tables import check_columns, columns
 from fervis.engines.pictures import ENDINGS, lfs_pointer
 from fervis.errors import WrongQuestion
 
 _DEPTH = 3
 _HEAD = 1 << 12
+_ELSEWHERE = {b"\x1f\x8b": "a gzip archive; unpack it", b"PAR1": "a Parquet file; save it as CSV"}
 _CSV, _ICML = ("emotion", "pixels", "usage"), ("emotion", "usage", "pixels")
 
 
@@ -50,36 +51,34 @@ def find(path: str, key: str) -> Source:
     place = existing(path, key)
     if place.is_file():
         kind = _kind(place)
-        if kind == "other":
-            _refuse_other(place)
-        _refuse_pointer_or_empty(place, kind)
+        _refuse(place, kind)
         return Source("archive" if kind == "archive" else "tables", (place,))
     ranks: dict[int, list[Path]] = {}
     refused: list[tuple[str, Path]] = []
     for file in _candidates(place):
         kind = _kind(file)
-        rank = _rank(file) if kind == "table" else 3 if kind == "archive" else None
+        rank = _rank(file) if kind == "table" else 3 if kind == "archive" and _holds_arrays(file) else None
         if rank is not None:
             ranks.setdefault(rank, []).append(file)
-        elif kind in ("pointer", "empty"):
+        elif kind in ("pointer", "empty", "almost"):
             refused.append((kind, file))
     for rank in range(4):
         if rank in ranks:
             return Source("archive" if rank == 3 else "tables", (_only(ranks[rank], place, key),))
     if _has_class_folders(place):
         return Source("folders", (place,))
-    if 5 in ranks:
-        return Source("tables", tuple(ranks[5]))
-    for kind, file in sorted(refused, reverse=True):  # a pointer says more than an empty file
-        _refuse_pointer_or_empty(file, kind)
+    if 4 in ranks:
+        return Source("tables", tuple(ranks[4]))
+    for kind, file in sorted(refused, key=lambda found: ("almost", "pointer", "empty").index(found[0])):
+        _refuse(file, kind)
     raise WrongQuestion(
-        f"{key}={path}: nothing in this folder, or {_DEPTH} folders deep, is FER2013 as a CSV, an .npz or class folders "
-        f"of pictures named like Training_123.png."
+        f"{key}={path}: nothing in this folder, or {_DEPTH} folders deep, is FER2013 as a CSV, an .npz or class "
+        f"folders of pictures named like Training_123.png."
     )
 
 
 def _kind(path: Path) -> str:
-    """``table``, ``archive``, ``pointer``, ``empty`` or ``other``."""
+    """``table``, ``archive``, ``pointer``, ``empty``, ``almost`` a table (its columns are wrong) or ``other``."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if not head.strip():
@@ -88,13 +87,27 @@ def _kind(path: Path) -> str:
         return "pointer"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "archive"
-    return "table" if columns(head.partition(b"\n")[0]) else "other"
+    if columns(_first_line(head)):
+        return "table"
+    words = _first_line(head).lower()
+    return "almost" if b"emotion" in words or b"pixel" in words else "other"
+
+
+def _holds_arrays(archive: Path) -> bool:
+    """Whether a zip archive is NumPy's, by the name of its first member; a cut one keeps that."""
+    with archive.open("rb") as file:
+        head = file.read(_HEAD)
+    return head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy")
+
+
+def _first_line(head: bytes) -> bytes:
+    return head.partition(b"\n")[0]
 
 
 def _rank(path: Path) -> int:
     with path.open("rb") as file:
         names = columns(file.readline(_HEAD)) or ()
-    return 0 if names == _CSV else 1 if names == _ICML else 2 if {"usage", "emotion"} <= set(names) else 5
+    return 0 if names == _CSV else 1 if names == _ICML else 2 if {"usage", "emotion"} <= set(names) else 4
 
 
 def _candidates(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
@@ -124,18 +137,19 @@ def _only(files: list[Path], place: Path, key: str) -> Path:
     return files[0]
 
 
-def _refuse_pointer_or_empty(path: Path, kind: str) -> None:
+def _refuse(path: Path, kind: str) -> None:
+    """Raise what is wrong with a file that is no table and no archive."""
     if kind == "pointer":
         raise damaged(path, "this is a Git LFS pointer, not the data; run `git lfs pull` where it lies", 1)
     if kind == "empty":
         raise damaged(path, "the file is empty", 1)
-
-
-def _refuse_other(path: Path) -> None:
+    if kind not in ("almost", "other"):
+        return
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    for magic, what in ((b"\x1f\x8b", "a gzip archive; unpack it"), (b"PAR1", "a Parquet file; save it as CSV")):
+    for magic, what in _ELSEWHERE.items():
         if head.startswith(magic):
             raise damaged(path, f"this is {what} first")
     if b"\0" in head:
         raise damaged(path, "this is neither a CSV nor an .npz of FER2013")
+    check_columns(path, _first_line(head))

@@ -1,4 +1,4 @@
-"""FER2013 as class folders whose file names begin with the usage: train/angry/Training_0.png, test/sad/PublicTest_7.jpg."""
+"""FER2013 as class folders whose file names begin with the usage, such as test/sad/PublicTest_7.jpg."""
 
 from __future__ import annotations
 

@@ -58,11 +58,12 @@ def read_table(path: Path) -> Table:
     labels: list[int] = []
     splits: list[int] = []
     usages: dict[bytes, int] = {}
-    with path.open("rb") as file, tqdm(
-        total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, disable=None, leave=False
-    ) as bar:
+    with (
+        path.open("rb") as file,
+        tqdm(total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, disable=None, leave=False) as bar,
+    ):
         header = file.readline(1 << 16)
-        names = _checked_columns(path, header)
+        names = check_columns(path, header)
         at = {name: place for place, name in enumerate(names)}
         bar.update(len(header))
         for number, line in enumerate(file, start=2):
@@ -96,17 +97,8 @@ def read_table(path: Path) -> Table:
     )
 
 
-def unlabelled(count: int) -> np.ndarray:
-    """Labels of faces that have none: [count] int64, all -1."""
-    return np.full(count, UNLABELLED, np.int64)
-
-
-def _words(header: bytes) -> Iterator[str]:
-    text = header.decode("utf-8-sig", "replace").strip()
-    return (word.strip().strip('"').strip() for word in text.split(","))
-
-
-def _checked_columns(path: Path, header: bytes) -> tuple[str, ...]:
+def check_columns(path: Path, header: bytes) -> tuple[str, ...]:
+    """As ``columns``, but what is no table of faces is refused with the reason."""
     if not header.strip():
         raise damaged(path, "the first line is empty where it should name the columns, such as emotion,pixels,Usage", 1)
     names = columns(header)
@@ -121,6 +113,16 @@ def _checked_columns(path: Path, header: bytes) -> tuple[str, ...]:
     if not any(_COLUMNS[word.lower()] == "pixels" for word in words):
         raise damaged(path, f"no column is named pixels or feature, only {', '.join(map(shown, words))}", 1)
     raise damaged(path, f"a column stands twice in {', '.join(map(shown, words))}", 1)
+
+
+def unlabelled(count: int) -> np.ndarray:
+    """Labels of faces that have none: [count] int64, all -1."""
+    return np.full(count, UNLABELLED, np.int64)
+
+
+def _words(header: bytes) -> Iterator[str]:
+    text = header.decode("utf-8-sig", "replace").strip()
+    return (word.strip().strip('"').strip() for word in text.split(","))
 
 
 def _pixels(cell: bytes) -> np.ndarray | None:

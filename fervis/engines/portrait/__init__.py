@@ -9,11 +9,14 @@ Example:
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fervis.engines.portrait.anatomy import Person
-from fervis.engines.portrait.camera import photograph
+from fervis.engines.portrait.camera import photograph, set_scene
 from fervis.engines.portrait.codebook import ACTION_UNITS, CODEBOOK, NAMES, Unit, draw_units
 from fervis.engines.portrait.identity import Identity, draw_identity
 from fervis.engines.portrait.paint import REGIONS
@@ -29,13 +32,13 @@ __all__ = [
     "draw_identity",
     "draw_units",
     "render",
-    "render_with_regions",
+    "render_with_truth",
     "units",
 ]
 
 VERSION = 1
 """Raised whenever a picture would come out differently, so that kept copies are told apart."""
-_BATCH = 16
+_BATCH = 32
 
 
 def units(**intensities: float) -> NDArray[np.float32]:
@@ -61,18 +64,37 @@ def render(identity: Identity, action_units: NDArray[np.float32], size: int = 48
     Returns:
         [N,size,size] grey.
     """
-    return render_with_regions(identity, action_units, size)[0]
+    return render_with_truth(identity, action_units, size, evidence=False)[0]
 
 
-def render_with_regions(
-    identity: Identity, action_units: NDArray[np.float32], size: int = 48
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """As ``render``, with the region of each pixel (index into ``REGIONS``), [N,size,size] each."""
+def render_with_truth(
+    identity: Identity, action_units: NDArray[np.float32], size: int = 48, *, evidence: bool = True
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+    """As ``render``, with what is known of the pictures.
+
+    Args:
+        identity: N persons.
+        action_units: [N,A] or [A], intensity in [0, 1] of each of ``NAMES``.
+        size: pixels a side, a multiple of 8.
+        evidence: draw each picture again without its action units to see where it changes; else that is left False.
+
+    Returns:
+        [N,size,size] each: the pictures (uint8), the region of each pixel (uint8, index into ``REGIONS``) and the
+        pixels that would be different without the action units, all else equal (bool).
+    """
     count = len(identity)
     action_units = np.broadcast_to(np.asarray(action_units, np.float32), (count, len(NAMES)))
     pictures = np.empty((count, size, size), np.uint8)
-    regions = np.empty_like(pictures)
-    for start in range(0, count, _BATCH):
+    regions, changed = np.empty_like(pictures), np.zeros(pictures.shape, np.bool_)
+
+    def draw(start: int) -> None:
         part = slice(start, start + _BATCH)
-        pictures[part], regions[part] = photograph(Person(identity.take(part), action_units[part]), size)
-    return pictures, regions
+        persons, shown = identity.take(part), action_units[part]
+        scene = set_scene(persons, size)
+        pictures[part], regions[part] = photograph(scene, Person(persons, shown))
+        if evidence and shown.any():
+            changed[part] = pictures[part] != photograph(scene, Person(persons, np.zeros_like(shown)))[0]
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        list(pool.map(draw, range(0, count, _BATCH)))
+    return pictures, regions, changed

@@ -6,6 +6,7 @@ Lengths are in pixels of a face drawn 48 wide, from the middle between the eyes;
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from fervis.engines.portrait.codebook import NAMES
 from fervis.engines.portrait.identity import Identity
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32
 
 _UPPER = frozenset(("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9"))
 
@@ -42,7 +43,7 @@ class Person:
         return self.identity.traits[name][:, None, None]
 
     def unit(self, name: str, sign: int = 0) -> Array:
-        """[N,1,1] intensity of an action unit on the left (-1) or the right (1) of the picture, or in the middle (0)."""
+        """[N,1,1] intensity of an action unit on the picture's left (-1) or right (1), or in the middle (0)."""
         at = NAMES.index(name)
         value = np.minimum(self.units[:, at] + self.identity.resting[:, at], 1)
         skew = "asymmetry_upper" if name in _UPPER else "asymmetry_lower"
@@ -75,7 +76,7 @@ class Brow:
 
 
 def brow(person: Person, sign: int) -> Brow:
-    """AU1 lifts the inner end, AU2 the outer half, AU4 lowers it and draws it to the middle, AU9 lowers the inner end."""
+    """AU1 lifts the inner end, AU2 the outer half, AU4 lowers it and draws it inwards, AU9 lowers its inner end."""
     t = person.trait
     au1, au2, au4 = (person.unit(name, sign) for name in ("AU1", "AU2", "AU4"))
     au9 = person.unit("AU9", sign)
@@ -115,7 +116,7 @@ class Eye:
 
 
 def eye(person: Person, sign: int) -> Eye:
-    """AU5 lifts the upper lid off the iris, AU7 straightens the lower lid, AU6 and AU9 push it up, AU1+4 tilt the fold."""
+    """AU5 lifts the upper lid off the iris, AU7 straightens the lower, AU6 and AU9 push it up, AU1+4 tilt it."""
     t = person.trait
     names = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU12")
     au1, au2, au4, au5, au6, au7, au9, au12 = (person.unit(name, sign) for name in names)
@@ -168,18 +169,19 @@ def mouth(person: Person, sign: int) -> Mouth:
     AU17 pushes the lower lip up, AU23 and AU24 narrow the lips, AU25, AU26 and AU27 open the mouth.
     """
     t = person.trait
+    moving = ("AU10", "AU12", "AU15", "AU17", "AU20", "AU23", "AU24")
+    au10, au12, au15, au17, au20, au23, au24 = (person.unit(name, sign) for name in moving)
     names = ("AU9", "AU10", "AU12", "AU15", "AU16", "AU17", "AU20", "AU23", "AU24", "AU25", "AU26", "AU27")
-    au9, au10, au12, au15, au16, au17, au20, au23, au24, au25, au26, au27 = (person.unit(n, sign) for n in names)
     m9, m10, m12, m15, m16, m17, m20, m23, m24, m25, m26, m27 = (person.unit(name) for name in names)
-    jaw = 3.6 * m26 + 5.2 * m27
-    opened = m25 * (0.7 + 0.55 * m12 + 0.3 * m20 + 0.4 * m10) + 0.12 * jaw
+    jaw = 4.4 * m26 + 5.6 * m27
+    opened = m25 * (0.85 + 1.1 * m12 + 0.9 * m20 + 0.4 * m10 + 0.4 * m23) + 0.12 * jaw
     thin = (1 - 0.55 * m24) * (1 - 0.4 * m23) * (1 - 0.3 * m12 * m25) * (1 - 0.3 * m20) * (1 - 0.25 * m10)
     full = 0.55 + 0.9 * t("lip_full")
     closed = t("mouth_height") - 0.4 * m10 - 0.5 * m9 - 0.9 * m17 + 0.25 * m12 - 0.2 * jaw
     skew = sign * t("mouth_skew")
     return Mouth(
         half=t("mouth_width")
-        + 2.7 * au12
+        + 3.0 * au12
         + 1.9 * au20
         - 0.9 * au23
         - 0.5 * au24
@@ -190,7 +192,7 @@ def mouth(person: Person, sign: int) -> Mouth:
         corner=closed
         - t("mouth_curve")
         + skew
-        - 3.3 * au12
+        - 3.7 * au12
         + 2.7 * au15
         + 0.9 * au20
         + 0.35 * jaw

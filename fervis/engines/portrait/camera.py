@@ -2,41 +2,78 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fervis.engines.portrait.anatomy import Person
 from fervis.engines.portrait.canvas import LEFT, TOP, Canvas, blob, line, ramp
+from fervis.engines.portrait.identity import Identity
 from fervis.engines.portrait.paint import paint_face
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32
 OVERSAMPLING = 2
 
 
-def photograph(person: Person, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Take the pictures.
+@dataclass(frozen=True)
+class Scene:
+    """All of N pictures that no action unit changes.
 
-    Args:
-        person: N persons with their expression.
-        size: pixels a side, a multiple of 8.
+    Attributes:
+        canvas: where the heads are painted.
+        grain: fine and coarse texture of skin and hair, [N,H,W] on the canvas.
+        place: where on the canvas each point of the finer picture lies: index of a sample and shares to the next.
+        nearest: index of the sample of the canvas nearest to each pixel.
+        back: [N,h,w] the background, finer than the picture.
+        ink: grey and opacity of the watermark, as ``back``.
+        hand: grey and opacity of the fingers, as ``back``.
+        noise: [N,size,size] of the sensor.
+    """
+
+    canvas: Canvas
+    grain: tuple[Array, Array]
+    place: tuple[NDArray[np.intp], Array, Array]
+    nearest: NDArray[np.intp]
+    back: Array
+    ink: tuple[Array, Array]
+    hand: tuple[Array, Array]
+    noise: Array
+
+
+def set_scene(identity: Identity, size: int) -> Scene:
+    """Prepare pictures of these persons, of this many pixels a side (a multiple of 8)."""
+    person = Person(identity, np.zeros_like(identity.resting))
+    canvas = Canvas.of(OVERSAMPLING * size / 48)
+    grain, noise, chance = _randomness(person, canvas.shape, size)
+    x, y = _grid(OVERSAMPLING * size)
+    return Scene(
+        canvas=canvas,
+        grain=grain,
+        place=_between(canvas, *_pose(person, x, y)),
+        nearest=_nearest(canvas, *_pose(person, *_grid(size))),
+        back=_background(person, x, y, chance),
+        ink=_watermark(person, x, y, chance),
+        hand=_hand(person, x, y),
+        noise=noise,
+    )
+
+
+def photograph(scene: Scene, person: Person) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Take the pictures of the persons the scene was set for.
 
     Returns:
         The pictures and their regions, [N,size,size] uint8 each.
     """
-    density = OVERSAMPLING * size / 48
-    canvas = Canvas.of(density)
-    grain, noise, scene = _randomness(person, canvas.shape, size)
-    grey, alpha, regions = paint_face(canvas, person, grain)
-    fine = OVERSAMPLING * size
-    x, y = _grid(fine)
-    u, v = _pose(person, x, y)
-    head, opacity = _sample(canvas, u, v, grey * alpha, alpha)
-    picture = _background(person, x, y, scene) * (1 - opacity) + head
-    _watermark(person, x, y, picture, scene)
-    hand = _hand(person, x, y, picture)
-    seen = _nearest(canvas, *_pose(person, *_grid(size)), regions)
-    seen[_shrink(hand) > 0.5] = 0
-    return _develop(person, _shrink(picture), noise), seen
+    grey, alpha, regions = paint_face(scene.canvas, person, scene.grain)
+    grey *= alpha
+    picture = scene.back * (1 - _sample(scene, alpha)) + _sample(scene, grey)
+    for colour, opacity in (scene.ink, scene.hand):
+        picture += (colour - picture) * opacity
+    seen = regions.reshape(-1)[scene.nearest]
+    seen[_shrink(scene.hand[1]) > 0.5] = 0
+    return _develop(person, _shrink(picture), scene.noise), seen
 
 
 def _randomness(person: Person, shape: tuple[int, int], size: int) -> tuple[tuple[Array, Array], Array, Array]:
@@ -71,7 +108,7 @@ def _grid(side: int) -> tuple[Array, Array]:
 
 
 def _pose(person: Person, x: Array, y: Array) -> tuple[Array, Array]:
-    """Where on the canvas each point of the picture lies: shift, roll, scale, then yaw and pitch by the head's depth."""
+    """Where on the canvas each point of the picture lies: shift, roll, scale, then yaw and pitch by depth."""
     t = person.trait
     # roll and scale turn about the middle of the face, so that the mouth does not leave the picture
     x, y = x - t("shift_x"), y - t("shift_y") - 10
@@ -85,31 +122,38 @@ def _pose(person: Person, x: Array, y: Array) -> tuple[Array, Array]:
     return u, v
 
 
-def _sample(canvas: Canvas, u: Array, v: Array, *fields: Array) -> list[Array]:
-    """Bilinear samples of [N,H,W] fields; beyond the edge the edge goes on."""
+def _starts(canvas: Canvas, count: int) -> NDArray[np.intp]:
     rows, columns = canvas.shape
+    return (np.arange(count) * (rows * columns))[:, None, None]
+
+
+def _between(canvas: Canvas, u: Array, v: Array) -> tuple[NDArray[np.intp], Array, Array]:
+    """The upper left of the four samples around each point, and the shares to the right and down."""
+    rows, columns = canvas.shape
+    # beyond the edge of the canvas its edge goes on
     x = ((u - LEFT) * canvas.density - 0.5).clip(0, columns - 1.001)
     y = ((v - TOP) * canvas.density - 0.5).clip(0, rows - 1.001)
-    left, top = x.astype(np.int32), y.astype(np.int32)
-    x, y = x - left, y - top
-    start = (np.arange(len(u), dtype=np.int32) * (rows * columns))[:, None, None]
-    index = start + top * columns + left
-    sampled = []
-    for field in fields:
-        flat = field.reshape(-1)
-        upper = flat[index]
-        upper += (flat[index + 1] - upper) * x
-        lower = flat[index + columns]
-        lower += (flat[index + columns + 1] - lower) * x
-        sampled.append(upper + (lower - upper) * y)
-    return sampled
+    left, top = x.astype(np.intp), y.astype(np.intp)
+    x, y = (x - left).astype(np.float32), (y - top).astype(np.float32)
+    return _starts(canvas, len(u)) + top * columns + left, x, y
 
 
-def _nearest(canvas: Canvas, u: Array, v: Array, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _sample(scene: Scene, field: Array) -> Array:
+    """Bilinear samples of [N,H,W] on the canvas."""
+    flat, columns = field.reshape(-1), field.shape[2]
+    index, x, y = scene.place
+    upper, lower = flat.take(index), flat.take(index + columns)
+    upper += (flat.take(index + 1) - upper) * x
+    lower += (flat.take(index + (columns + 1)) - lower) * x
+    upper += (lower - upper) * y
+    return upper
+
+
+def _nearest(canvas: Canvas, u: Array, v: Array) -> NDArray[np.intp]:
     rows, columns = canvas.shape
-    x = ((u - LEFT) * canvas.density).astype(np.int32).clip(0, columns - 1)
-    y = ((v - TOP) * canvas.density).astype(np.int32).clip(0, rows - 1)
-    return labels[np.arange(len(u))[:, None, None], y, x]
+    x = ((u - LEFT) * canvas.density).astype(np.intp).clip(0, columns - 1)
+    y = ((v - TOP) * canvas.density).astype(np.intp).clip(0, rows - 1)
+    return _starts(canvas, len(u)) + y * columns + x
 
 
 def _background(person: Person, x: Array, y: Array, scene: Array) -> Array:
@@ -131,14 +175,15 @@ def _background(person: Person, x: Array, y: Array, scene: Array) -> Array:
     return grey.clip(0.02, 0.98)
 
 
-def _watermark(person: Person, x: Array, y: Array, picture: Array, scene: Array) -> None:
-    """Strokes like letters along the lower or the upper edge of one picture in eight."""
+def _watermark(person: Person, x: Array, y: Array, scene: Array) -> tuple[Array, Array]:
+    """Strokes like letters along the lower or the upper edge of one picture in eight: grey and opacity."""
+    opacity = np.zeros((len(person), y.shape[1], x.shape[2]), np.float32)
     wearing = np.flatnonzero(person.identity.traits["watermark"] < 0.125)
     t = person.take(wearing).trait
     place = t("watermark_place")
     base = np.where(place < 0.7, 27.5 - 3 * place, np.float32(-14.5))
     start = -18 + 14 * place
-    ink = np.zeros((len(wearing), *picture.shape[1:]), np.float32)
+    ink = opacity[wearing]
     for k in range(7):
         lean, kind = scene[wearing, 2 * k, None, None], scene[wearing, 2 * k + 1, None, None]
         dx, dy = x - start - 2.6 * k, y - base
@@ -146,13 +191,14 @@ def _watermark(person: Person, x: Array, y: Array, picture: Array, scene: Array)
         cross = line(dy - 0.8 * np.sign(kind), 0.55) * ((dx > 0) & (dx < 1.7))
         curve = line(np.sqrt(dx * dx + dy * dy) - 1.1, 0.55)
         ink = np.maximum(ink, np.where(kind > 0.3, curve, np.maximum(upright, cross)) * (lean > -1.2))
-    tone = np.where(t("watermark_tone") < 0.75, np.float32(0.97), np.float32(0.03))
-    picture[wearing] += (tone - picture[wearing]) * ink * 0.75
+    opacity[wearing] = 0.75 * ink
+    return np.where(person.trait("watermark_tone") < 0.75, np.float32(0.97), np.float32(0.03)), opacity
 
 
-def _hand(person: Person, x: Array, y: Array, picture: Array) -> Array:
-    """Fingers that come in from the side on one picture in ten; returns their opacity."""
-    cover = np.zeros_like(picture)
+def _hand(person: Person, x: Array, y: Array) -> tuple[Array, Array]:
+    """Fingers that come in from the side on one picture in ten: grey and opacity."""
+    colour = np.zeros((len(person), y.shape[1], x.shape[2]), np.float32)
+    cover = np.zeros_like(colour)
     wearing = np.flatnonzero(person.identity.traits["hand"] < 0.1)
     t = person.take(wearing).trait
     place, turn = t("hand_place"), t("hand_turn")
@@ -164,9 +210,9 @@ def _hand(person: Person, x: Array, y: Array, picture: Array) -> Array:
         distance = np.sqrt(dx * dx + dy * dy)
         finger = ramp(1.75 - distance, 0.8)
         skin = t("skin") * (0.95 - 0.22 * distance) * (0.8 + 0.2 * t("exposure"))
-        picture[wearing] += (skin - picture[wearing]) * finger
+        colour[wearing] += (skin - colour[wearing]) * finger
         cover[wearing] = np.maximum(cover[wearing], finger)
-    return cover
+    return colour, cover
 
 
 def _shrink(field: Array) -> Array:
@@ -183,7 +229,7 @@ def _develop(person: Person, picture: Array, noise: Array) -> NDArray[np.uint8]:
     amount = 0.26 * t("blur") ** 2
     for axis in (1, 2):
         picture = _blur(picture, axis, amount)
-    strength = 0.006 + 0.03 * t("noise") ** 3
+    strength = 0.006 + 0.02 * t("noise") ** 3
     picture = picture + strength * noise
     return (picture.clip(0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
 

@@ -7,11 +7,12 @@ move gives the same bits, and the pixels an action unit changes are exactly thos
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32
 
 LEFT, TOP, RIGHT, BOTTOM = -27.0, -20.0, 27.0, 35.0
 """What the canvas shows, in pixels of a face drawn 48 wide, from the middle between the eyes; v grows downwards."""
@@ -19,7 +20,9 @@ LEFT, TOP, RIGHT, BOTTOM = -27.0, -20.0, 27.0, 35.0
 
 def ramp(distance: Array, width: float | Array = 1.0) -> Array:
     """0 on the one side of ``distance`` = 0 and 1 on the other, over ``width``."""
-    return (distance / width + np.float32(0.5)).clip(0, 1)
+    share = distance / width
+    share += np.float32(0.5)
+    return share.clip(0, 1, out=share)
 
 
 def smooth(x: Array) -> Array:
@@ -30,8 +33,10 @@ def smooth(x: Array) -> Array:
 
 def bump(squared: Array) -> Array:
     """(1 - r^2)^2 within r = 1, and 0 outside; the argument is r^2."""
-    inside = np.maximum(1 - squared, 0)
-    return inside * inside
+    inside = 1 - squared
+    np.maximum(inside, 0, out=inside)
+    inside *= inside
+    return inside
 
 
 def blob(x: Array, y: Array, rx: float | Array, ry: float | Array) -> Array:
@@ -43,7 +48,8 @@ def blob(x: Array, y: Array, rx: float | Array, ry: float | Array) -> Array:
 def line(distance: Array, width: float | Array) -> Array:
     """A soft line where ``distance`` is 0, gone at ``width``."""
     d = distance / width
-    return bump(d * d)
+    d *= d
+    return bump(d)
 
 
 @dataclass(frozen=True)

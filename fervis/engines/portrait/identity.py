@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fervis.engines.portrait.codebook import NAMES
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32
 
 HAIR_STYLES = ("short", "receding", "bald", "fringe", "parted", "long", "curly")
 BACKGROUNDS = ("gradient", "blobs", "stripes", "plain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from fervis.engines.portrait.anatomy import Person, brow, eye, jaw_drop, mouth
 from fervis.engines.portrait.canvas import Canvas, Side, blob, bump, line, ramp, sides, smooth
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32
 
 REGIONS = ("background", "forehead", "brows", "eyes", "nose", "cheeks", "mouth", "chin", "hair")
 _AT = {name: index for index, name in enumerate(REGIONS)}
@@ -107,7 +108,7 @@ def _head(canvas: Canvas, person: Person, layers: Layers) -> Array:
 
 
 def _nose(canvas: Canvas, person: Person, layers: Layers) -> None:
-    box = canvas.box(-10, 10, -6, 18)
+    box = canvas.box(-10, 10, -7, 18)
     u, v = canvas.u[:, :, box[2]], canvas.v[:, box[1]]
     relief, albedo, regions = layers.relief[box], layers.albedo[box], layers.regions[box]
     au9, au10 = person.unit("AU9"), person.unit("AU10")
@@ -115,7 +116,7 @@ def _nose(canvas: Canvas, person: Person, layers: Layers) -> None:
     wide = person.trait("nose_width") * (1 + 0.12 * au9 + 0.08 * au10 + 0.06 * person.unit("AU12"))
     high = person.trait("nose_height")
     along = (v + 4.0) / (tip + 4.0)
-    ridge = high * (0.12 + 0.88 * smooth(along)) * ramp(tip + 1.4 - v, 2.6)
+    ridge = high * (0.12 * ramp(v + 5.5, 2.5) + 0.88 * smooth(along)) * ramp(tip + 1.4 - v, 2.6)
     half = 2.2 + (wide - 1.4) * smooth(along) * 0.75
     relief += ridge * line(u, half * 1.5)
     relief += 0.45 * high * blob(u, v - tip, 2.7, 2.6)
@@ -149,7 +150,7 @@ def _nostrils(canvas: Canvas, person: Person, grey: Array) -> None:
 
 def _upper_face(canvas: Canvas, person: Person, layers: Layers, sign: int) -> None:
     """Forehead, brow ridge, socket and brow of one side, with the folds of AU1, AU2, AU4 and AU6."""
-    side = _pick(sides(canvas, 0, 20, -16, 11), sign)
+    side = _pick(sides(canvas, 0, 20, -16, 13.5), sign)
     p, v = side.p, side.v
     relief, albedo, regions = side.of(layers.relief), side.of(layers.albedo), side.of(layers.regions)
     shape = brow(person, sign)
@@ -200,8 +201,8 @@ def _lower_face(canvas: Canvas, person: Person, layers: Layers, sign: int) -> No
     side = _pick(sides(canvas, 0, 20, 6, 35), sign)
     p, v = side.p, side.v
     relief, albedo = side.of(layers.relief), side.of(layers.albedo)
-    names = ("AU6", "AU9", "AU10", "AU12", "AU15", "AU20", "AU24", "AU17", "AU23")
-    au6, au9, au10, au12, au15, au20, au24, au17, au23 = (person.unit(name, sign) for name in names)
+    names = ("AU9", "AU10", "AU12", "AU15", "AU20", "AU24", "AU17", "AU23")
+    au9, au10, au12, au15, au20, au24, au17, au23 = (person.unit(name, sign) for name in names)
     lips = mouth(person, sign)
     age = person.trait("age")
     # nasolabial fold: from the wing of the nose around the corner of the mouth
@@ -209,14 +210,14 @@ def _lower_face(canvas: Canvas, person: Person, layers: Layers, sign: int) -> No
     start = person.trait("nose_length") - 1.8 - 1.2 * au9 - 0.8 * au10
     end = person.trait("mouth_height") - 0.5 + 0.6 * au15
     t = (v - start) / (end - start)
-    at = wing + (person.trait("mouth_width") + 2.2 + 2.6 * au12 + 1.0 * au20 - wing) * t
-    at = at + (1.3 * au12 + 0.9 * au10 + 0.6 * au9) * 4 * (t * (1 - t)).clip(0, None)
+    at = wing + (person.trait("mouth_width") + 2.4 + 3.4 * au12 + 1.0 * au20 - wing) * t
+    at = at + (0.7 * au12 + 0.9 * au10 + 0.6 * au9) * 4 * (t * (1 - t)).clip(0, None)
     ends = ramp(t - 0.08, 0.3) * ramp(0.9 - t, 0.45)
     upper = ends * (1 - 0.75 * t).clip(0, 1)
-    depth = (0.05 + 0.13 * age + 0.3 * au12) * ends + (0.42 * au10 + 0.36 * au9) * upper
+    depth = (0.05 + 0.13 * age + 0.2 * au12) * ends + (0.42 * au10 + 0.36 * au9) * upper
     slant = 0.72 + 0.1 * (au9 + au10)
     albedo -= albedo * depth.clip(0, 0.55) * line((p - at) * slant, 1.25)
-    relief += 2.6 * depth * line((p - at - 2.2) * slant, 2.4)
+    relief += 2.8 * depth * line((p - at - 2.2) * slant, 2.4)
     relief += 1.2 * au12 * blob(p - 11.0, v - 11.5, 5.5, 5.0)
     # the corner: AU12 dimples it, AU15 drags a pouch down from it, AU20 stretches upright folds beside it
     dimple = blob(p - lips.half - 0.6, v - lips.corner, 1.6, 1.8)
@@ -284,12 +285,12 @@ def _mouth(canvas: Canvas, person: Person, layers: Layers, grey: Array, light: A
     inside = 0.05 + 0.22 * person.trait("skin") * ramp(gap - 4.0, 3.0) * blob(p, v - lower + 0.4, 5.0, 2.6)
     names = ("AU10", "AU12", "AU16", "AU20", "AU9", "AU23")
     m10, m12, m16, m20, m9, m23 = (person.unit(name) for name in names)
-    show = (0.25 + 0.9 * m12 + 0.8 * m10 + 0.5 * m9 + 0.5 * m20 + 0.5 * m23).clip(0, 1)
-    reach = np.minimum(0.4 + 2.0 * show, gap + 0.3)
+    show = (0.25 + 0.9 * m12 + 0.7 * m10 + 0.5 * m9 + 0.3 * m20 + 0.5 * m23).clip(0, 1)
+    reach = np.minimum(0.3 + 2.2 * show, gap + 0.3)
     seams = 1 - 0.1 * line((p * 0.62) % 1.0 - 0.5, 0.3)
-    tooth = (0.2 + 0.72 * side.of(light)) * (1 - 0.4 * q * q) * seams
+    tooth = (0.22 + 0.74 * side.of(light)) * (1 - 0.3 * q * q) * seams
     over(inside, tooth, ramp(upper + reach - v, 0.7) * show * ramp(1.0 - q, 0.3))
-    low = (0.9 * m16 + 0.6 * m20 + 0.5 * m23).clip(0, 1)
+    low = (0.9 * m16 + 0.5 * m20 + 0.5 * m23).clip(0, 1)
     over(inside, tooth * 0.85, ramp(v - lower + 1.3 * low, 0.7) * low * ramp(0.95 - q, 0.3))
     over(paint, inside, opening)
     # a closed mouth is a dark line
@@ -310,17 +311,17 @@ def _beard(canvas: Canvas, person: Person, layers: Layers) -> None:
     lips = mouth(person, 0)
     drop = jaw_drop(person)
     top, _, _, bottom = lips.curves((np.abs(u) / lips.half).clip(0, 1))
-    moustache = bump((u / (lips.half + 0.8)) ** 2) ** 0.5 * line(v - top + 1.0 - 0.03 * u * u, 1.9)
-    goatee = np.maximum(blob(u, v - (bottom + 3.6 + 0.4 * drop), 6.0, 5.0) * 1.5, 0)
-    edge = 13.5 - 0.035 * u * u + 12 * bump((u / 12.5) ** 2)
-    jaw = ramp(v - edge - 2.0, 3.0)
-    full = np.maximum(jaw, moustache)
-    stubble = 0.35 * np.maximum(jaw, 1.3 * moustache)
-    shape = np.where(
-        kind < 0.4, stubble, np.where(kind < 0.6, moustache, np.where(kind < 0.75, np.maximum(goatee, moustache), full))
-    )
+    moustache = (1.6 * bump((u / (lips.half + 1.5)) ** 2) * line(v - top + 0.9 - 0.03 * u * u, 2.6)).clip(0, 1)
+    goatee = (1.6 * blob(u, v - (bottom + 3.2 + 0.4 * drop), 5.5, 5.5)).clip(0, 1)
+    edge = 18.0 - 0.05 * u * u + 7.0 * bump((u / 9.5) ** 2)
+    jaw = ramp(v - edge - 1.5, 4.0)
+    stubble = 0.4 * np.maximum(jaw, moustache)
+    below = np.where(kind < 0.6, 0, np.where(kind < 0.75, goatee, 0.9 * jaw))
+    shape = np.where(kind < 0.4, stubble, np.maximum(moustache, below))
+    shape = shape * (1 - ramp(np.minimum(v - top, bottom - v), 1.0) * (np.abs(u) < lips.half)) * wears
     texture = 0.78 + 0.1 * layers.grain[0][box]
-    over(albedo, 0.07 + 0.25 * person.trait("hair_tone") * person.trait("age"), (shape * wears * texture).clip(0, 0.92))
+    tone = 0.07 + 0.25 * person.trait("hair_tone") * person.trait("age")
+    over(albedo, tone, (shape * texture).clip(0, 0.9))
 
 
 def _light(canvas: Canvas, person: Person, layers: Layers) -> Array:
@@ -405,16 +406,17 @@ def _hair(canvas: Canvas, person: Person, layers: Layers, grey: Array, inside: A
     bare = style == _BALD
     hair = cap * np.maximum(np.maximum(above, 1 - inside), beside) * ~bare
     tone = person.trait("hair_tone")
-    dark = np.maximum(0.05 + 0.15 * tone, 1.6 * (tone - 0.55))
-    dark = np.where((age > 0.8) & (tone > 0.3), 0.65, dark).astype(np.float32)
-    light = 1 + 0.35 * person.trait("light_x") * across + 0.3 * (-up).clip(0, 1) * (1 - (-up).clip(0, 1)) * 2
-    strands = 0.22 * layers.grain[0] + 0.3 * layers.grain[1]
-    colour = dark * (0.85 + 0.4 * light - 0.35 * np.abs(across).clip(0, 1)) * (1 + strands * 0.7)
+    fair = (person.trait("skin") / 0.6).clip(0.3, 1)
+    dark = np.maximum(0.05 + 0.15 * tone, 1.5 * (tone - 0.6) * fair)
+    dark = np.where((age > 0.85) & (tone > 0.4), 0.5, dark).astype(np.float32)
+    glow = 1.25 + (0.15 * person.trait("light_x")) * across - 0.35 * across * across
+    colour = dark * glow * (1 + 0.1 * layers.grain[0] + 0.12 * layers.grain[1])
     # behind the neck long hair lies over everything but the head
-    shown = np.where(np.abs(u) > 9.5, hair, hair * np.where(v < 15, np.float32(1), inside))
+    shown = hair * np.where(v < 15, np.float32(1), inside)
+    beside_neck = np.abs(u) > 9.5
+    shown = np.where(beside_neck, hair, shown)
     # a soft shadow of the hair on the forehead
-    shadow = ramp(hairline + 1.6 - v, 2.5) * inside * ~bare
-    grey *= 1 - 0.18 * shadow
+    grey *= 1 - 0.18 * ramp(hairline + 1.6 - v, 2.5) * inside * ~bare
     over(grey, colour, shown)
     layers.regions[shown > 0.5] = _AT["hair"]
     return np.maximum(alpha, shown)

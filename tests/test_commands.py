@@ -1,0 +1,193 @@
+"""The command as a user types it: answers, mistakes, sweeps, interruptions, plug-ins of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, SMALL
+from torch.nn import functional as F
+
+import fervis as door
+from fervis.engines.weights import load_weights
+from fervis.registry import build
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def folder_of(done: subprocess.CompletedProcess[str]) -> Path:
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def answered(fervis: Run) -> Path:
+    return folder_of(fervis(*SMALL, "explainer=saliency", "layer=conv7"))
+
+
+def test_an_answer_is_a_whole_folder(answered: Path):
+    names = sorted(path.name for path in answered.iterdir())
+    assert names == ["arrays.npz", "config.yaml", "figures", "manifest.json", "report.html", "summary.json"]
+    summary = json.loads((answered / "summary.json").read_text())
+    assert summary["title"] == "saliency at conv7 of vgg8 on faces"
+    assert len(summary["entries"]) == 7
+    assert summary["numbers"]["explained"] == 7
+    for figure in summary["figures"]:
+        assert (answered / figure["file"]).is_file()
+        assert figure["caption"]
+    manifest = json.loads((answered / "manifest.json").read_text())
+    assert manifest["command"] == "python -m fervis " + " ".join([*SMALL, "explainer=saliency", "layer=conv7"])
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert set(manifest["hashes"]) == {"config", "data", "weights"}
+
+
+def test_the_arrays_are_those_of_autograd_on_the_kept_network(answered: Path, fervis: Run):
+    arrays = np.load(answered / "arrays.npz")
+    outputs = answered.parent.parent
+    faces = build("dataset", "faces", per_class_train=40, per_class_val=10, per_class_test=4).load(outputs / "cache")
+    (trained,) = (path for path in (outputs / "checkpoints").iterdir() if (path / "epoch_001.safetensors").is_file())
+    network = build("model", "vgg8").build(channels=1, size=48, classes=faces.classes)
+    load_weights(network, trained / "epoch_001.safetensors")
+    network.eval()
+    at = {int(row): position for position, row in enumerate(faces.rows)}
+    pixels = (faces.images[[at[row] for row in arrays["rows"].tolist()]].float() / 255).requires_grad_()
+    kept: list[torch.Tensor] = []
+    network.body.conv7.register_forward_hook(lambda _m, _i, output: kept.append(output))
+    logits = network(pixels)
+    score = logits.gather(1, torch.from_numpy(arrays["labels"])[:, None]).sum()
+    layer, pixel = torch.autograd.grad(score, [kept[0], pixels])
+    expected = F.interpolate(layer.abs().amax(1, keepdim=True), (48, 48), mode="bilinear")[:, 0]
+    assert arrays["maps"].dtype == np.float32
+    np.testing.assert_allclose(arrays["maps"], expected.numpy(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(arrays["pixel_maps"], pixel.abs().amax(1).numpy(), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(arrays["probabilities"], logits.detach().softmax(1).numpy(), rtol=0, atol=1e-6)
+    assert arrays["labels"].tolist() == list(range(7)), "one face of each class, in class order"
+    assert set(arrays["layers"]) == {"conv7"}
+
+
+def test_the_same_question_finds_the_same_answer(answered: Path, fervis: Run):
+    before = (answered / "summary.json").stat().st_mtime_ns
+    again = fervis(*SMALL, "explainer=saliency", "layer=conv7")
+    assert folder_of(again) == answered
+    assert "answered before" in again.stderr
+    assert (answered / "summary.json").stat().st_mtime_ns == before
+    arrays = (answered / "arrays.npz").read_bytes()
+    assert folder_of(fervis(*SMALL, "explainer=saliency", "layer=conv7", "rerun=true")) == answered
+    assert (answered / "summary.json").stat().st_mtime_ns > before
+    assert (answered / "arrays.npz").read_bytes() == arrays, "the same bytes"
+
+
+def test_python_asks_as_the_command_does(answered: Path, fervis: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(answered.parent.parent.parent)
+    assert door.ask([*SMALL, "explainer=saliency", "layer=conv7"]).resolve() == answered
+    with pytest.raises(door.WrongQuestion, match="Did you mean saliency"):
+        door.ask(["explainer=salency"])
+    assert "saliency" in door.names("explainer")
+
+
+def test_several_layers_and_all_classes(answered: Path, fervis: Run):
+    done = fervis(*SMALL, "layer=[conv7,input]", "target=all", "faces=[700,707]", "split=all")
+    arrays = np.load(folder_of(done) / "arrays.npz")
+    assert arrays["maps"].shape == (2 * 2 * 7, 48, 48)
+    assert arrays["rows"].tolist() == ([700] * 7 + [707] * 7) * 2 if 700 in arrays["rows"] else True
+    assert arrays["layers"].tolist() == ["conv7"] * 14 + ["input"] * 14
+    assert arrays["targets"].tolist() == list(arrays["classes"]) * 4
+    np.testing.assert_array_equal(arrays["pixel_maps"][:14], arrays["maps"][14:])
+
+
+MISTAKES = [
+    ("explainer=salency", "explainer=salency: there is no such explainer. Did you mean saliency?"),
+    ("model=vg8", "model=vg8: there is no such model. Did you mean vgg8?"),
+    ("experiment=q1_salency", "experiment=q1_salency: there is no such experiment. Did you mean q1_saliency?"),
+    ("layr=conv7", "layr: there is no such key. Did you mean layer?"),
+    ("seed=x", "seed=x: expected a whole number."),
+    ("lst", "lst: expected key=value, or one of list"),
+    ("dataset.pth=x", "dataset.pth: there is no such setting."),
+    ("trainer.epoch=2", "trainer.epoch: there is no such setting. Did you mean epochs?"),
+    ("layer=cnv7", "layer=cnv7: there is no such layer. Did you mean conv7?"),
+    ("target=hapy", "target=hapy: there is no such target. Did you mean happy?"),
+    ("target=conv7/128", "target=conv7/128: conv7 has 128 filters"),
+    ("split=tran", "split=tran: there is no such split. Did you mean train?"),
+    ("faces=[3]", "faces=3: split=test has no such row; it is in split=train."),
+    ("faces=few", "faces=few: expected row numbers such as [0,299,5], per_class:<n>, or all."),
+    ("trainer.epochs=x", "trainer.epochs=x: Value 'x' of type 'str' could not be converted to Integer."),
+    ("trainer.epochs=0", "trainer.epochs=0: expected at least 1."),
+    ("checkpoint=bset", "checkpoint=bset: there is no such checkpoint. Did you mean best?"),
+    ("model.checkpoint=nowhere.safetensors", "nowhere.safetensors"),
+    ("precision=fp8", "precision=fp8: there is no such precision."),
+    ("device=gpu", "device=gpu: this machine cannot use it"),
+]
+
+
+@pytest.mark.parametrize(("argument", "sentence"), MISTAKES)
+def test_a_mistake_gets_one_sentence_and_exit_code_2(answered: Path, fervis: Run, argument: str, sentence: str):
+    before = sorted(path.name for path in answered.parent.iterdir())
+    done = fervis(*(SMALL if not argument.startswith("trainer") else SMALL[:-1]), argument)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "trained before" not in line]
+    assert len(lines) == 1, done.stderr
+    assert sentence in lines[0]
+    assert sorted(path.name for path in answered.parent.iterdir()) == before, "no folder is left behind"
+
+
+def test_a_traceback_only_where_it_is_asked_for(fervis: Run):
+    assert "Traceback" in fervis("seed=x", FERVIS_TRACEBACK="1").stderr
+
+
+def test_list_and_layers(fervis: Run):
+    listed = fervis("list").stdout
+    assert all(name in listed for kind in ("dataset", "model", "explainer", "tracker") for name in door.names(kind))
+    layers = fervis("layers", *SMALL, "model.width=4").stdout.splitlines()
+    assert sum(line.startswith("conv") for line in layers) == 8
+
+
+def test_a_sweep_resumes_and_does_only_what_is_missing(fervis: Run, answered: Path):
+    command = [*SMALL, "-m", "layer=conv1,conv7"]
+    first = fervis(*command)
+    assert first.returncode == 0, first.stderr
+    one, two = map(Path, first.stdout.splitlines())
+    assert one.parent == two.parent != answered.parent
+    (one / "summary.json").unlink()
+    times = (two / "arrays.npz").stat().st_mtime_ns
+    again = fervis(*command)
+    assert list(map(Path, again.stdout.splitlines())) == [one, two]
+    assert again.stderr.count("answered before") == 1
+    assert (one / "summary.json").is_file()
+    assert (two / "arrays.npz").stat().st_mtime_ns == times
+
+
+def test_a_failing_job_does_not_stop_the_others(fervis: Run, answered: Path):
+    done = fervis(*SMALL, "-m", "layer=cnv1,conv1")
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 1
+    assert "Did you mean conv1?" in done.stderr
+
+
+@pytest.mark.parametrize("delay", [0.5, 1.5, 2.5, 3.5, 5.0])
+def test_killed_at_any_moment_nothing_half_written_is_taken_for_an_answer(tmp_path: Path, answered: Path, delay: float):
+    shutil.copytree(answered.parent.parent / "cache", tmp_path / "outputs" / "cache")
+    command = [sys.executable, "-m", "fervis", *SMALL, "-m", "layer=conv1,conv7", "visualizer.dpi=60"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for folder in map(Path, done.stdout.splitlines()):
+        assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in answered.iterdir())
+        np.load(folder / "arrays.npz")["maps"]
+    reference = np.load(answered / "arrays.npz")["maps"]
+    np.testing.assert_array_equal(np.load(folder / "arrays.npz")["maps"], reference)

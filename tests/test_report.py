@@ -1,0 +1,146 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from fervis.report import LIMITS, write_report
+
+EVIL = '<script>alert("1")</script>&'
+PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(range(64))
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: dict[str, list[str]] = {}
+        self.feed(text)
+        self.close()
+        assert self.open == [], "tags that are never closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and data.strip():
+            self.text.setdefault(self.open[-1], []).append(data)
+
+
+def answered(folder: Path) -> Path:
+    (folder / "figures").mkdir(parents=True)
+    (folder / "figures" / "299.png").write_bytes(PNG)
+    (folder / "config.yaml").write_text(f"layer: conv7\nnote: '{EVIL}'\n")
+    entries = [
+        {"row": 299, "label": "angry", "predicted": "happy", "probability": 0.931234, "layer": "conv7", "target": EVIL},
+        {"row": 300, "label": "sad", "predicted": "sad", "probability": 0.5, "layer": "conv7", "target": "sad"},
+    ]
+    summary = {
+        "title": f"saliency at conv7 of vgg8 on faces {EVIL}",
+        "entries": entries,
+        "numbers": {"accuracy": 0.643212, "faces": 2, EVIL: None},
+        "figures": [{"file": "figures/299.png", "caption": f"Face 299 {EVIL}"}],
+    }
+    manifest = {
+        "fervis": "0.1.0",
+        "command": f"python -m fervis 'explainer=saliency' layer=conv7 {EVIL}",
+        "question_id": "1a2b3c4d",
+        "versions": {"torch": "2.13.0"},
+        "hashes": {"config": "ab" * 32},
+        "inputs": {"faces.csv": {"bytes": 12}},
+        "seed": 0,
+        "device": "cpu",
+        "precision": "fp32",
+        "started": "2026-11-23T19:45:00+00:00",
+        "seconds": {"load": 0.25, "explain": 1.5},
+        "warnings": [f"careful {EVIL}"],
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_page_says_all_that_the_folder_knows(tmp_path: Path) -> None:
+    path = write_report(answered(tmp_path / "run"))
+    assert path == tmp_path / "run" / "report.html"
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.text["h1"] == [f"saliency at conv7 of vgg8 on faces {EVIL}"]
+    assert page.text["code"] == [f"python -m fervis 'explainer=saliency' layer=conv7 {EVIL}"]
+    headings = ["Figures", "Answers", "Numbers", "Ask it again", "Settings", "Seconds", "Versions", "Hashes", "Inputs"]
+    assert page.text["h2"] == headings
+    assert page.text["td"] == [
+        *("299", "angry", "happy ✗", "0.9312", "conv7", EVIL),
+        *("300", "sad", "sad ✓", "0.5", "conv7", "sad"),
+        *("0.6432", "2"),
+        *("0.25", "1.5", "1.75"),
+        *("2.13.0", "ab" * 32),
+    ]
+    assert f"layer: conv7\nnote: '{EVIL}'\n" in page.text["pre"]
+    assert LIMITS in page.text["p"]
+    assert f"careful {EVIL}" in page.text["p"]
+    assert "question 1a2b3c4d · seed 0 · device cpu · precision fp32 · 2026-11-23T19:45:00+00:00" in page.text["p"]
+
+
+def test_pictures_are_inside_with_their_captions(tmp_path: Path) -> None:
+    page = Page(write_report(answered(tmp_path / "run")).read_text(encoding="utf-8"))
+    (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert image["src"] == "data:image/png;base64," + base64.b64encode(PNG).decode()
+    assert image["alt"] == f"Face 299 {EVIL}"
+    assert page.text["figcaption"] == [f"Face 299 {EVIL}"]
+
+
+def test_nothing_is_loaded_and_nothing_of_the_folder_is_run(tmp_path: Path) -> None:
+    text = write_report(answered(tmp_path / "run")).read_text(encoding="utf-8")
+    page = Page(text)
+    assert [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "base")] == ["script"]
+    assert EVIL not in text
+    assert re.findall(r"https?://|@import|url\(", text) == []
+    assert all("data:" in (value or "") for _, given in page.tags for name, value in given.items() if name == "src")
+    assert all(not name.startswith("on") for _, given in page.tags for name in given)
+
+
+def test_same_folder_same_page(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "run")
+    assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.yaml",
+        "figures",
+        "manifest.json",
+        "report.html",
+        "summary.json",
+    ]
+
+
+def test_what_is_missing_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "saliency-1a2b3c4d").mkdir()
+    page = Page(write_report(tmp_path / "saliency-1a2b3c4d").read_text(encoding="utf-8"))
+    assert page.text["h1"] == ["saliency-1a2b3c4d"]
+    assert "h2" not in page.text
+    assert LIMITS in page.text["p"]
+
+
+@pytest.mark.parametrize("missing", ["label", "predicted", "probability", "layer", "target"])
+def test_entries_may_lack_keys(tmp_path: Path, missing: str) -> None:
+    folder = answered(tmp_path / "run")
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["entries"][0][missing]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    cells = Page(write_report(folder).read_text(encoding="utf-8")).text["td"]
+    assert cells[:2] == (["299", "happy"] if missing == "label" else ["299", "angry"])
+
+
+def test_a_picture_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "run")
+    (folder / "figures" / "299.png").unlink()
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert "figures/299.png is missing from the run folder." in page.text["p"]
