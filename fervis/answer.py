@@ -204,7 +204,10 @@ def weights_into(network: Network, asked: Asked, faces: Faces, record: Record) -
             asked.tracker.log(told, epoch=epoch)
 
         training = TrainingContext(question.seed, asked.device, asked.precision, follow, question.quiet)
-        history = trained(asked.trainer, network, faces, folder, training)
+        # A network of its own is trained, so that one just trained and one trained before compute alike to the bit:
+        # training may lay weights out differently in memory.
+        pupil = untrained(asked.model, faces, question.seed)
+        history = trained(asked.trainer, pupil, faces, folder, training)
         path = checkpoint_file(question.checkpoint, folder, history)
         numbers = {"val/accuracy": float(history["val/accuracy"])}
     load_weights(network, path)

@@ -73,12 +73,7 @@ def ask_command_line() -> None:
     register()
     # Hydra would print its own messages and exit; with this it hands errors to `run`.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    overrides = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
-    if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
-        # An override, unlike a resolver, reaches the jobs of every launcher as the sweep began with it. It stands
-        # beside the others, since argparse wants them in one place.
-        place = sys.argv.index(overrides[0]) if overrides else len(sys.argv)
-        sys.argv.insert(place, f"hydra.sweep.dir=${{outputs}}/sweeps/{sweep_name(overrides)}")
+    sys.argv[1:] = arranged(sys.argv[1:])
     failed: list[BaseException] = []
 
     def job(config: DictConfig) -> str | None:
@@ -87,6 +82,18 @@ def ask_command_line() -> None:
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     if failed:
         raise failed[0]
+
+
+def arranged(arguments: Sequence[str]) -> list[str]:
+    """The command line as Hydra reads it: flags first, since overrides must stand together, and the sweep named."""
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    rest = [argument for argument in arguments if argument not in multirun]
+    if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
+        # An override, unlike a resolver, reaches the jobs of every launcher as the sweep began with it.
+        place = rest.index(overrides[0]) if overrides else len(rest)
+        rest.insert(place, f"hydra.sweep.dir=${{outputs}}/sweeps/{sweep_name(overrides)}")
+    return [*multirun, *rest]
 
 
 def answer_job(config: DictConfig, failed: list[BaseException]) -> str | None:

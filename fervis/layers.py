@@ -85,8 +85,8 @@ class Layer:
 def list_layers(model: nn.Module, image: Tensor) -> list[Layer]:
     """Every module whose output is a map or tokens, in the order in which the modules finish.
 
-    Runs the model once on ``image`` [1,C,H,W] and its copy in eval mode without gradients; its hooks and its train or eval state are
-    afterwards as they were.
+    Runs the model once, on ``image`` [1,C,H,W] and a copy of it, in eval mode without gradients; its hooks and its
+    train or eval state are afterwards as they were.
     """
     return [layer for layer in _watch(model, image) if layer.layout != "none"]
 
@@ -330,10 +330,10 @@ def _stages(layouts: dict[nn.Module, Layout], paths: dict[nn.Module, str]) -> li
     convolved = {layouts[module][1] for module in layouts if isinstance(module, nn.Conv2d)}
     for module, (layout, grid) in layouts.items():
         number = re.search(r"\d+$", paths[module])
-        if layout == "none":
+        if layout == "none" or grid == (1, 1):
             continue
         if not list(module.children()):
-            if grid in convolved and grid > (1, 1):
+            if grid in convolved:
                 leaves[grid] = module
         elif number:
             stem = paths[module][: number.start()]

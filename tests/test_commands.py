@@ -96,10 +96,10 @@ def test_python_asks_as_the_command_does(answered: Path, fervis: Run, monkeypatc
 
 
 def test_several_layers_and_all_classes(answered: Path, fervis: Run):
-    done = fervis(*SMALL, "layer=[conv7,input]", "target=all", "faces=[700,707]", "split=all")
+    done = fervis(*SMALL, "layer=[conv7,input]", "target=all", "faces=[301,300]", "split=all")
     arrays = np.load(folder_of(done) / "arrays.npz")
     assert arrays["maps"].shape == (2 * 2 * 7, 48, 48)
-    assert arrays["rows"].tolist() == ([700] * 7 + [707] * 7) * 2 if 700 in arrays["rows"] else True
+    assert arrays["rows"].tolist() == ([301] * 7 + [300] * 7) * 2
     assert arrays["layers"].tolist() == ["conv7"] * 14 + ["input"] * 14
     assert arrays["targets"].tolist() == list(arrays["classes"]) * 4
     np.testing.assert_array_equal(arrays["pixel_maps"][:14], arrays["maps"][14:])
@@ -189,5 +189,5 @@ def test_killed_at_any_moment_nothing_half_written_is_taken_for_an_answer(tmp_pa
     for folder in map(Path, done.stdout.splitlines()):
         assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in answered.iterdir())
         np.load(folder / "arrays.npz")["maps"]
-    reference = np.load(answered / "arrays.npz")["maps"]
-    np.testing.assert_array_equal(np.load(folder / "arrays.npz")["maps"], reference)
+    last = np.load(Path(done.stdout.splitlines()[-1]) / "arrays.npz")["maps"]
+    np.testing.assert_array_equal(last, np.load(answered / "arrays.npz")["maps"])

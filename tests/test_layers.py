@@ -152,7 +152,7 @@ def test_prefix_tokens_beside_a_grid_that_is_not_square():
 
         def forward(self, x):
             x = self.patches(x).flatten(2).transpose(1, 2)
-            return self.norm(torch.cat([x.new_zeros(1, 5, 6), x], 1)).mean(1)
+            return self.norm(torch.cat([x.new_zeros(len(x), 5, 6), x], 1)).mean(1)
 
     layer = find_layer(Tokens(), "norm", torch.rand(1, 1, 8, 12))
     assert (layer.shape, layer.layout, layer.grid) == ((11, 6), "tokens", (2, 3))

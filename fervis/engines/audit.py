@@ -82,14 +82,17 @@ def audit_text(report: Mapping[str, Any]) -> str:
         whole = report["duplicates"]["surplus"] if row is report["surplus_within"] else sum(row.values())
         lines.append(f"{name:<{width}}" + "".join(f"{row[split]:>9,}" for split in SPLITS) + f"{whole:>9,}")
     copies, conflicts = report["duplicates"], report["conflicts"]
-    lines += ["", f"{copies['images']:,} images are exact copies of others, in {copies['groups']:,} groups."]
+    lines += ["", f"{copies['images']:,} images are exact copies of others, in {_count(copies['groups'], 'group')}."]
     for of, into in LEAKS:
         leak = report["leaks"][f"{of}_in_{into}"]
         lines.append(
-            f"{leak['images']:,} {of} images stand in {into} too: {leak['same_label']:,} with the same label, "
+            f"{_count(leak['images'], f'{of} image')} {'stands' if leak['images'] == 1 else 'stand'} in {into} too: "
+            f"{leak['same_label']:,} with the same label, "
             f"{leak['other_label']:,} with another."
         )
-    lines.append(f"{conflicts['groups']:,} groups of copies carry different labels ({conflicts['images']:,} images).")
+    lines.append(
+        f"{_count(conflicts['groups'], 'group')} of copies with different labels: {conflicts['images']:,} images."
+    )
     differing = [split for split in SPLITS if not report["fer2013"][split]]
     lines.append(
         f"The class counts of {', '.join(differing)} are not those of the original FER2013."
@@ -97,6 +100,10 @@ def audit_text(report: Mapping[str, Any]) -> str:
         else "The class counts of every split are those of the original FER2013."
     )
     return "\n".join(lines) + "\n"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _groups(pixels: np.ndarray) -> list[list[int]]:

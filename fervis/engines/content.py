@@ -92,14 +92,10 @@ def _walk(folder: str, prefix: str, above: frozenset[str]) -> Iterator[tuple[str
 
 def _signature(path: Path) -> tuple[str, int]:
     """Hex digits over the sizes and times of the files, and the newest time of change (ns since the epoch)."""
-    found = files_below(path) if path.is_dir() else [("", path.stat())]
-    digest, newest = hashlib.sha256(), 0
-    for name, stat in found:
-        digest.update(
-            f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode("utf-8", "surrogateescape")
-        )
-        newest = max(newest, stat.st_ctime_ns)
-    return digest.hexdigest(), newest
+    found = list(files_below(path)) if path.is_dir() else [("", path.stat())]
+    listed = "\n".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}" for name, stat in found)
+    newest = max((stat.st_ctime_ns for _, stat in found), default=0)
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest(), newest
 
 
 def _record(path: Path, cache: Path) -> Path:

@@ -97,7 +97,8 @@ def write_votes(path, splits, votes):
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("Usage", "Image name", *VOTES))
-        writer.writerows((USAGES[s], f"fer{i:07}.png", *v.tolist()) for i, (s, v) in enumerate(zip(splits, votes)))  # noqa: B905
+        for row, (s, v) in enumerate(zip(splits, votes, strict=True)):
+            writer.writerow((USAGES[s], f"fer{row:07}.png", *v.tolist()))
 
 
 WITH_LABELS = [
@@ -181,7 +182,7 @@ def test_any_order_of_columns_and_every_number_of_digits(tmp_path):
 
 @pytest.mark.parametrize("first", ["fer2013.csv", "icml_face_data.csv", "fer.npz"])
 def test_labelled_copies_come_before_train_and_test(first, drawn, tmp_path):
-    images, labels, splits, votes = drawn
+    labels = drawn[1]
     data = tmp_path / "data"
     data.mkdir()
     write_torchvision(data, *drawn)
@@ -496,7 +497,9 @@ def export(tmp_path_factory):
             made[layout, first] = folder
         return made[layout, first]
 
-    return write
+    yield write
+    for folder in made.values():
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,18 @@ import pytest
 import torch
 from matplotlib import colormaps
 
-from fervis.engines.drawing import file_name, lines_of, number, overlaid, painted, rgb, scale_of, sheet, write
+from fervis.engines.drawing import (
+    colour_bar,
+    file_name,
+    lines_of,
+    number,
+    overlaid,
+    painted,
+    rgb,
+    scale_of,
+    sheet,
+    write,
+)
 
 
 @pytest.mark.parametrize(
@@ -125,3 +136,10 @@ def test_text_shrinks_and_then_ends_in_dots_to_fit_its_room() -> None:
 def test_lines_break_between_words() -> None:
     assert lines_of("one", room=0.1, size=6) == ["one"]
     assert lines_of("largest gradient over channels", room=1, size=6) == ["largest gradient over", "channels"]
+
+
+def test_a_narrow_colour_bar_drops_its_middle_label() -> None:
+    for width, shown in ((1.5, ["0", "1.76·10⁻⁵", "3.52·10⁻⁵"]), (0.9, ["0", "3.52·10⁻⁵"])):
+        figure = sheet(3, 1, 100)
+        colour_bar(figure, 0.1, 0.1, width, "inferno", ("0", "1.76·10⁻⁵", "3.52·10⁻⁵"))
+        assert [text.get_text() for text in figure.texts] == shown

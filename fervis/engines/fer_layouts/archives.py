@@ -56,7 +56,7 @@ def read_archive(path: Path) -> Parsed:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for name in _NEEDED:
                 if name not in archive.files:
                     held = ", ".join(map(str, archive.files)) or "nothing"

@@ -174,7 +174,7 @@ def mouth(person: Person, sign: int) -> Mouth:
     names = ("AU9", "AU10", "AU12", "AU15", "AU16", "AU17", "AU20", "AU23", "AU24", "AU25", "AU26", "AU27")
     m9, m10, m12, m15, m16, m17, m20, m23, m24, m25, m26, m27 = (person.unit(name) for name in names)
     jaw = 4.4 * m26 + 5.6 * m27
-    opened = m25 * (0.85 + 1.1 * m12 + 0.9 * m20 + 0.4 * m10 + 0.4 * m23) + 0.12 * jaw
+    opened = m25 * (0.85 + 1.5 * m12 + 1.3 * m20 + 0.4 * m10 + 0.4 * m23) + 0.12 * jaw
     thin = (1 - 0.55 * m24) * (1 - 0.4 * m23) * (1 - 0.3 * m12 * m25) * (1 - 0.3 * m20) * (1 - 0.25 * m10)
     full = 0.55 + 0.9 * t("lip_full")
     closed = t("mouth_height") - 0.4 * m10 - 0.5 * m9 - 0.9 * m17 + 0.25 * m12 - 0.2 * jaw

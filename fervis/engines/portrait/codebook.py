@@ -90,7 +90,7 @@ CODEBOOK: dict[str, tuple[dict[str, Unit], ...]] = {
         {
             "AU6": Unit(0.4, 1.0),
             "AU12": Unit(0.65, 1.0),
-            "AU25": Unit(0.5, 1.0, 0.7),
+            "AU25": Unit(0.6, 1.0, 0.75),
             "AU26": Unit(0.1, 0.4, 0.3),
         },
     ),

@@ -72,12 +72,12 @@ _NORMAL = {
     "gaze_y": (0.0, 0.25),
     "asymmetry_upper": (0.0, 0.09),
     "asymmetry_lower": (0.0, 0.09),
-    "roll": (0.0, 0.085),
-    "yaw": (0.0, 0.2),
-    "pitch": (0.0, 0.1),
-    "scale": (1.0, 0.045),
-    "shift_x": (0.0, 1.0),
-    "shift_y": (0.0, 1.0),
+    "roll": (0.0, 0.12),
+    "yaw": (0.0, 0.25),
+    "pitch": (0.0, 0.12),
+    "scale": (1.0, 0.06),
+    "shift_x": (0.0, 1.6),
+    "shift_y": (0.0, 1.3),
 }
 # name: (low, high); uniform
 _UNIFORM = {

@@ -210,18 +210,18 @@ def _lower_face(canvas: Canvas, person: Person, layers: Layers, sign: int) -> No
     start = person.trait("nose_length") - 1.8 - 1.2 * au9 - 0.8 * au10
     end = person.trait("mouth_height") - 0.5 + 0.6 * au15
     t = (v - start) / (end - start)
-    at = wing + (person.trait("mouth_width") + 2.4 + 3.4 * au12 + 1.0 * au20 - wing) * t
+    at = wing + (person.trait("mouth_width") + 2.6 + 5.0 * au12 + 1.0 * au20 - wing) * t
     at = at + (0.7 * au12 + 0.9 * au10 + 0.6 * au9) * 4 * (t * (1 - t)).clip(0, None)
     ends = ramp(t - 0.08, 0.3) * ramp(0.9 - t, 0.45)
     upper = ends * (1 - 0.75 * t).clip(0, 1)
-    depth = (0.05 + 0.13 * age + 0.2 * au12) * ends + (0.42 * au10 + 0.36 * au9) * upper
+    depth = (0.05 + 0.13 * age + 0.12 * au12) * ends + (0.42 * au10 + 0.36 * au9) * upper
     slant = 0.72 + 0.1 * (au9 + au10)
-    albedo -= albedo * depth.clip(0, 0.55) * line((p - at) * slant, 1.25)
+    albedo -= albedo * depth.clip(0, 0.55) * line((p - at) * slant, 1.25 + 0.6 * au12)
     relief += 2.8 * depth * line((p - at - 2.2) * slant, 2.4)
     relief += 1.2 * au12 * blob(p - 11.0, v - 11.5, 5.5, 5.0)
     # the corner: AU12 dimples it, AU15 drags a pouch down from it, AU20 stretches upright folds beside it
     dimple = blob(p - lips.half - 0.6, v - lips.corner, 1.6, 1.8)
-    albedo -= albedo * (0.12 + 0.25 * au12 + 0.2 * au15 + 0.12 * au24 + 0.2 * au23) * dimple
+    albedo -= albedo * (0.12 + 0.2 * au12 + 0.2 * au15 + 0.12 * au24 + 0.2 * au23) * dimple
     drag = line(p - lips.half - 0.1 - 0.25 * (v - lips.corner), 0.95) * bump(((v - lips.corner - 2.2) / 2.8) ** 2)
     albedo -= albedo * (0.1 * age * age + 0.4 * au15 + 0.15 * au20) * drag
     stretch = line(p - lips.half - 1.9 + 0.04 * (v - 22.0) ** 2, 0.9) * bump(((v - lips.corner - 0.5) / 4.5) ** 2)
@@ -275,7 +275,7 @@ def _mouth(canvas: Canvas, person: Person, layers: Layers, grey: Array, light: A
     q = (p / lips.half).clip(0, 1.2)
     top, upper, lower, bottom = lips.curves(q.clip(0, 1))
     end = ramp((1.0 - q) * lips.half, 1.2)
-    dark = 0.12 + 0.3 * person.trait("lip_dark") * (0.4 + 0.6 * person.trait("female"))
+    dark = 0.16 + 0.3 * person.trait("lip_dark") * (0.4 + 0.6 * person.trait("female"))
     body = ramp(np.minimum(v - top, bottom - v), 1.0) * end
     over(paint, paint * (1 - dark), body)
     upper_lip = ramp(np.minimum(v - top, upper - v), 1.0) * end
@@ -285,7 +285,7 @@ def _mouth(canvas: Canvas, person: Person, layers: Layers, grey: Array, light: A
     inside = 0.05 + 0.22 * person.trait("skin") * ramp(gap - 4.0, 3.0) * blob(p, v - lower + 0.4, 5.0, 2.6)
     names = ("AU10", "AU12", "AU16", "AU20", "AU9", "AU23")
     m10, m12, m16, m20, m9, m23 = (person.unit(name) for name in names)
-    show = (0.25 + 0.9 * m12 + 0.7 * m10 + 0.5 * m9 + 0.3 * m20 + 0.5 * m23).clip(0, 1)
+    show = (0.25 + 0.9 * m12 + 0.7 * m10 + 0.5 * m9 + 0.2 * m20 + 0.5 * m23).clip(0, 1)
     reach = np.minimum(0.3 + 2.2 * show, gap + 0.3)
     seams = 1 - 0.1 * line((p * 0.62) % 1.0 - 0.5, 0.3)
     tooth = (0.22 + 0.74 * side.of(light)) * (1 - 0.3 * q * q) * seams

@@ -1,0 +1,305 @@
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fervis.datasets.image_folder import ImageFolder
+from fervis.errors import WrongQuestion
+from fervis.faces import FER2013_CLASSES
+
+
+def noise(seed, *shape):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(path, **options)
+
+
+def names(root):
+    return sorted(str(file.relative_to(root)) for file in root.rglob("*.png"))
+
+
+@pytest.fixture
+def data(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 48), (3, 48), (1, 20)])
+def test_pictures_of_the_asked_size_keep_every_pixel(channels, side, data, cache):
+    shape = (side, side) if channels == 1 else (side, side, 3)
+    pixels = {f"{name}/{n}.png": noise(n, *shape) for name in "ba" for n in range(3)}
+    for name, image in pixels.items():
+        save(data / name, image)
+    (data / "a" / "notes.txt").write_text("no picture")
+    (data / ".hidden").mkdir()
+    for _ in ("decoded", "cached"):
+        faces = ImageFolder(str(data), size=side, channels=channels).load(cache)
+        expected = np.stack([pixels[name].reshape(side, side, channels) for name in sorted(pixels)])
+        assert faces.images.dtype == torch.uint8
+        assert np.array_equal(faces.images.numpy(), expected.transpose(0, 3, 1, 2))
+        assert faces.classes == ("a", "b")
+        assert faces.labels.tolist() == [0, 0, 0, 1, 1, 1]
+        assert faces.rows.tolist() == list(range(6))
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "webp", "gif", "tif", "tiff", "pgm", "PNG"])
+def test_lossless_kinds_of_files(ending, data, cache):
+    image = noise(0, 48, 48)
+    save(data / "a" / f"x.{ending}", image, **({"lossless": True} if ending == "webp" else {}))
+    assert np.array_equal(ImageFolder(str(data)).load(cache).images[0, 0].numpy(), image)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "jpeg", "JPG"])
+def test_jpeg(ending, data, cache):
+    save(data / "a" / f"x.{ending}", np.full((48, 48, 3), 77, np.uint8))
+    assert ImageFolder(str(data)).load(cache).images.eq(77).all()
+
+
+def one(image, data, cache, ending="png", **options):
+    """The only face of a folder with this picture: [H,W] or [H,W,3]."""
+    saved = {key: options.pop(key) for key in ("exif", "transparency") if key in options}
+    save(data / "a" / f"x.{ending}", image, **saved)
+    face = ImageFolder(str(data), **options).load(cache).images[0].numpy()
+    return face[0] if len(face) == 1 else face.transpose(1, 2, 0)
+
+
+def test_colour_becomes_grey_by_itu_r_601(data, cache):
+    colour = noise(1, 48, 48, 3)
+    luma = colour @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(one(colour, data, cache).astype(float) - luma).max() <= 0.51
+
+
+def test_grey_becomes_three_equal_channels(data, cache):
+    grey = noise(2, 48, 48)
+    assert np.array_equal(one(grey, data, cache, channels=3), np.repeat(grey[:, :, None], 3, 2))
+
+
+def test_sixteen_bits_become_eight(data, cache):
+    eight = noise(3, 48, 48)
+    assert np.array_equal(one(eight.astype(np.uint16) * 257, data, cache), eight)
+
+
+def test_palettes_are_resolved(data, cache):
+    index = noise(4, 48, 48)
+    image = Image.frombytes("P", (48, 48), index.tobytes())
+    palette = noise(5, 256, 3)
+    image.putpalette(palette.tobytes())
+    assert np.array_equal(one(image, data, cache, channels=3), palette[index])
+
+
+def test_what_is_transparent_becomes_white(data, cache):
+    colour = noise(6, 48, 48, 4)
+    colour[..., 3] = 255
+    colour[:10, :, 3] = 0
+    expected = colour[..., :3].copy()
+    expected[:10] = 255
+    assert np.array_equal(one(colour, data, cache, channels=3), expected)
+
+
+def test_a_transparent_palette_entry_becomes_white(data, cache):
+    index = noise(7, 48, 48) % 4
+    image = Image.frombytes("P", (48, 48), index.tobytes())
+    palette = noise(8, 256, 3)
+    image.putpalette(palette.tobytes())
+    palette[2] = 255
+    assert np.array_equal(one(image, data, cache, channels=3, transparency=2), palette[index])
+
+
+def test_the_exif_orientation_is_applied(data, cache):
+    image = noise(9, 48, 48)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
+    assert np.array_equal(one(image, data, cache, exif=exif), np.rot90(image, -1))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_middle_of_the_longer_side_is_kept(turned, data, cache):
+    wide = noise(10, 48, 80)
+    image = wide.T.copy() if turned else wide
+    middle = wide[:, 16:64]
+    assert np.array_equal(one(image, data, cache), middle.T if turned else middle)
+
+
+def test_resizing_keeps_the_aspect_and_does_not_alias(data, cache):
+    stripes = np.zeros((96, 240), np.uint8)
+    stripes[:, ::2] = 255  # the finest pattern there is: shrinking by two must give its mean
+    face = one(stripes, data, cache).astype(int)
+    assert abs(face[:, 1:-1] - 127.5).max() < 1.5
+    shutil.rmtree(data)
+    circle = (np.hypot(*(np.mgrid[:96, :144] - np.array([47.5, 71.5])[:, None, None])) < 40).astype(np.uint8) * 255
+    face = one(circle, data, cache) > 127
+    heights, widths = face.sum(0).max(), face.sum(1).max()
+    assert (heights, widths) == (40, 40)
+
+
+FER_WORDS = ["Anger", "disgusted", "fear", "Happiness", "sadness", "surprised", "neutral"]
+
+
+def test_fer2013s_seven_keep_their_order_and_names(data, cache):
+    for place, word in enumerate(FER_WORDS):
+        save(data / word / "x.png", np.full((48, 48), place, np.uint8))
+    faces = ImageFolder(str(data)).load(cache)
+    assert faces.classes == FER2013_CLASSES
+    assert faces.images[:, 0, 0, 0].tolist() == faces.labels.tolist()
+    save(data / "contempt" / "x.png", np.full((48, 48), 7, np.uint8))
+    faces = ImageFolder(str(data)).load(cache)
+    assert faces.classes == (*FER2013_CLASSES, "contempt")
+    assert faces.images[:, 0, 0, 0].tolist() == faces.labels.tolist()
+
+
+def test_fewer_than_seven_stay_alphabetical_under_their_own_names(data, cache):
+    for word in FER_WORDS[1:]:
+        save(data / word / "x.png", noise(0, 48, 48))
+    assert ImageFolder(str(data)).load(cache).classes == tuple(sorted(FER_WORDS[1:]))
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [("train", "val", "test"), ("Training", "validation", "testing"), ("train_set", "PublicTest", "PrivateTest")],
+)
+def test_split_folders_are_kept(train, val, test, data, cache):
+    for split, (name, count) in enumerate(((train, 5), (val, 3), (test, 2))):
+        for n in range(count):
+            save(data / name / f"class{n % 2}" / f"{n}.png", np.full((48, 48), split * 100 + n, np.uint8))
+    faces = ImageFolder(str(data), val_fraction=0.5, test_fraction=0.4).load(cache)
+    assert faces.classes == ("class0", "class1")
+    assert faces.splits.tolist() == (faces.images[:, 0, 0, 0] // 100).tolist()
+    assert faces.labels.tolist() == (faces.images[:, 0, 0, 0] % 100 % 2).tolist()
+    assert Counter(faces.splits.tolist()) == {0: 5, 1: 3, 2: 2}
+
+
+def many(data, count=400):
+    for n in range(count):
+        save(data / f"c{n % 2}" / f"{n:03}.png", noise(n, 8, 8))
+
+
+def test_drawn_splits_have_about_their_share_and_follow_the_seed(data, cache):
+    many(data)
+    faces = ImageFolder(str(data), size=8, val_fraction=0.2, test_fraction=0.3).load(cache)
+    shares = np.bincount(faces.splits.numpy(), minlength=3) / 400
+    # four standard deviations of a binomial share
+    assert np.abs(shares - [0.5, 0.2, 0.3]).max() < 4 * np.sqrt(0.25 / 400)
+    again = ImageFolder(str(data), size=8, val_fraction=0.2, test_fraction=0.3).load(cache)
+    assert torch.equal(faces.splits, again.splits)
+    other = ImageFolder(str(data), size=8, val_fraction=0.2, test_fraction=0.3, seed=1).load(cache)
+    assert not torch.equal(faces.splits, other.splits)
+    none = ImageFolder(str(data), size=8, val_fraction=0.0, test_fraction=0.0).load(cache)
+    assert none.splits.eq(0).all()
+
+
+def test_a_draw_depends_on_the_file_alone_and_never_parts_copies(data, cache):
+    many(data, 60)
+    before = dict(zip(names(data), ImageFolder(str(data), size=8).load(cache).splits.tolist(), strict=True))
+    for name in list(before)[::2]:
+        shutil.copy(data / name, data / "c1" / f"copy-{name.replace('/', '-')}")
+        (data / name).rename(data / f"{name[:-4]}-renamed.png")
+    for name in list(before)[1::4]:
+        (data / name).unlink()
+    after = dict(zip(names(data), ImageFolder(str(data), size=8).load(cache).splits.tolist(), strict=True))
+    assert len(set(before.values())) == 3
+    for name in list(before)[::2]:
+        copy = f"c1/copy-{name.replace('/', '-')}"
+        assert before[name] == after[f"{name[:-4]}-renamed.png"] == after[copy]
+    assert all(after[name] == before[name] for name in list(before)[3::4])
+
+
+def test_only_missing_splits_are_drawn_and_from_train_alone(data, cache):
+    many(data / "train", 100)
+    save(data / "test" / "c0" / "x.png", noise(1000, 8, 8))
+    faces = ImageFolder(str(data), size=8, val_fraction=0.3, test_fraction=0.3).load(cache)
+    counts = Counter(faces.splits.tolist())
+    assert counts[2] == 1
+    assert faces.splits[0] == 2  # test/ sorts before train/
+    assert 10 < counts[1] < 50
+    shutil.rmtree(data / "test")
+    counts = Counter(ImageFolder(str(data), size=8, val_fraction=0.3, test_fraction=0.3).load(cache).splits.tolist())
+    assert min(counts.values()) > 10
+    assert len(counts) == 3
+
+
+def test_another_size_or_channels_is_another_copy(data, cache):
+    save(data / "a" / "x.png", noise(0, 48, 48, 3))
+    shapes = [
+        tuple(ImageFolder(str(data), size=size, channels=channels).load(cache).images.shape)
+        for size, channels in ((48, 1), (24, 1), (48, 3))
+    ]
+    assert shapes == [(1, 1, 48, 48), (1, 1, 24, 24), (1, 3, 48, 48)]
+    assert len(list(cache.glob("*.safetensors"))) == 3
+
+
+DAMAGED = {
+    "cut png": (".png", lambda held: held[:700], "the picture cannot be read"),
+    "cut jpeg": (".jpg", lambda held: held[:700], "the picture cannot be read"),
+    "empty": (".png", lambda held: b"", "the picture file is empty"),
+    "text": (".png", lambda held: b"no picture", "no picture that Pillow knows"),
+    "LFS pointer": (".jpg", lambda held: b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_picture_is_refused_by_name_and_reason(case, data, cache):
+    ending, spoil, reason = DAMAGED[case]
+    cache.mkdir()
+    save(data / "a" / "good.png", noise(0, 48, 48))
+    file = data / "b" / f"bad{ending}"
+    save(file, noise(1, 48, 48))
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(WrongQuestion, match=rf"b/bad\{ending}: .*{reason}") as error:
+        ImageFolder(str(data)).load(cache)
+    assert "\n" not in str(error.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_floating_point_pictures_have_no_range(data, cache):
+    with pytest.raises(WrongQuestion, match=r"x\.tif: .*floating-point grey values have no known range"):
+        one(np.zeros((48, 48), np.float32), data, cache, ending="tif")
+
+
+def test_folders_that_are_no_class_folders_are_refused(data, cache):
+    with pytest.raises(WrongQuestion, match=r"dataset\.path is empty"):
+        ImageFolder().load(cache)
+    with pytest.raises(WrongQuestion, match=r"data: there is no such file or folder"):
+        ImageFolder(str(data)).load(cache)
+    (data / "a").mkdir(parents=True)
+    with pytest.raises(WrongQuestion, match=r"dataset\.path=.*data: no class folder holds a picture \(png, jpg, "):
+        ImageFolder(str(data)).load(cache)
+    save(data / "x.png", noise(0, 8, 8))
+    with pytest.raises(WrongQuestion, match=r"the picture x\.png lies in no folder named by its class\."):
+        ImageFolder(str(data)).load(cache)
+    with pytest.raises(WrongQuestion, match=r"x\.png: this is a file where a folder"):
+        ImageFolder(str(data / "x.png")).files()
+    (data / "x.png").unlink()
+    save(data / "train" / "x.png", noise(0, 8, 8))
+    with pytest.raises(WrongQuestion, match=r"the picture train/x\.png lies in no folder named by its class\."):
+        ImageFolder(str(data)).load(cache)
+    (data / "train" / "x.png").unlink()
+    save(data / "train" / "a" / "x.png", noise(0, 8, 8))
+    save(data / "more" / "a" / "x.png", noise(0, 8, 8))
+    with pytest.raises(WrongQuestion, match=r"the folder more lies beside folders named by splits"):
+        ImageFolder(str(data)).load(cache)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"size": 0}, r"dataset\.size=0: "),
+        ({"channels": 2}, r"dataset\.channels=2: 1 \(grey\) or 3 \(RGB\)"),
+        ({"val_fraction": 1.0}, r"dataset\.val_fraction=1\.0: "),
+        ({"test_fraction": -0.1}, r"dataset\.test_fraction=-0\.1: "),
+        ({"val_fraction": 0.5, "test_fraction": 0.5}, r"a sum below 1 was expected"),
+    ],
+)
+def test_wrong_knobs_are_refused(knobs, message):
+    with pytest.raises(WrongQuestion, match=message):
+        ImageFolder("x", **knobs)
