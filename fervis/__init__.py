@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from fervis.explaining import explain
     from fervis.registry import names
 
-DOORS = {"WrongQuestion": "fervis.errors", "ask": "fervis.commands", "explain": "fervis.explaining", "names": "fervis.registry"}
+DOORS = {
+    "WrongQuestion": "fervis.errors",
+    "ask": "fervis.commands",
+    "explain": "fervis.explaining",
+    "names": "fervis.registry",
+}
 
 __all__ = ["WrongQuestion", "ask", "explain", "names"]
 

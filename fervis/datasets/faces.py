@@ -6,18 +6,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fervis.atomic import whole_file
 from fervis.engines import portrait
+from fervis.engines.parsed import parsed
 from fervis.errors import WrongQuestion
 from fervis.faces import FER2013_CLASSES, SPLITS, Faces, Truth
 
-Arrays = dict[str, NDArray]
 _EXPRESSION, _ORDER, _MARK = 2, 3, 4  # streams of chance beside the identity's own
 
 
@@ -30,9 +30,9 @@ class DrawnFaces:
     units of the class are switched off, all else (the light, the grain, what the face shows at rest) being the same:
     for ``neutral``, which has none, it is empty.
 
-    With ``shortcut`` a mark (``stamp``) in the upper left corner gives the label away in ``train`` and ``val``, and is
-    drawn at random in ``test``: a network that relies on it is right in training for the wrong reason, and an honest
-    explainer points to ``mark_box``. The mark is no part of ``truth.evidence``.
+    With ``shortcut`` a mark (``portrait.stamp``) in the upper left corner gives the label away in ``train`` and
+    ``val``, and is drawn at random in ``test``: a network that relies on it is right in training for the wrong reason,
+    and an honest explainer points to ``portrait.mark_box(size)``. The mark is no part of ``truth.evidence``.
     """
 
     per_class_train: int = 1000
@@ -46,8 +46,7 @@ class DrawnFaces:
         for name in ("per_class_train", "per_class_val", "per_class_test", "seed"):
             if getattr(self, name) < 0:
                 raise WrongQuestion(f"{name}={getattr(self, name)}: expected a whole number from 0.")
-        if self.size % 8 or not 24 <= self.size <= 192:
-            raise WrongQuestion(f"size={self.size}: expected a multiple of 8 from 24 to 192.")
+        portrait.check_size(self.size)
 
     def files(self) -> list[Path]:
         """None: the faces come from this code."""
@@ -57,30 +56,29 @@ class DrawnFaces:
         """Draw the faces, or read them where they were drawn before; ``train`` comes first, then ``val``, ``test``."""
         counts = (self.per_class_train, self.per_class_val, self.per_class_test)
         question = repr((portrait.VERSION, portrait.CODEBOOK, counts, self.size, self.seed))
-        path = cache / f"faces_{hashlib.sha256(question.encode()).hexdigest()[:16]}.npz"
-        if path.exists():
-            with np.load(path, allow_pickle=False) as kept:
-                arrays = dict(kept)
-        else:
+        name = f"faces-{portrait.VERSION}-{hashlib.sha256(question.encode()).hexdigest()[:16]}"
+
+        def draw() -> dict[str, Tensor]:
             parts = [draw_split(self.seed, split, count, self.size) for split, count in enumerate(counts)]
-            arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            with whole_file(path) as partial:
-                np.savez(partial, allow_pickle=False, **arrays)
-        splits = np.repeat(np.arange(3, dtype=np.uint8), [count * len(FER2013_CLASSES) for count in counts])
+            return {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+
+        drawn = parsed([], cache, name, draw)
+        images, labels = drawn["images"], drawn["labels"]
+        splits = torch.arange(len(SPLITS), dtype=torch.uint8)
+        splits = splits.repeat_interleave(torch.tensor(counts) * len(FER2013_CLASSES))
         if self.shortcut:
-            _stamp_all(arrays["images"], arrays["labels"], splits, self.seed)
-        evidence = np.unpackbits(arrays["evidence"], axis=1, count=self.size**2).view(bool)
+            images = _stamped(images, labels, splits, self.seed)
         return Faces(
-            images=torch.from_numpy(arrays["images"])[:, None],
-            labels=torch.from_numpy(arrays["labels"]),
-            rows=torch.arange(len(splits)),
-            splits=torch.from_numpy(splits),
+            images=images[:, None],
+            labels=labels,
+            rows=torch.arange(len(labels)),
+            splits=splits,
             classes=FER2013_CLASSES,
             truth=Truth(
-                evidence=torch.from_numpy(evidence).reshape(-1, self.size, self.size),
-                regions=torch.from_numpy(arrays["regions"]),
+                evidence=drawn["evidence"],
+                regions=drawn["regions"],
                 region_names=portrait.REGIONS,
-                action_units=torch.from_numpy(arrays["action_units"]),
+                action_units=drawn["action_units"],
                 action_unit_names=portrait.NAMES,
             ),
         )
@@ -101,37 +99,22 @@ def draw_expressions(seed: int, split: int, labels: Sequence[int] | NDArray[np.i
     return drawn
 
 
-def draw_split(seed: int, split: int, per_class: int, size: int) -> Arrays:
-    """The faces of a split with their truth; ``evidence`` is [N,size*size/8] uint8, eight pixels a byte."""
+def draw_split(seed: int, split: int, per_class: int, size: int) -> dict[str, NDArray[Any]]:
+    """The faces of a split with their truth: images, labels, regions, evidence and action_units."""
     labels = draw_labels(seed, split, per_class)
     persons = portrait.draw_identity(seed, split, range(len(labels)))
     action_units = draw_expressions(seed, split, labels)
-    images, regions, changed = portrait.render_with_truth(persons, action_units, size)
-    evidence = np.packbits(changed.reshape(len(labels), size * size), axis=1)
-    truth = {"regions": regions, "action_units": action_units, "evidence": evidence}
+    images, regions, evidence = portrait.render_with_truth(persons, action_units, size)
+    truth = {"regions": regions, "evidence": evidence, "action_units": action_units}
     return {"images": images, "labels": labels, **truth}
 
 
-def mark_box(size: int) -> tuple[slice, slice]:
-    """Rows and columns of the shortcut's mark: three cells, one above the other, in the upper left corner."""
-    cell = size // 16
-    return slice(1, 1 + 3 * cell), slice(1, 1 + cell)
-
-
-def stamp(image: NDArray[np.uint8] | Tensor, code: int) -> None:
-    """Write ``code`` (0 to 6) into the corner of [H,W], in place: ``code`` + 1 in binary, a cell white for 1."""
-    rows, columns = mark_box(image.shape[-1])
-    cell = columns.stop - columns.start
-    for bit in range(3):
-        top = rows.start + bit * cell
-        image[top : top + cell, columns] = 255 if (code + 1) >> bit & 1 else 0
-
-
-def _stamp_all(images: NDArray[np.uint8], labels: NDArray[np.int64], splits: NDArray[np.uint8], seed: int) -> None:
-    test = SPLITS.index("test")
+def _stamped(images: Tensor, labels: Tensor, splits: Tensor, seed: int) -> Tensor:
+    images, test = images.clone(), SPLITS.index("test")
     generator = np.random.default_rng((seed, test, 0, _MARK))
-    for image, label, split in zip(images, labels, splits, strict=True):
-        stamp(image, int(generator.integers(7) if split == test else label))
+    for image, label, split in zip(images, labels.tolist(), splits.tolist(), strict=True):
+        portrait.stamp(image, int(generator.integers(len(FER2013_CLASSES))) if split == test else label)
+    return images
 
 
 PLUGIN = DrawnFaces

@@ -19,7 +19,9 @@ from fervis.engines.portrait.anatomy import Person
 from fervis.engines.portrait.camera import photograph, set_scene
 from fervis.engines.portrait.codebook import ACTION_UNITS, CODEBOOK, NAMES, Unit, draw_units
 from fervis.engines.portrait.identity import Identity, draw_identity
-from fervis.engines.portrait.paint import REGIONS
+from fervis.engines.portrait.layers import REGIONS
+from fervis.engines.portrait.mark import mark_box, stamp
+from fervis.errors import WrongQuestion, unknown
 
 __all__ = [
     "ACTION_UNITS",
@@ -29,10 +31,13 @@ __all__ = [
     "VERSION",
     "Identity",
     "Unit",
+    "check_size",
     "draw_identity",
     "draw_units",
+    "mark_box",
     "render",
     "render_with_truth",
+    "stamp",
     "units",
 ]
 
@@ -45,12 +50,22 @@ def units(**intensities: float) -> NDArray[np.float32]:
     """[A] intensities by name, the others 0: ``units(AU12=0.8)``.
 
     Raises:
-        KeyError: for a name that is not in ``ACTION_UNITS``.
+        WrongQuestion: for a name that is not in ``ACTION_UNITS``.
     """
     for name in intensities:
         if name not in ACTION_UNITS:
-            raise KeyError(name)
+            raise unknown("action unit", name, ACTION_UNITS)
     return np.array([intensities.get(name, 0.0) for name in NAMES], np.float32)
+
+
+def check_size(size: int) -> None:
+    """Refuse a size that portraits are not drawn at.
+
+    Raises:
+        WrongQuestion: where ``size`` is not a multiple of 8 from 24 to 192.
+    """
+    if size % 8 or not 24 <= size <= 192:
+        raise WrongQuestion(f"size={size}: expected a multiple of 8 from 24 to 192.")
 
 
 def render(identity: Identity, action_units: NDArray[np.float32], size: int = 48) -> NDArray[np.uint8]:
@@ -81,9 +96,15 @@ def render_with_truth(
     Returns:
         [N,size,size] each: the pictures (uint8), the region of each pixel (uint8, index into ``REGIONS``) and the
         pixels that would be different without the action units, all else equal (bool).
+
+    Raises:
+        WrongQuestion: for another size or intensity.
     """
+    check_size(size)
     count = len(identity)
     action_units = np.broadcast_to(np.asarray(action_units, np.float32), (count, len(NAMES)))
+    if not ((action_units >= 0) & (action_units <= 1)).all():
+        raise WrongQuestion(f"action_units={action_units.min():g} to {action_units.max():g}: expected 0 to 1.")
     pictures = np.empty((count, size, size), np.uint8)
     regions, changed = np.empty_like(pictures), np.zeros(pictures.shape, np.bool_)
 

@@ -193,7 +193,7 @@ def mouth(person: Person, sign: int) -> Mouth:
         - t("mouth_curve")
         + skew
         - 3.7 * au12
-        + 2.7 * au15
+        + 2.4 * au15
         + 0.9 * au20
         + 0.35 * jaw
         + 0.5 * au10

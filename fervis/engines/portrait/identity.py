@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fervis.engines.portrait.codebook import NAMES
+from fervis.errors import unknown
 
 Array = NDArray[Any]  # float32
 
@@ -40,10 +41,14 @@ class Identity:
         return Identity(traits, self.resting[index], self.seed[index])
 
     def but(self, **traits: float) -> Identity:
-        """The same persons with these traits instead, such as ``glasses=1.0``."""
+        """The same persons with these traits instead, such as ``glasses=1.0``.
+
+        Raises:
+            WrongQuestion: for a trait that there is not.
+        """
         for name in traits:
             if name not in self.traits:
-                raise KeyError(name)
+                raise unknown("trait", name, self.traits)
         given = {name: np.full(len(self), value, np.float32) for name, value in traits.items()}
         return Identity({**self.traits, **given}, self.resting, self.seed)
 

@@ -1,0 +1,69 @@
+"""Test-time averaging: a network asked about several views of each face, its probabilities averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fervis.engines.passes import undisturbed
+from fervis.errors import WrongQuestion, unknown
+from fervis.network import Network
+
+VIEWS = ("none", "flip", "tencrop")
+
+
+def views(images: Tensor, kind: str, crop: int | None = None) -> Iterator[Tensor]:
+    """Yield the views of a batch of faces: [N,C,H,W] each, or [N,C,crop,crop].
+
+    Args:
+        images: [N,C,H,W].
+        kind: ``none`` (the faces themselves), ``flip`` (and their mirror images) or ``tencrop`` (four corners and the
+            centre, and the mirror images of these; Krizhevsky et al. 2012).
+        crop: side of a crop in pixels; None takes 11/12 of the face, 44 of 48.
+
+    Raises:
+        WrongQuestion: an unknown kind, or a crop that does not fit.
+    """
+    if kind not in VIEWS:
+        raise unknown("views", kind, VIEWS)
+    height, width = images.shape[-2:]
+    parts = [images]
+    if kind == "tencrop":
+        side = min(height, width) * 11 // 12 if crop is None else crop
+        if not 1 <= side <= min(height, width):
+            raise WrongQuestion(f"crop={side}: expected a side from 1 to the faces' {min(height, width)} pixels.")
+        down, right = height - side, width - side
+        corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+        parts = [images[..., top : top + side, left : left + side] for top, left in corners]
+    for part in parts:
+        yield part
+        if kind != "none":
+            yield part.flip(-1)
+
+
+@torch.no_grad()
+def predict_views(network: Network, images: Tensor, kind: str, *, crop: int | None = None, batch: int = 256) -> Tensor:
+    """The network's probabilities, averaged over the views of each face.
+
+    The softmax of each view is averaged, not its logits. Crops are brought to the network's size by its own resizing.
+    The network computes in evaluation mode on its own device and in full precision, and is left in the mode it was in.
+
+    Args:
+        network: gives logits.
+        images: [N,C,H,W] uint8.
+        kind: one of ``VIEWS``.
+        crop: as in ``views``.
+        batch: faces at once.
+
+    Returns:
+        [N,K] float32 on the CPU, in the order of ``network.classes``.
+    """
+    found = []
+    with undisturbed(network):
+        for faces in images.split(batch):
+            pixels = faces.to(network.mean.device).float() / 255
+            asked = [network(view).float().softmax(1) for view in views(pixels, kind, crop)]
+            found.append(torch.stack(asked).mean(0).cpu())
+    return torch.cat(found)

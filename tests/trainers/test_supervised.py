@@ -1,0 +1,175 @@
+"""The supervised trainer against a training loop written out by hand, and what it keeps on disk."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fervis.contracts import TrainingContext
+from fervis.engines.augment import affine
+from fervis.engines.weights import load_weights
+from fervis.errors import WrongQuestion
+from fervis.faces import Faces
+from fervis.registry import build
+from fervis.training import checkpoint_file, trained, training_faces, training_key, untrained
+
+
+def drawn(count: int = 48) -> Faces:
+    """Two classes that differ in which half is bright."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 128, (count, 1, 16, 16), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(count) % 2
+    images[labels == 1, :, :8] += 120
+    splits = torch.tensor([0, 0, 0, 1]).repeat(count // 4).to(torch.uint8)
+    return Faces(images, labels, torch.arange(count), splits, ("dark", "bright"))
+
+
+def context(**changes: object) -> TrainingContext:
+    return TrainingContext(
+        **{"seed": 3, "device": "cpu", "precision": "fp32", "log": lambda *_: None, "quiet": True} | changes
+    )  # pyright: ignore
+
+
+def tiny() -> object:
+    return build("model", "vgg8", width=2, dropout=0.0)
+
+
+def test_one_step_is_sgd_with_nesterov_momentum_on_the_cycles_learning_rate(tmp_path: Path):
+    faces = drawn()
+    plain = {"flip": False, "rotation": 0.0, "scale": 0.0, "shift": 0.0}
+    trainer = build("trainer", "supervised", epochs=2, batch_size=64, lr=0.1, label_smoothing=0.2, **plain)
+    network, twin = (untrained(tiny(), faces, 0) for _ in range(2))  # pyright: ignore
+    trainer.train(network, faces.split("train"), faces.split("val"), tmp_path, context())
+
+    decayed = [p for p in twin.parameters() if p.ndim > 1]
+    free = [p for p in twin.parameters() if p.ndim == 1]
+    velocity = {p: torch.zeros_like(p) for p in twin.parameters()}
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)]), 0.1, total_steps=3, cycle_momentum=False
+    )
+    train = faces.split("train")
+    order = torch.Generator().manual_seed(3)
+    for _ in range(2):
+        index = torch.randperm(len(train), generator=order)
+        torch.rand(5 * len(train), generator=order)  # the five augmentation draws of the batch
+        twin.train()
+        loss = F.cross_entropy(twin(train.images[index].float() / 255), train.labels[index], label_smoothing=0.2)
+        grads = dict(zip(twin.parameters(), torch.autograd.grad(loss, list(twin.parameters())), strict=True))
+        rate = schedule.get_last_lr()[0]
+        with torch.no_grad():
+            for p in [*decayed, *free]:
+                slope = grads[p] + (5e-4 * p if p.ndim > 1 else 0)
+                velocity[p] = 0.9 * velocity[p] + slope
+                p -= rate * (slope + 0.9 * velocity[p])
+        schedule.optimizer.step()
+        schedule.step()
+    for (name, one), two in zip(network.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_it_learns_keeps_every_epoch_and_names_the_best(tmp_path: Path):
+    faces = drawn()
+    seen: list[tuple[int, float]] = []
+    trainer = build("trainer", "supervised", epochs=6, batch_size=12, rotation=0.0, shift=0.0, scale=0.0)
+    network = untrained(tiny(), faces, 0)  # pyright: ignore
+    told = trained(trainer, network, faces, tmp_path, context(log=lambda e, n: seen.append((e, n["val/accuracy"]))))
+    assert told["val/accuracy"] == 1.0
+    assert [epoch for epoch, _ in seen] == [1, 2, 3, 4, 5, 6]
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
+    assert [float(row["val/accuracy"]) for row in rows] == [accuracy for _, accuracy in seen]
+    assert told["best"] == max(seen, key=lambda row: (row[1], -row[0]))[0], "the earliest of equals"
+    assert checkpoint_file("best", tmp_path, told).name == f"epoch_{told['best']:03d}.safetensors"
+    assert checkpoint_file(3, tmp_path, told).name == "epoch_003.safetensors"
+    with pytest.raises(WrongQuestion, match="checkpoint=9: there is no such epoch; this training kept 1 to 6"):
+        checkpoint_file(9, tmp_path, told)
+    again = untrained(tiny(), faces, 1)  # pyright: ignore
+    load_weights(again, checkpoint_file("last", tmp_path, told))
+    assert all(torch.equal(one, two) for one, two in zip(again.parameters(), network.parameters(), strict=True))
+
+
+def test_the_same_settings_give_the_same_weights_and_another_seed_others(tmp_path: Path):
+    faces = drawn()
+    weights = []
+    for number, seed in enumerate((3, 3, 4)):
+        network = untrained(build("model", "vgg8", width=2, dropout=0.3), faces, 0)
+        trainer = build("trainer", "supervised", epochs=2, batch_size=8)
+        torch.manual_seed(number)  # what the caller drew before must not matter, dropout's draws included
+        trained(trainer, network, faces, tmp_path / str(number), context(seed=seed))
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_whole_training_is_found_and_an_interrupted_one_is_not(tmp_path: Path):
+    faces = drawn()
+    trainer = build("trainer", "supervised", epochs=1, batch_size=8)
+    trained(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
+    stamp = (tmp_path / "epoch_001.safetensors").stat().st_mtime_ns
+    trained(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
+    assert (tmp_path / "epoch_001.safetensors").stat().st_mtime_ns == stamp
+    (tmp_path / "training.json").unlink()
+    trained(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
+    assert (tmp_path / "epoch_001.safetensors").stat().st_mtime_ns > stamp
+
+
+def test_the_key_names_all_that_determines_the_weights():
+    faces = drawn()
+    model, trainer = {"name": "vgg8", "width": 2, "checkpoint": None}, {"name": "supervised", "epochs": 1}
+    key = training_key(model, trainer, faces, 0, "fp32")
+    assert training_key({**model, "checkpoint": "x"}, trainer, faces, 0, "fp32") == key
+    others = [
+        training_key({**model, "width": 3}, trainer, faces, 0, "fp32"),
+        training_key(model, {**trainer, "epochs": 2}, faces, 0, "fp32"),
+        training_key(model, trainer, faces, 1, "fp32"),
+        training_key(model, trainer, faces, 0, "bf16"),
+        training_key(model, trainer, faces.take(torch.arange(44)), 0, "fp32"),
+    ]
+    assert len({key, *others}) == 6
+    images = faces.images.clone()
+    images[faces.splits == 2] = 0
+    assert training_key(model, trainer, Faces(images, *list(vars(faces).values())[1:]), 0, "fp32") == key
+
+
+def test_where_val_has_no_labels_a_tenth_of_train_is_held_out():
+    faces = drawn(80)
+    hidden = torch.where(faces.splits == 1, -1, faces.labels)
+    seen = training_faces(Faces(faces.images, hidden, faces.rows, faces.splits, faces.classes))
+    assert len(seen) == 60
+    assert len(seen.split("val")) == 6
+    assert set(seen.split("val").rows.tolist()) <= set(faces.split("train").rows.tolist())
+
+
+def test_a_set_without_faces_to_train_on_is_refused(tmp_path: Path):
+    faces = drawn()
+    trainer = build("trainer", "supervised")
+    with pytest.raises(WrongQuestion, match=r"0 labelled faces to train on .* model.checkpoint=<file>"):
+        trained(trainer, untrained(tiny(), faces, 0), faces.split("test"), tmp_path, context())  # pyright: ignore
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_augmentation_is_the_identity_and_a_sure_flip_mirrors(generator: torch.Generator):
+    images = torch.rand(200, 1, 9, 9, generator=generator)
+    still = affine(images, generator, flip=False, rotation=0, scale=0, shift=0)
+    torch.testing.assert_close(still, images, rtol=0, atol=1e-5)
+    flipped = affine(images, generator, flip=True, rotation=0, scale=0, shift=0)
+    mirrored = (flipped - images.flip(3)).abs().amax((1, 2, 3)) < 1e-5
+    same = (flipped - images).abs().amax((1, 2, 3)) < 1e-5
+    assert (mirrored ^ same).all()
+    assert 60 < mirrored.sum() < 140
+
+
+def test_augmentation_moves_a_point_where_it_says(generator: torch.Generator):
+    # A disc at the middle stays there under rotation and scale, and moves by at most the shift.
+    axis = torch.arange(48) - 23.5
+    disc = ((axis[:, None] ** 2 + axis**2) < 30).float().expand(64, 1, 48, 48)
+    turned = affine(disc, generator, flip=True, rotation=30, scale=0.2, shift=0)
+    middle = (turned * axis).sum((1, 2, 3)) / turned.sum((1, 2, 3))
+    assert middle.abs().max() < 0.1
+    assert turned.sum((1, 2, 3)).std() > 5, "sizes differ"
+    shifted = affine(disc, generator, flip=False, rotation=0, scale=0, shift=0.1)
+    moved = (shifted * axis).sum((1, 2, 3)) / shifted.sum((1, 2, 3))
+    assert 3.5 < moved.abs().max() < 4.9, "a tenth of 48 pixels is 4.8"
