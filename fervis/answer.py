@@ -192,27 +192,34 @@ def explain_at(asked: Asked, network: Network, pixels: Tensor, target: Target, l
 
 
 def weights_into(network: Network, asked: Asked, faces: Faces, record: Record) -> dict[str, float]:
-    """Put the asked-for weights into the network, training it first where they are not there yet."""
-    question, path, numbers = asked.question, asked.weights, {}
-    if path is None and question.checkpoint == INITIAL:
+    """Put the asked-for weights into the network, training one first where they are not there yet."""
+    path, numbers = asked.weights, {}
+    if path is None and asked.question.checkpoint == INITIAL:
         return numbers
     if path is None:
-        key = training_key(question.model, question.trainer, faces, question.seed, asked.precision)
-        folder = Path(question.outputs) / "checkpoints" / f"{question.model['name']}-{key[:12]}"
-
-        def follow(epoch: int, told: Mapping[str, float]) -> None:
-            asked.tracker.log(told, epoch=epoch)
-
-        training = TrainingContext(question.seed, asked.device, asked.precision, follow, question.quiet)
-        # A network of its own is trained, so that one just trained and one trained before compute alike to the bit:
-        # training may lay weights out differently in memory.
-        pupil = untrained(asked.model, faces, question.seed)
-        history = trained(asked.trainer, pupil, faces, folder, training)
-        path = checkpoint_file(question.checkpoint, folder, history)
+        folder, history = trained_network(asked, faces)
+        path = checkpoint_file(asked.question.checkpoint, folder, history)
         numbers = {"val/accuracy": float(history["val/accuracy"])}
     load_weights(network, path)
     record.hashes["weights"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return numbers
+
+
+def trained_network(asked: Asked, faces: Faces) -> tuple[Path, dict[str, Any]]:
+    """The folder of the question's trained network and the record of its training, which is done where it was not.
+
+    A network of its own is trained, so that one just trained and one trained before compute alike to the bit: training
+    may lay weights out differently in memory.
+    """
+    question = asked.question
+    key = training_key(question.model, question.trainer, faces, question.seed, asked.precision)
+    folder = Path(question.outputs) / "checkpoints" / f"{question.model['name']}-{key[:12]}"
+
+    def follow(epoch: int, numbers: Mapping[str, float]) -> None:
+        asked.tracker.log(numbers, epoch=epoch)
+
+    training = TrainingContext(question.seed, asked.device, asked.precision, follow, question.quiet)
+    return folder, trained(asked.trainer, untrained(asked.model, faces, question.seed), faces, folder, training)
 
 
 def joined(results: list[HeatMaps]) -> HeatMaps:

@@ -185,8 +185,19 @@ def audit_dataset(overrides: list[str]) -> None:
     print(audit_text(audit(faces)))
 
 
+def train_network(overrides: list[str]) -> None:
+    """Train the question's network, unless it is trained already, and print the folder of its checkpoints."""
+    from fervis.answer import prepare, trained_network
+
+    question = to_question(ask_hydra(overrides))
+    asked = prepare(question)
+    folder, _ = trained_network(asked, asked.dataset.load(Path(question.outputs) / "cache"))
+    print(folder)
+
+
 COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "list": list_everything,
     "layers": show_layers,
     "audit": audit_dataset,
+    "train": train_network,
 }

@@ -1,4 +1,4 @@
-"""Honest evaluation: every number with its interval, on all images and on those that are fit to be believed."""
+"""Honest evaluation of a classifier: every number with its interval, on all images and on those fit to be believed."""
 
 from __future__ import annotations
 
@@ -6,30 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Generator, Tensor
 
-from fervis.engines.fer_layouts.common import class_of
 from fervis.engines.metrics import bootstrap, confusion_counts, measure, reliability
+from fervis.engines.subsets import SUBSETS, judged, labelled
 from fervis.engines.views import predict_views
 from fervis.errors import WrongQuestion
-from fervis.faces import SPLITS, Faces
+from fervis.faces import Faces
 from fervis.network import Network
 
-CONSENSUS = 6
-"""Votes of FER+, of ten, that must agree on one emotion."""
-
-SUBSETS = {
-    "full": "all labelled images",
-    "without_copies": "without the images whose exact pixels stand in train",
-    "ferplus": f"images on one emotion of which at least {CONSENSUS} of FER+'s 10 raters agree, held against the label",
-    "ferplus_majority": f"images on one of the network's classes of which at least {CONSENSUS} of FER+'s 10 raters "
-    "agree, held against that class instead of the label",
-}
-_NO_EMOTION = ("unknown", "NF")
-_SINGLE = ("accuracy", "macro_f1", "ece", "nll", "brier")
-_PER_CLASS = ("recall", "precision", "f1")
+SINGLE = ("accuracy", "macro_f1", "ece", "nll", "brier")
+PER_CLASS = ("recall", "precision", "f1")
 
 
 @dataclass(frozen=True)
@@ -39,7 +26,7 @@ class Evaluation:
     Attributes:
         report: plain data for JSON, as ``assess`` describes it.
         probabilities: split -> views -> [N,K] float32 of the split's labelled faces, columns in the order of
-            ``report["classes"]``.
+            ``report["classes"]``; what paired tests and ensembles are made of.
         rows: split -> [N] int64, the row numbers of these faces.
     """
 
@@ -60,8 +47,10 @@ def evaluate(
 ) -> Evaluation:
     """Ask the network about the labelled faces of each split and assess its answers.
 
+    Whatever was chosen of the network must have been chosen before, on ``val`` alone: ``test`` is looked at once.
+
     Args:
-        network: its choices must have been made before, on ``val`` alone.
+        network: the classifier; it answers on its own device.
         faces: all splits, since copies are looked for in ``train``.
         views: one or several of ``fervis.engines.views.VIEWS``, each assessed by itself.
         seed: of the bootstrap.
@@ -73,20 +62,14 @@ def evaluate(
         WrongQuestion: no split has labelled faces, or the network lacks one of their classes.
     """
     kinds = (views,) if isinstance(views, str) else tuple(views)
-    probabilities = {}
-    for split in splits:
-        asked = labelled(faces, split)
-        if len(asked):
-            probabilities[split] = {kind: predict_views(network, asked.images, kind, crop=crop) for kind in kinds}
-    if not probabilities:
+    asked = {split: there for split in splits if len(there := labelled(faces, split))}
+    if not asked:
         raise WrongQuestion(f"dataset: it has no labelled faces in {' or '.join(splits)}, so nothing can be evaluated.")
+    probabilities = {
+        split: {kind: predict_views(network, there.images, kind, crop=crop) for kind in kinds}
+        for split, there in asked.items()
+    }
     return assess(probabilities, faces, network.classes, seed=seed, resamples=resamples)
-
-
-def labelled(faces: Faces, split: str) -> Faces:
-    """The faces of a split that have a label."""
-    there = faces.split(split)
-    return there.take(there.labels >= 0)
 
 
 def assess(
@@ -101,61 +84,78 @@ def assess(
     """Assess answers that were given before, such as an ensemble's.
 
     Args:
-        probabilities: split -> views -> [N,K] float for ``labelled(faces, split)``.
+        probabilities: split -> views -> [N,K] float for the labelled faces of the split, in their order.
         faces: all splits.
         classes: names of the K columns.
-        seed: of the bootstrap; every subset draws the same sequence.
+        seed: of the bootstrap.
         resamples: of the bootstrap.
         level: of the intervals.
 
     Returns:
-        Its ``report`` is::
-
-            classes: [name]
-            subsets: {subset: what it is}
-            interval: {level, resamples, seed, units}
-            data: {split: {n, copies_of_train, identical, ferplus, ferplus_label_agreement}}
-            results: {split: {views: {subset: {n, left_out, accuracy, macro_f1, ece, nll, brier,
-                     per_class: {name: {recall, precision, f1}}, confusion: {counts, shares}, reliability}}}}
-
-        where each metric is ``{value, low, high, n}``: n is the number of images it is an average over, and a value
-        that is not defined is None. ``shares`` are the rows of the confusion matrix as parts of the label's images.
-        A subset that holds no image is not there, and those of FER+ only where the faces have its votes.
+        Its ``report`` is ``classes``, ``subsets`` (name -> what it is), ``interval`` (``level``, ``resamples``,
+        ``seed``, ``units``), ``data`` (split -> ``Judged.counts``) and ``results`` (split -> views -> subset -> what
+        ``score`` gives and ``left_out``, the number of labelled images that are not in the subset).
     """
-    at = _columns(faces, classes)
-    train = {image.tobytes() for image in _flat(faces.split("train"))}
-    report: dict[str, Any] = {
-        "classes": list(classes),
-        "subsets": {},
-        "interval": {"level": level, "resamples": resamples, "seed": seed, "units": "groups of identical images"},
-        "data": {},
-        "results": {},
-    }
-    rows = {}
+    held = {split: judged(faces, split, classes) for split in probabilities}
+    results: dict[str, Any] = {}
     for split, answers in probabilities.items():
-        there = labelled(faces, split)
-        pictures = [image.tobytes() for image in _flat(there)]
-        names = {picture: number for number, picture in enumerate(dict.fromkeys(pictures))}
-        groups = torch.tensor([names[picture] for picture in pictures])
-        copies = torch.tensor([picture in train for picture in pictures])
-        labels = at[there.labels]
-        chosen = {"full": (torch.ones_like(copies), labels), "without_copies": (~copies, labels)}
-        data: dict[str, Any] = {"n": len(there), "copies_of_train": int(copies.sum()), "identical": len(there) - len(names)}
-        if there.votes is not None:
-            emotion, majority = consensus(there.votes, there.vote_names, classes)
-            chosen |= {"ferplus": (emotion, labels), "ferplus_majority": (majority >= 0, majority)}
-            shared = majority >= 0
-            data["ferplus"] = int(emotion.sum())
-            data["ferplus_label_agreement"] = _share(labels[shared] == majority[shared])
-        report["data"][split], rows[split] = data, there.rows
-        report["results"][split] = {kind: {} for kind in answers}
+        results[split] = {kind: {} for kind in answers}
         for kind, answer in answers.items():
-            for subset, (mask, truth) in chosen.items():
-                if mask.any():
-                    report["subsets"][subset] = SUBSETS[subset]
-                    generator = Generator().manual_seed(seed)
-                    ends = {"resamples": resamples, "level": level, "generator": generator, "groups": groups[mask]}
-                    scored = score(answer[mask], truth[mask], classes, **ends)
-                    report["results"][split][kind][subset] = {"left_out": int((~mask).sum()), **scored}
+            for subset, (mask, truth) in held[split].subsets.items():
+                generator = Generator().manual_seed(seed)
+                ends = bootstrap(
+                    answer[mask],
+                    truth[mask],
+                    resamples=resamples,
+                    level=level,
+                    generator=generator,
+                    groups=held[split].groups[mask],
+                )
+                left_out = int((~mask).sum())
+                results[split][kind][subset] = {"left_out": left_out, **score(answer[mask], truth[mask], classes, ends)}
+    report = {
+        "classes": list(classes),
+        "subsets": {
+            name: text for name, text in SUBSETS.items() if any(name in part.subsets for part in held.values())
+        },
+        "interval": {"level": level, "resamples": resamples, "seed": seed, "units": "groups of identical images"},
+        "data": {split: part.counts for split, part in held.items()},
+        "results": results,
+    }
     kept = {split: dict(answers) for split, answers in probabilities.items()}
-    return Evaluation(report, kept, rows)
+    return Evaluation(report, kept, {split: part.faces.rows for split, part in held.items()})
+
+
+def score(
+    probabilities: Tensor, labels: Tensor, classes: Sequence[str], ends: Mapping[str, tuple[Tensor, Tensor]]
+) -> dict[str, Any]:
+    """The metrics of N images with their intervals, as plain data.
+
+    Returns:
+        ``n``; each of ``SINGLE``; ``per_class``: class -> each of ``PER_CLASS``; ``confusion``: ``counts`` [K][K] (row
+        the label, column the prediction) and ``shares`` [K][K] of the label's images; ``reliability``, the bins of
+        ``ece``. A metric is ``{value, low, high, n}``: n counts the images it speaks of, and what is undefined is None.
+    """
+    values, counts = measure(probabilities, labels), confusion_counts(probabilities, labels)
+    occurs, predicted = counts.sum(1).tolist(), counts.sum(0).tolist()
+
+    def metric(name: str, n: int, *place: int) -> dict[str, float | int | None]:
+        three = (values[name][place], ends[name][0][place], ends[name][1][place])
+        value, low, high = (None if number.isnan() else float(number) for number in three)
+        return {"value": value, "low": low, "high": high, "n": n}
+
+    def of_class(index: int) -> dict[str, Any]:
+        images = {"recall": occurs[index], "precision": predicted[index], "f1": occurs[index]}
+        return {name: metric(name, images[name], index) for name in PER_CLASS}
+
+    every = range(len(classes))
+    return {
+        "n": len(labels),
+        **{name: metric(name, len(labels)) for name in SINGLE},
+        "per_class": {name: of_class(index) for index, name in enumerate(classes)},
+        "confusion": {
+            "counts": counts.tolist(),
+            "shares": [[metric("confusion", occurs[row], row, column) for column in every] for row in every],
+        },
+        "reliability": reliability(probabilities, labels),
+    }

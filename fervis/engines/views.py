@@ -43,7 +43,6 @@ def views(images: Tensor, kind: str, crop: int | None = None) -> Iterator[Tensor
             yield part.flip(-1)
 
 
-@torch.no_grad()
 def predict_views(network: Network, images: Tensor, kind: str, *, crop: int | None = None, batch: int = 256) -> Tensor:
     """The network's probabilities, averaged over the views of each face.
 
@@ -61,7 +60,7 @@ def predict_views(network: Network, images: Tensor, kind: str, *, crop: int | No
         [N,K] float32 on the CPU, in the order of ``network.classes``.
     """
     found = []
-    with undisturbed(network):
+    with undisturbed(network), torch.no_grad():
         for faces in images.split(batch):
             pixels = faces.to(network.mean.device).float() / 255
             asked = [network(view).float().softmax(1) for view in views(pixels, kind, crop)]

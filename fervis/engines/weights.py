@@ -59,12 +59,7 @@ def load_weights(network: nn.Module, path: Path | str) -> None:
         WrongQuestion: there is no such file, it does not hold only tensors, or they are not those of the network.
     """
     path = _existing(path)
-    state = _read(path)
-    for prefix in PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    targets = [network, network.body] if isinstance(network, Network) else [network]
-    target = max(targets, key=lambda module: len(state.keys() & module.state_dict().keys()))
+    state, target = _meant(network, _read(path))
     expected = target.state_dict()
     for key, value in expected.items():
         if key not in state:
@@ -77,6 +72,43 @@ def load_weights(network: nn.Module, path: Path | str) -> None:
         if key not in expected:
             raise _misfit(path, f"{key} of shape {list(value.shape)} is in the file and not in the network")
     target.load_state_dict(state)
+
+
+def start_from(network: Network, path: Path | str) -> None:
+    """Copy the weights of a file into a network that is to be trained further, for other classes or channels.
+
+    All weights must fit, but for two: those of the last layer stay as they are where the file's are for other classes,
+    and a first convolution of colour pictures becomes one of grey ones by the sum over its channels.
+
+    Raises:
+        WrongQuestion: as ``load_weights``.
+    """
+    path = _existing(path)
+    state, target = _meant(network, _read(path))
+    expected = target.state_dict()
+    last = list(expected)[-1].rpartition(".")[0]
+    for key, value in expected.items():
+        given = state.get(key)
+        if given is None or given.shape == value.shape:
+            continue
+        elif key.startswith(f"{last}.") and given.shape[1:] == value.shape[1:]:
+            state[key] = value
+        elif given.ndim == 4 and given.sum(1, keepdim=True).shape == value.shape:
+            state[key] = given.sum(1, keepdim=True)
+    for key, value in expected.items():
+        if key not in state or state[key].shape != value.shape:
+            shape = list(state[key].shape) if key in state else "nothing"
+            raise _misfit(path, f"{key} of shape {list(value.shape)} is in the network and {shape} in the file")
+    target.load_state_dict({key: state[key] for key in expected})
+
+
+def _meant(network: nn.Module, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], nn.Module]:
+    """The weights without what wrappers put before their keys, and the module they are of: the network or its body."""
+    for prefix in PREFIXES:
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    targets = [network, network.body] if isinstance(network, Network) else [network]
+    return state, max(targets, key=lambda module: len(state.keys() & module.state_dict().keys()))
 
 
 def _existing(path: Path | str) -> Path:

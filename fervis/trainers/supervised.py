@@ -1,13 +1,11 @@
-"""Mini-batch training on faces held in memory: SGD with Nesterov momentum on one learning-rate cycle.
+"""Supervised training on faces held in memory as bytes; every batch is changed as a whole, on the device.
 
-The cycle is Smith and Topin's (2017, arXiv:1708.07120). Faces stay in memory as bytes; a batch is augmented as a whole
-on the device; bf16 autocast and channels-last where they help. Everything random comes from the seed.
+Order and augmentation are drawn from one explicit generator. After each epoch a checkpoint and the whole state of the
+training are written; killed at any moment, the same training goes on from the last whole epoch, to the bit.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,48 +19,78 @@ from tqdm import tqdm
 
 from fervis.atomic import write_text
 from fervis.contracts import TrainingContext
-from fervis.engines.augment import affine
-from fervis.engines.weights import save_weights
-from fervis.errors import WrongQuestion
+from fervis.engines.augment import Augmentation
+from fervis.engines.course import Course, begin, resume_course, save_course
+from fervis.engines.goals import goals
+from fervis.engines.mixing import balanced_order, class_weights, cutmix, mixup
+from fervis.engines.optimizing import OPTIMIZERS, SCHEDULES, follow, learning_rate, optimizer_for
+from fervis.engines.weights import save_weights, start_from
+from fervis.errors import RunFailed, WrongQuestion, unknown
 from fervis.faces import Faces
 from fervis.network import Network
 
+BALANCES = ("none", "loss", "sampling")
+KEEPS = ("all", "few")
+
 
 @dataclass
-class Supervised:
-    """Knobs of the training.
+class Supervised(Augmentation):
+    """Knobs of the training, besides those of ``Augmentation``.
 
     Attributes:
         epochs: passes over the training faces.
         batch_size: faces a step.
-        lr: the highest learning rate of the cycle.
-        momentum: of SGD (Nesterov).
-        weight_decay: L2 penalty on convolution and linear weights; biases and BatchNorm go free.
+        optimizer: ``sgd`` (Nesterov) or ``adamw``.
+        lr: highest learning rate.
+        momentum: of SGD, or AdamW's first beta.
+        weight_decay: of convolutions and linear layers alone.
+        schedule: ``one_cycle``, ``cosine`` or ``constant``.
+        warmup: part of the training during which the learning rate rises.
+        clip: largest norm of a step's gradient; 0 for no limit.
+        ema: decay of the moving average of the weights, which is then what is kept; 0 for none.
         label_smoothing: share of the target spread over all classes.
-        flip: mirror half of the faces.
-        rotation: largest turn, degrees.
-        scale: largest relative change of size.
-        shift: largest shift, part of the side.
+        votes: train towards the raters' votes (FER+) instead of the labels.
+        balance: ``loss`` weighs rare classes up, ``sampling`` shows every class as often, ``none`` does neither.
+        mixup: alpha of mixup; 0 for none.
+        cutmix: alpha of CutMix; 0 for none. With both, each batch meets one of them, by chance.
+        patience: epochs without a better accuracy on val after which the training ends; 0 for never.
+        start: file of weights to start from, those of other classes' heads left out.
+        keep: ``all`` epochs' checkpoints, or a ``few``: the first, the best and the last.
     """
 
-    epochs: int = 10
+    epochs: int = 30
     batch_size: int = 128
+    optimizer: str = "sgd"
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    label_smoothing: float = 0.0
-    flip: bool = True
-    rotation: float = 10.0
-    scale: float = 0.1
-    shift: float = 0.05
+    schedule: str = "one_cycle"
+    warmup: float = 0.3
+    clip: float = 0.0
+    ema: float = 0.0
+    label_smoothing: float = 0.1
+    votes: bool = False
+    balance: str = "none"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    patience: int = 0
+    start: str | None = None
+    keep: str = "all"
 
     def __post_init__(self) -> None:
-        for knob, least in {"epochs": 1, "batch_size": 2, "lr": 0, "rotation": 0, "scale": 0, "shift": 0}.items():
-            if getattr(self, knob) < least:
-                raise WrongQuestion(f"trainer.{knob}={getattr(self, knob)}: expected at least {least}.")
-        for knob in ("momentum", "label_smoothing", "scale"):
+        """Refuse what cannot be meant."""
+        least = {"epochs": 1, "batch_size": 2, "lr": 0, "clip": 0, "mixup": 0, "cutmix": 0, "patience": 0}
+        for knob, smallest in least.items():
+            if getattr(self, knob) < smallest:
+                raise WrongQuestion(f"trainer.{knob}={getattr(self, knob)}: expected at least {smallest}.")
+        for knob in ("momentum", "label_smoothing", "warmup", "ema"):
             if not 0 <= getattr(self, knob) < 1:
                 raise WrongQuestion(f"trainer.{knob}={getattr(self, knob)}: expected a number from 0 to below 1.")
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "balance": BALANCES, "keep": KEEPS}
+        for knob, known in choices.items():
+            if getattr(self, knob) not in known:
+                raise unknown(f"trainer.{knob}", getattr(self, knob), known)
+        super().__post_init__()
 
     def train(
         self, network: Network, train: Faces, val: Faces, folder: Path, training: TrainingContext
@@ -70,104 +98,144 @@ class Supervised:
         """Train ``network`` in place; keep ``epoch_<n>.safetensors`` and ``metrics.csv`` in ``folder``.
 
         Returns:
-            ``best`` (the epoch of the highest accuracy on ``val``, the earliest of equals), ``last``, and the
-            metrics of every epoch.
+            ``best`` (the epoch of the highest accuracy on ``val``, the earliest of equals), ``last``, and the best
+            accuracy, ``val/accuracy``.
+
+        Raises:
+            RunFailed: the loss is no longer a number.
         """
-        generator = Generator().manual_seed(training.seed)
-        network.to(training.device)
-        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
-        images, labels = (tensor.to(training.device) for tensor in (train.images, train.labels))
-        optimizer, schedule = self._optimizer(network, steps=self.epochs * (len(train) // self._batch(train)))
-        history: list[dict[str, float]] = []
-        for epoch in range(1, self.epochs + 1):
-            started = time.perf_counter()
-            network.train()
-            loss, right, seen = 0.0, 0, 0
-            batches = tqdm(
-                list(self._batches(len(train), self._batch(train), generator)),
-                desc=f"epoch {epoch}/{self.epochs}",
-                unit="batch",
-                disable=True if training.quiet else None,
-                leave=epoch == self.epochs,
-            )
-            for index in batches:
-                pixels = images[index.to(training.device)].float().div_(255)
-                pixels = affine(
-                    pixels, generator, flip=self.flip, rotation=self.rotation, scale=self.scale, shift=self.shift
-                )
-                wanted = labels[index.to(training.device)]
-                with _autocast(training):
-                    logits = network(pixels.contiguous(memory_format=torch.channels_last))
-                step_loss = F.cross_entropy(logits.float(), wanted, label_smoothing=self.label_smoothing)
-                optimizer.zero_grad()
-                step_loss.backward()
-                optimizer.step()
-                schedule.step()
-                loss += step_loss.item() * len(index)
-                right += int((logits.argmax(1) == wanted).sum())
-                seen += len(index)
-                batches.set_postfix(loss=f"{loss / seen:.3f}", accuracy=f"{right / seen:.1%}", refresh=False)
-            val_loss, val_accuracy = evaluate(network, val, training)
+        course = self._course(network, folder, training)
+        batch = min(self.batch_size, len(train))
+        targets = goals(train, smoothing=self.label_smoothing, votes=self.votes)
+        weights = class_weights(train.labels, len(train.classes)) if self.balance == "loss" else torch.tensor([])
+        images, targets, weights = (tensor.to(training.device) for tensor in (train.images, targets, weights))
+        steps = len(train) // batch
+        bar = tqdm(
+            total=self.epochs * steps * batch,
+            initial=course.epoch * steps * batch,
+            unit=" faces",
+            disable=True if training.quiet else None,
+        )
+        while course.epoch < self.epochs and not self._enough(course):
+            started, seen, loss, right = time.perf_counter(), 0, 0.0, 0
+            course.network.train()
+            for index in self._batches(train.labels, batch, course.generator):
+                index = index.to(training.device)
+                pixels, wanted = self._mixed(self(images[index], course.generator), targets[index], course.generator)
+                rate = self._step(course, pixels, wanted, weights, self.epochs * steps, training)
+                loss, right, seen = loss + rate[0], right + rate[1], seen + batch
+                bar.update(batch)
+                val_word = f"{course.history[-1]['val/accuracy']:.1%}" if course.history else "-"
+                bar.set_description(f"epoch {course.epoch + 1}/{self.epochs}", refresh=False)
+                bar.set_postfix(loss=f"{loss / seen:.3f}", val=val_word, refresh=False)
+            if not loss < float("inf"):
+                raise RunFailed(f"The loss of epoch {course.epoch + 1} is {loss / seen}; a lower trainer.lr may help.")
+            seconds = time.perf_counter() - started
+            val_loss, val_accuracy = measure(course.average, val, training)
             numbers = {
                 "train/loss": loss / seen,
                 "train/accuracy": right / seen,
                 "val/loss": val_loss,
                 "val/accuracy": val_accuracy,
-                "images_per_second": seen / (time.perf_counter() - started),
+                "lr": course.optimizer.param_groups[0]["lr"],
+                "images_per_second": seen / seconds,
             }
-            history.append({"epoch": epoch, **numbers})
-            save_weights(folder / f"epoch_{epoch:03d}.safetensors", network, {"epoch": str(epoch)})
-            write_text(folder / "metrics.csv", _csv(history))
-            training.log(epoch, numbers)
-        best = max(history, key=lambda row: (row["val/accuracy"], -row["epoch"]))
-        return {"best": int(best["epoch"]), "last": self.epochs, "val/accuracy": best["val/accuracy"]}
+            course.history.append({"epoch": course.epoch + 1, **numbers})
+            self._keep(course, folder)
+            training.log(course.epoch, numbers)
+        bar.close()
+        (folder / "course.safetensors").unlink(missing_ok=True)
+        network.load_state_dict(course.average.state_dict())
+        best = course.history[course.best - 1]
+        return {"best": course.best, "last": course.epoch, "val/accuracy": best["val/accuracy"]}
 
-    def _batch(self, train: Faces) -> int:
-        return min(self.batch_size, len(train))
-
-    @staticmethod
-    def _batches(count: int, size: int, generator: Generator) -> Iterator[Tensor]:
-        """Shuffled whole batches: a rest of a few faces would give BatchNorm poor statistics."""
-        order = torch.randperm(count, generator=generator)
-        return (order[start : start + size] for start in range(0, count - size + 1, size))
-
-    def _optimizer(
-        self, network: Network, steps: int
-    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-        free = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-        optimizer = torch.optim.SGD(
-            [{"params": decayed, "weight_decay": self.weight_decay}, {"params": free, "weight_decay": 0.0}],
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.momentum > 0,
+    def _course(self, network: Network, folder: Path, training: TrainingContext) -> Course:
+        """The course from its beginning, or from the last whole epoch that the folder holds."""
+        if self.start:
+            start_from(network, Path(self.start))
+        network.to(training.device)
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+        optimizer = optimizer_for(
+            network, self.optimizer, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=steps + 1, cycle_momentum=False)
-        return optimizer, cycle
+        course = begin(network, optimizer, Generator().manual_seed(training.seed), averaged=self.ema > 0)
+        if (folder / "course.safetensors").is_file():
+            resume_course(course, folder / "course.safetensors")
+        return course
+
+    def _enough(self, course: Course) -> bool:
+        return bool(self.patience and course.history and course.epoch - course.best >= self.patience)
+
+    def _batches(self, labels: Tensor, size: int, generator: Generator) -> Iterator[Tensor]:
+        """Shuffled whole batches: a rest of a few faces would give BatchNorm poor statistics."""
+        balanced = self.balance == "sampling"
+        order = balanced_order(labels, generator) if balanced else torch.randperm(len(labels), generator=generator)
+        return (order[start : start + size] for start in range(0, len(labels) - size + 1, size))
+
+    def _mixed(self, pixels: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        if self.mixup and self.cutmix:
+            chosen = mixup if torch.rand(1, generator=generator) < 0.5 else cutmix
+        elif self.mixup or self.cutmix:
+            chosen = mixup if self.mixup else cutmix
+        else:
+            return pixels, targets
+        return chosen(pixels, targets, self.mixup if chosen is mixup else self.cutmix, generator)
+
+    def _step(
+        self, course: Course, pixels: Tensor, targets: Tensor, weights: Tensor, steps: int, training: TrainingContext
+    ) -> tuple[float, int]:
+        """One step of the optimizer; the summed loss of the batch and how many faces it got right."""
+        lr = learning_rate(course.step, steps, peak=self.lr, schedule=self.schedule, warmup=self.warmup)
+        for group in course.optimizer.param_groups:
+            group["lr"] = lr
+        with autocast(training):
+            logits = course.network(pixels.contiguous(memory_format=torch.channels_last))
+        logits = logits.float()
+        loss = F.cross_entropy(logits, targets, weight=weights if len(weights) else None)
+        course.optimizer.zero_grad()
+        loss.backward()
+        if self.clip:
+            torch.nn.utils.clip_grad_norm_(course.network.parameters(), self.clip)
+        course.optimizer.step()
+        course.step += 1
+        if course.average is not course.network:
+            follow(course.average, course.network, self.ema, course.step)
+        return loss.item() * len(pixels), int((logits.argmax(1) == targets.argmax(1)).sum())
+
+    def _keep(self, course: Course, folder: Path) -> None:
+        """Write the epoch's checkpoint, the metrics, and last the state that makes the epoch count."""
+        save_weights(checkpoint(folder, course.epoch), course.average, {"epoch": str(course.epoch)})
+        names = list(course.history[0])
+        lines = [",".join(names), *(",".join(str(row[name]) for name in names) for row in course.history)]
+        write_text(folder / "metrics.csv", "\n".join(lines) + "\n")
+        save_course(course, folder / "course.safetensors")
+        if self.keep == "few":
+            for epoch in {*range(1, course.epoch + 1)} - {1, course.best, course.epoch}:
+                checkpoint(folder, epoch).unlink(missing_ok=True)
 
 
-def evaluate(network: Network, faces: Faces, training: TrainingContext, batch: int = 256) -> tuple[float, float]:
-    """Mean cross-entropy (nats) and accuracy of the network on the faces, in eval mode and full precision."""
-    network.eval()
-    loss, right = 0.0, 0
-    with torch.no_grad():
-        for images, labels in zip(faces.images.split(batch), faces.labels.split(batch), strict=True):
-            logits = network(images.to(training.device).float() / 255)
-            loss += F.cross_entropy(logits, labels.to(training.device), reduction="sum").item()
-            right += int((logits.argmax(1).cpu() == labels).sum())
-    return loss / len(faces), right / len(faces)
+def checkpoint(folder: Path, epoch: int) -> Path:
+    """The file of an epoch's weights."""
+    return folder / f"epoch_{epoch:03d}.safetensors"
 
 
-def _autocast(training: TrainingContext) -> torch.autocast:
+def autocast(training: TrainingContext) -> torch.autocast:
+    """bf16 where the training is in it."""
     return torch.autocast(torch.device(training.device).type, torch.bfloat16, enabled=training.precision == "bf16")
 
 
-def _csv(history: list[dict[str, float]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, history[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
+@torch.no_grad()
+def measure(network: Network, faces: Faces, training: TrainingContext, batch: int = 128) -> tuple[float, float]:
+    """Mean cross-entropy (nats) and accuracy on the faces, in eval mode, in the precision of the training."""
+    network.eval()
+    loss, right = 0.0, 0
+    for images, labels in zip(faces.images.split(batch), faces.labels.split(batch), strict=True):
+        with autocast(training):
+            pixels = images.to(training.device).float() / 255
+            logits = network(pixels.contiguous(memory_format=torch.channels_last)).float().cpu()
+        loss += F.cross_entropy(logits, labels, reduction="sum").item()
+        right += int((logits.argmax(1) == labels).sum())
+    return loss / len(faces), right / len(faces)
 
 
 PLUGIN = Supervised

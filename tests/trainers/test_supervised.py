@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from fervis.contracts import TrainingContext
-from fervis.engines.augment import affine
+from fervis.engines.augment import Augmentation
 from fervis.engines.weights import load_weights
-from fervis.errors import WrongQuestion
+from fervis.errors import RunFailed, WrongQuestion
 from fervis.faces import Faces
 from fervis.registry import build
 from fervis.training import checkpoint_file, trained, training_faces, training_key, untrained
@@ -24,7 +24,7 @@ def drawn(count: int = 48) -> Faces:
     images = torch.randint(0, 128, (count, 1, 16, 16), generator=generator, dtype=torch.uint8)
     labels = torch.arange(count) % 2
     images[labels == 1, :, :8] += 120
-    splits = torch.tensor([0, 0, 0, 1]).repeat(count // 4).to(torch.uint8)
+    splits = torch.tensor([0, 0, 0, 1, 0, 0, 1, 0]).repeat(count // 8).to(torch.uint8)
     return Faces(images, labels, torch.arange(count), splits, ("dark", "bright"))
 
 
@@ -41,7 +41,7 @@ def tiny() -> object:
 def test_one_step_is_sgd_with_nesterov_momentum_on_the_cycles_learning_rate(tmp_path: Path):
     faces = drawn()
     plain = {"flip": False, "rotation": 0.0, "scale": 0.0, "shift": 0.0}
-    trainer = build("trainer", "supervised", epochs=2, batch_size=64, lr=0.1, label_smoothing=0.2, **plain)
+    trainer = build("trainer", "supervised", epochs=4, batch_size=64, lr=0.1, label_smoothing=0.2, **plain)
     network, twin = (untrained(tiny(), faces, 0) for _ in range(2))  # pyright: ignore
     trainer.train(network, faces.split("train"), faces.split("val"), tmp_path, context())
 
@@ -49,13 +49,13 @@ def test_one_step_is_sgd_with_nesterov_momentum_on_the_cycles_learning_rate(tmp_
     free = [p for p in twin.parameters() if p.ndim == 1]
     velocity = {p: torch.zeros_like(p) for p in twin.parameters()}
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        torch.optim.SGD([torch.zeros(1, requires_grad=True)]), 0.1, total_steps=3, cycle_momentum=False
+        torch.optim.SGD([torch.zeros(1, requires_grad=True)]), 0.1, total_steps=4, cycle_momentum=False
     )
     train = faces.split("train")
     order = torch.Generator().manual_seed(3)
-    for _ in range(2):
+    for _ in range(4):
         index = torch.randperm(len(train), generator=order)
-        torch.rand(5 * len(train), generator=order)  # the five augmentation draws of the batch
+        Augmentation()(train.images[index], order)  # changes nothing and draws what the trainer draws
         twin.train()
         loss = F.cross_entropy(twin(train.images[index].float() / 255), train.labels[index], label_smoothing=0.2)
         grads = dict(zip(twin.parameters(), torch.autograd.grad(loss, list(twin.parameters())), strict=True))
@@ -68,24 +68,24 @@ def test_one_step_is_sgd_with_nesterov_momentum_on_the_cycles_learning_rate(tmp_
         schedule.optimizer.step()
         schedule.step()
     for (name, one), two in zip(network.named_parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_it_learns_keeps_every_epoch_and_names_the_best(tmp_path: Path):
     faces = drawn()
     seen: list[tuple[int, float]] = []
-    trainer = build("trainer", "supervised", epochs=6, batch_size=12, rotation=0.0, shift=0.0, scale=0.0)
+    trainer = build("trainer", "supervised", epochs=20, batch_size=12)
     network = untrained(tiny(), faces, 0)  # pyright: ignore
     told = trained(trainer, network, faces, tmp_path, context(log=lambda e, n: seen.append((e, n["val/accuracy"]))))
     assert told["val/accuracy"] == 1.0
-    assert [epoch for epoch, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert [epoch for epoch, _ in seen] == list(range(1, 21))
     rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
     assert [float(row["val/accuracy"]) for row in rows] == [accuracy for _, accuracy in seen]
     assert told["best"] == max(seen, key=lambda row: (row[1], -row[0]))[0], "the earliest of equals"
     assert checkpoint_file("best", tmp_path, told).name == f"epoch_{told['best']:03d}.safetensors"
     assert checkpoint_file(3, tmp_path, told).name == "epoch_003.safetensors"
-    with pytest.raises(WrongQuestion, match="checkpoint=9: there is no such epoch; this training kept 1 to 6"):
-        checkpoint_file(9, tmp_path, told)
+    with pytest.raises(WrongQuestion, match="checkpoint=99: there is no such epoch; this training kept 1 to 20"):
+        checkpoint_file(99, tmp_path, told)
     again = untrained(tiny(), faces, 1)  # pyright: ignore
     load_weights(again, checkpoint_file("last", tmp_path, told))
     assert all(torch.equal(one, two) for one, two in zip(again.parameters(), network.parameters(), strict=True))
@@ -151,25 +151,69 @@ def test_a_set_without_faces_to_train_on_is_refused(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_no_augmentation_is_the_identity_and_a_sure_flip_mirrors(generator: torch.Generator):
-    images = torch.rand(200, 1, 9, 9, generator=generator)
-    still = affine(images, generator, flip=False, rotation=0, scale=0, shift=0)
-    torch.testing.assert_close(still, images, rtol=0, atol=1e-5)
-    flipped = affine(images, generator, flip=True, rotation=0, scale=0, shift=0)
-    mirrored = (flipped - images.flip(3)).abs().amax((1, 2, 3)) < 1e-5
-    same = (flipped - images).abs().amax((1, 2, 3)) < 1e-5
-    assert (mirrored ^ same).all()
-    assert 60 < mirrored.sum() < 140
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
-def test_augmentation_moves_a_point_where_it_says(generator: torch.Generator):
-    # A disc at the middle stays there under rotation and scale, and moves by at most the shift.
-    axis = torch.arange(48) - 23.5
-    disc = ((axis[:, None] ** 2 + axis**2) < 30).float().expand(64, 1, 48, 48)
-    turned = affine(disc, generator, flip=True, rotation=30, scale=0.2, shift=0)
-    middle = (turned * axis).sum((1, 2, 3)) / turned.sum((1, 2, 3))
-    assert middle.abs().max() < 0.1
-    assert turned.sum((1, 2, 3)).std() > 5, "sizes differ"
-    shifted = affine(disc, generator, flip=False, rotation=0, scale=0, shift=0.1)
-    moved = (shifted * axis).sum((1, 2, 3)) / shifted.sum((1, 2, 3))
-    assert 3.5 < moved.abs().max() < 4.9, "a tenth of 48 pixels is 4.8"
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"optimizer": "sgd", "schedule": "one_cycle"},
+        {"optimizer": "adamw", "lr": 0.003, "schedule": "cosine", "ema": 0.9, "mixup": 0.2, "cutmix": 1.0},
+        {"balance": "sampling", "erasing": 0.5, "contrast": 0.3, "keep": "few", "clip": 1.0},
+    ],
+)
+def test_an_interrupted_training_goes_on_to_the_bit(tmp_path: Path, recipe: dict[str, object], epoch: int):
+    faces = drawn()
+    trainer = build("trainer", "supervised", epochs=5, batch_size=8, **recipe)
+    model = build("model", "vgg8", width=2, dropout=0.3)
+
+    def log(number: int, _: object) -> None:
+        if number == epoch and not (tmp_path / "cut" / "training.json").exists() and not gone:
+            gone.append(number)
+            interrupted()
+
+    gone: list[int] = []
+    whole = trained(trainer, untrained(model, faces, 0), faces, tmp_path / "whole", context())
+    with pytest.raises(KeyboardInterrupt):
+        trained(trainer, untrained(model, faces, 0), faces, tmp_path / "cut", context(log=log))
+    # What an epoch that did not end may have left behind.
+    (tmp_path / "cut" / f"epoch_{epoch + 1:03d}.safetensors").write_bytes(b"half")
+    again = trained(trainer, untrained(model, faces, 0), faces, tmp_path / "cut", context())
+    assert again == whole
+    for path in sorted((tmp_path / "whole").glob("*.safetensors")):
+        assert (tmp_path / "cut" / path.name).read_bytes() == path.read_bytes()
+    names = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert names == {path.name for path in (tmp_path / "cut").iterdir()}
+    kept = {"all": range(1, 6), "few": {1, whole["best"], 5}}[trainer.keep]
+    assert {f"epoch_{number:03d}.safetensors" for number in kept} | {"metrics.csv", "training.json"} == names
+
+
+def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path):
+    faces = drawn()
+    trainer = build("trainer", "supervised", epochs=50, batch_size=12, patience=3)
+    told = trained(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
+    assert told["last"] == told["best"] + 3 < 50
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path):
+    trainer = build("trainer", "supervised", epochs=3, batch_size=12, lr=1e12, clip=0.0)
+    with pytest.raises(RunFailed, match=r"a lower trainer\.lr may help"):
+        trained(trainer, untrained(tiny(), drawn(), 0), drawn(), tmp_path, context())  # pyright: ignore
+    assert not (tmp_path / "training.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"optimizer": "sdg"}, "trainer.optimizer=sdg: there is no such trainer.optimizer. Did you mean sgd?"),
+        ({"balance": "samples"}, "Did you mean sampling?"),
+        ({"ema": 1.0}, "trainer.ema=1.0: expected a number from 0 to below 1."),
+        ({"rotation": -1}, "rotation=-1.0: expected a number from 0 to 180."),
+    ],
+)
+def test_wrong_knobs(change: dict[str, object], sentence: str):
+    with pytest.raises(WrongQuestion) as error:
+        build("trainer", "supervised", **change)
+    assert sentence in str(error.value)
