@@ -1,7 +1,7 @@
 """Random changes of a whole batch of faces at once, on its device, drawn from an explicit generator.
 
-``Augmentation`` draws the amounts; the functions below it do the work with amounts given, one an image, on the CPU:
-``resample`` and ``window`` place the faces, ``tone`` changes contrast and brightness, ``erase`` paints over a rectangle.
+``Augmentation`` draws the amounts, on the CPU; the functions below it do the work with amounts given, one an image:
+``resample`` and ``window`` place the faces, ``tone`` changes contrast and brightness, ``erase`` paints over rectangles.
 """
 
 from __future__ import annotations
@@ -219,36 +219,6 @@ def inside(rectangles: Tensor, height: int, width: int) -> Tensor:
     row, column = (torch.arange(n, device=rectangles.device) for n in (height, width))
     rows, columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
     return (rows[:, :, None] & columns[:, None])[:, None]
-
-
-def affine(images: Tensor, generator: Generator, *, flip: bool, rotation: float, scale: float, shift: float) -> Tensor:
-    """Flip, turn, scale and shift each image by amounts of its own, in one resampling of the batch.
-
-    Args:
-        images: [N,C,H,W] float; beyond the border the edge pixel goes on.
-        generator: on the CPU; five uniform numbers an image are drawn from it.
-        flip: mirror left and right with probability one half.
-        rotation: largest angle, degrees, either way.
-        scale: largest relative change of size, either way: 0.1 gives factors of 0.9 to 1.1.
-        shift: largest shift as a part of the side, either way.
-
-    Returns:
-        [N,C,H,W] of the images' dtype.
-    """
-    height, width = images.shape[2:]
-    turn, grow, side, right, down = torch.rand(5, len(images), generator=generator)
-    whole = torch.zeros(len(images))
-    return resample(
-        images,
-        angle=_either_way(turn, rotation),
-        factor=1 + _either_way(grow, scale),
-        mirror=(side < 0.5) & flip,
-        right=_either_way(right, shift * width),
-        down=_either_way(down, shift * height),
-        top=whole,
-        left=whole,
-        size=(height, width),
-    )
 
 
 def _either_way(uniform: Tensor, most: float) -> Tensor:

@@ -52,15 +52,19 @@ def analyses(
     runs: Mapping[str, Any] | None,
     ensemble: Mapping[str, Any] | None,
 ) -> str:
-    """All tables; those by class, calibration and confusion are of one split with its first kind of views."""
-    kind, subsets = next(iter(report["results"][split].items()))
-    score, where = subsets["full"], f"{names.get(split, split)}, views `{kind}`, subset `full`"
-    parts = {
-        "All results": results_table(report, names),
-        f"By class: {where}": class_table(score),
-        f"Calibration: {where}": reliability_table(score),
-        f"Confusion, % of the label's images: {where}": confusion_table(score, report["classes"]),
-    }
+    """All tables; of the first kind of views by class for each split, calibration and confusion for ``split``."""
+
+    def of_all(part: str) -> tuple[str, Mapping[str, Any]]:
+        kind, subsets = next(iter(report["results"][part].items()))
+        return f"{names.get(part, part)}, views `{kind}`, subset `full`", subsets["full"]
+
+    parts = {"All results": results_table(report, names)}
+    for part in report["results"]:
+        where, score = of_all(part)
+        parts[f"By class: {where}"] = class_table(score)
+    where, score = of_all(split)
+    parts[f"Calibration: {where}"] = reliability_table(score)
+    parts[f"Confusion, % of the label's images: {where}"] = confusion_table(score, report["classes"])
     if runs is not None:
         title = f"Mean ± standard deviation over {runs['runs']} seeds"
         parts[title] = runs_table(runs, names)

@@ -21,11 +21,12 @@ from fervis.engines.drawing import FAINT, Sheet
 from fervis.errors import WrongQuestion
 from fervis.results import Figure
 
-WIDTH, HEIGHT = 6.5, 2.82  # the first is the text width of a paper
+WIDTH, HEIGHT = 6.5, 2.65  # the first is the text width of a paper
 PANEL = (2.14, 1.72)
-LEFTS = {"loss": 0.46, "accuracy": 3.76}
-TOP = 0.62
+LEFTS = {"loss": 0.46, "accuracy": 3.78}
+TOP = 0.57
 BESIDE = 0.54  # room right of a panel for the names of its curves
+LINE = 0.12  # from a line of text to the next
 MARKERS = 15  # about as many a curve, however many epochs
 # The blue and the red of Tol's high-contrast colours: 20 steps of CIELAB lightness apart.
 LOOKS: dict[str, dict[str, Any]] = {
@@ -36,9 +37,7 @@ NAMES = {"train": "train", "val": "validation"}
 UNITS = {"loss": "loss (nats per face)", "accuracy": "accuracy (% of faces)"}
 
 
-def draw_curves(
-    history: Sequence[Mapping[str, float]], path: Path, *, title: str, best: int, dpi: int = 300
-) -> Figure:
+def draw_curves(history: Sequence[Mapping[str, float]], path: Path, *, title: str, best: int, dpi: int = 300) -> Figure:
     """Draw loss and accuracy over the epochs into a PNG 6.5 inches wide; the same numbers give the same bytes.
 
     Args:
@@ -71,17 +70,19 @@ def curves(history: Sequence[Mapping[str, float]], *, title: str, best: int, dpi
     drawing.write(sheet, 0.04, 0.03, title, room=WIDTH - 0.08, size=8.5, fontweight="bold")
     drawing.write(sheet, 0.04, 0.185, _pace(history), room=WIDTH - 0.08, size=6.5, color=FAINT)
     epochs = np.array([row["epoch"] for row in history], dtype=np.float64)
+    thickness = 1.1 if len(epochs) <= 100 else 0.8
     place = int(np.flatnonzero(epochs == best)[0])
     for quantity, left in LEFTS.items():
         train, val = (_column(history, f"{split}/{quantity}") for split in ("train", "val"))
         axes = _panel(sheet, left, quantity, epochs, np.concatenate([train, val]))
         axes.axvline(best, color=FAINT, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1)
         for split, values in (("train", train), ("val", val)):
-            shown = _marked(values, offset=split == "val")
-            looks = LOOKS[split] | {"markersize": 2.6, "markeredgewidth": 0.8, "linewidth": 1.1}
-            axes.plot(epochs, values, markevery=shown, clip_on=False, zorder=3, **looks)
+            shown = _marked(values, offset=0) if split == "train" else sorted({place, *_marked(values, offset=1)})
+            looks: dict[str, Any] = LOOKS[split] | {"markersize": 2.6, "markeredgewidth": 0.8}
+            axes.plot(epochs, values, markevery=shown, linewidth=thickness, clip_on=False, zorder=3, **looks)
         chosen = float(val[place])
-        axes.plot(best, chosen, "o", markersize=7, fillstyle="none", color="black", markeredgewidth=0.8, clip_on=False)
+        ring: dict[str, Any] = {"markersize": 7, "fillstyle": "none", "markeredgewidth": 0.8, "color": "black"}
+        axes.plot(best, chosen, "o", clip_on=False, zorder=4, **ring)
         _name_curves(sheet, axes, left, {"train": train, "val": val})
         said = f"best epoch {best}" if quantity == "accuracy" else f"epoch {best}"
         if math.isfinite(chosen):
@@ -102,13 +103,20 @@ def _panel(sheet: Sheet, left: float, quantity: str, epochs: NDArray[Any], value
     first, last = float(epochs.min()), float(epochs.max())
     margin = 0.02 * (last - first) or 0.5
     axes.set_xlim(first - margin, last + margin)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xticks(epoch_ticks(int(first), int(last)))
     ticks, labels = y_ticks(values)
     axes.set_ylim(ticks[0], ticks[-1])
     axes.set_yticks(ticks, labels)
     axes.set_xlabel("epoch", fontsize=7, labelpad=2)
     drawing.write(sheet, left - 0.42, TOP + PANEL[1] / 2, UNITS[quantity], room=2, size=7, va="center").set_rotation(90)
     return axes
+
+
+def epoch_ticks(first: int, last: int) -> list[int]:
+    """The first epoch and the round ones after it that leave room for its number."""
+    round_ones = np.asarray(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(first, last))
+    apart = (last - first) / 10
+    return [first, *(int(tick) for tick in round_ones.tolist() if first + apart < tick <= last)]
 
 
 def y_ticks(values: NDArray[Any]) -> tuple[list[float], list[str]]:
@@ -118,11 +126,13 @@ def y_ticks(values: NDArray[Any]) -> tuple[list[float], list[str]]:
     low, high = (scale.low, scale.high) if scale else (0.0, 1.0)
     if low == high:
         low, high = (low, low + 1) if low >= 0 else (low, 0.0)
-    ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+    ticks = np.asarray(MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high))
     decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
-    plain = decimals <= 4 and max(abs(ticks)) < 1e5
-    labels = [f"{tick:.{decimals}f}".replace("-", "\N{MINUS SIGN}") if plain else drawing.number(tick) for tick in ticks]
-    return [float(tick) for tick in ticks], labels
+    plain = decimals <= 4 and np.abs(ticks).max() < 1e5
+    labels = [
+        f"{tick:.{decimals}f}".replace("-", "\N{MINUS SIGN}") if plain else drawing.number(tick) for tick in ticks
+    ]
+    return ticks.tolist(), labels
 
 
 def _column(history: Sequence[Mapping[str, float]], key: str) -> NDArray[np.float64]:
@@ -132,25 +142,26 @@ def _column(history: Sequence[Mapping[str, float]], key: str) -> NDArray[np.floa
     return 100 * values if key.endswith("accuracy") else values
 
 
-def _marked(values: NDArray[Any], *, offset: bool) -> list[int]:
-    """Which points get a marker: every so many, in turn with the other curve, and each that no line would show."""
+def _marked(values: NDArray[Any], *, offset: int) -> list[int]:
+    """Which points get a marker: every so many, from half a step on for 1, and each that no line would show."""
     step = -(-len(values) // MARKERS)
     around = np.pad(np.isfinite(values), 1)
     alone = around[1:-1] & ~around[:-2] & ~around[2:]
-    regular = range(step // 2 if offset else 0, len(values), step)
+    regular = range(offset * (step // 2), len(values), step)
     return sorted({*regular, *np.flatnonzero(alone).tolist()})
 
 
 def _name_curves(sheet: Sheet, axes: Axes, left: float, curves: Mapping[str, NDArray[Any]]) -> None:
     """Write each curve's name right of the panel at the height where it ends, moved apart where they would meet."""
     low, high = axes.get_ylim()
-    ends = {split: values[np.isfinite(values)][-1:] for split, values in curves.items()}
-    heights = {split: PANEL[1] * (high - float(end[0])) / (high - low) for split, end in ends.items() if end.size}
-    upper, *lower = sorted(heights, key=heights.__getitem__) or [None]
-    for split in lower:
-        if (near := 0.12 - (heights[split] - heights[str(upper)])) > 0:
-            heights[split] += near / 2
-            heights[str(upper)] -= near / 2
+    heights: dict[str, float] = {}
+    for split, values in curves.items():
+        if (finite := values[np.isfinite(values)]).size:
+            heights[split] = PANEL[1] * (high - float(finite[-1])) / (high - low)
+    if len(heights) == 2:
+        upper, lower = sorted(heights, key=heights.__getitem__)
+        short = max(0.0, LINE - (heights[lower] - heights[upper])) / 2
+        heights[upper], heights[lower] = heights[upper] - short, heights[lower] + short
     for split, height in heights.items():
         x, y = left + PANEL[0] + 0.06, TOP + height
         drawing.write(sheet, x, y, NAMES[split], room=BESIDE, size=7, va="center", color=LOOKS[split]["color"])
@@ -175,7 +186,9 @@ def _pace(history: Sequence[Mapping[str, float]]) -> str:
     parts = [f"{len(history)} epoch{'s' * (len(history) > 1)}"]
     if np.isfinite(rates).all():
         most, last = float(rates.max()), float(rates[-1])
-        parts.append(f"learning rate {drawing.number(most)}" + f" at most, {drawing.number(last)} last" * (most != last))
+        parts.append(
+            f"learning rate {drawing.number(most)}" + f" at most, {drawing.number(last)} last" * (most != last)
+        )
     if np.isfinite(speeds).any():
         parts.append(f"{np.nanmedian(speeds):,.0f} images/s (median)")
     return " · ".join(parts)

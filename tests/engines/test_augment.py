@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fervis.engines.augment import ERASED_AREA, ERASED_ASPECT, Augmentation, affine, erase, resample, tone, window
+from fervis.engines.augment import ERASED_AREA, ERASED_ASPECT, Augmentation, erase, resample, tone, window
 from fervis.errors import WrongQuestion
 
 EVERYTHING = {
@@ -271,25 +271,3 @@ def test_values_out_of_range_are_refused_by_name(generator: torch.Generator):
             Augmentation(**knobs)  # pyright: ignore
     with pytest.raises(WrongQuestion, match="crop=13: expected at most 12, the side of the faces in pixels"):
         Augmentation(crop=13)(faces(generator, 2, 1, 12, 12), generator)
-
-
-def test_affine_without_amounts_is_the_identity_and_a_flip_mirrors_half(generator: torch.Generator):
-    images = torch.rand(200, 1, 9, 9, generator=generator)
-    assert close(affine(images, generator, flip=False, rotation=0, scale=0, shift=0), images)
-    flipped = affine(images, generator, flip=True, rotation=0, scale=0, shift=0)
-    mirrored = (flipped - images.flip(3)).abs().amax((1, 2, 3)) < 1e-5
-    same = (flipped - images).abs().amax((1, 2, 3)) < 1e-5
-    assert (mirrored ^ same).all()
-    assert 60 < mirrored.sum() < 140
-
-
-def test_affine_moves_a_disc_where_it_says(generator: torch.Generator):
-    axis = torch.arange(48) - 23.5
-    disc = ((axis[:, None] ** 2 + axis**2) < 30).float().expand(64, 1, 48, 48)
-    turned = affine(disc, generator, flip=True, rotation=30, scale=0.2, shift=0)
-    middle = (turned * axis).sum((1, 2, 3)) / turned.sum((1, 2, 3))
-    assert middle.abs().max() < 0.1
-    assert turned.sum((1, 2, 3)).std() > 5, "sizes differ"
-    shifted = affine(disc, generator, flip=False, rotation=0, scale=0, shift=0.1)
-    moved = (shifted * axis).sum((1, 2, 3)) / shifted.sum((1, 2, 3))
-    assert 3.5 < moved.abs().max() < 4.9, "a tenth of 48 pixels is 4.8"

@@ -187,9 +187,7 @@ def test_what_is_undefined_is_none_and_still_json():
 def test_splits_without_labels_are_passed_over():
     faces = faces_of((1, 0, "train"), (2, -1, "val"), (3, 4, "test"))
     assert list(evaluate(network(), faces, seed=0, resamples=10).report["results"]) == ["test"]
-    with pytest.raises(
-        WrongQuestion, match=r"^dataset: it has no labelled faces in val, so nothing can be evaluated\.$"
-    ):
+    with pytest.raises(WrongQuestion, match=r"^dataset: it has no labelled faces in val, so nothing can be"):
         evaluate(network(), faces, seed=0, splits=("val",))
 
 

@@ -1,0 +1,269 @@
+"""A confusion matrix for a paper: how the faces of each class were classified, in per cent and in faces.
+
+White to blue, darker for more: brightness is monotone in the share, so that it can be read in grey and by the
+colour-blind. All lengths are in inches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from fervis.engines import drawing
+from fervis.engines.drawing import FAINT, SMALLEST_TYPE, Sheet
+from fervis.errors import WrongQuestion
+from fervis.results import Figure
+
+WIDTH = 6.5  # the text width of a paper
+NARROWEST = 3.4  # one column of two
+MARGIN = 0.05
+COLORMAP = "Blues"
+TOP = 0.4  # below the title
+NAME = 1.15  # a class's name gets no more room
+Texts = list[list[str]]  # a line of text of each cell
+
+
+def draw_confusion(
+    counts: NDArray[Any],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str,
+    intervals: NDArray[Any] | None = None,
+    dpi: int = 300,
+) -> Figure:
+    """Draw a confusion matrix into a PNG at most 6.5 inches wide; the same numbers give the same bytes.
+
+    Each cell has the share of the true class's faces (per cent, and the colour, 0 to 100 %) and below it their number,
+    if there are any. Where the cells have no room for all of that in type of 5 points, first the intervals are left
+    out, then the numbers, then the shares; the line at the foot names what is there.
+
+    Args:
+        counts: [K,K] whole numbers from 0, faces by true class (row) and predicted class (column), K from 2.
+        classes: K names.
+        path: the PNG to write.
+        title: which network on which faces.
+        intervals: [K,K,2] lower and upper ends, in [0, 1], of the 95 % intervals of the shares; those of the diagonal
+            (the recalls) are drawn. nan where there is none.
+        dpi: dots an inch.
+
+    Returns:
+        The picture and a caption that says its accuracy, the best and the worst recall and the largest confusion: the
+        cell off the diagonal with the largest share of its true class, of equals the one of the most faces.
+
+    Raises:
+        WrongQuestion: the shapes do not fit each other, or counts are not whole numbers from 0.
+    """
+    size = len(classes)
+    if size < 2 or counts.shape != (size, size) or (intervals is not None and intervals.shape != (size, size, 2)):
+        shapes = " and ".join(str(list(array.shape)) for array in (counts, intervals) if array is not None)
+        raise WrongQuestion(
+            f"confusion={shapes}: expected [K, K] counts, K from 2, and [K, K, 2] intervals for {size} classes."
+        )
+    if counts.dtype.kind not in "iu" or counts.min() < 0:
+        raise WrongQuestion(f"confusion={counts.dtype} from {counts.min()}: expected whole numbers from 0.")
+    with drawing.plain_style():
+        drawing.save(matrix(counts, classes, title=title, intervals=intervals, dpi=dpi), path, dpi)
+    return Figure(path, _caption(counts, classes, title, intervals))
+
+
+def matrix(
+    counts: NDArray[Any], classes: Sequence[str], *, title: str, intervals: NDArray[Any] | None, dpi: int
+) -> Sheet:
+    """The sheet that ``draw_confusion`` saves."""
+    size, totals, shares = len(classes), counts.sum(1), _shares(counts)
+    sizes = [f"n = {total:,}" for total in totals]
+    longest = max(_width(name, 7) for name in classes)
+    names = max(min(NAME, longest), max(_width(text, 6) for text in sizes))
+    left = MARGIN + 0.17 + names + 0.07
+    side = min(0.62, (WIDTH - left - MARGIN) / size)
+    upright = longest > side - 0.06
+    heads = min(NAME, longest) if upright else 0.11
+    top = TOP + 0.16 + heads + 0.05
+    foot = top + size * side + 0.08
+    width = max(left + size * side + MARGIN, NARROWEST)
+    left += (width - left - size * side - MARGIN) / 2  # centred where the title needs more room than the cells
+    lines, legend = _cells(counts, shares, intervals, side)
+    notes = drawing.lines_of(legend, room=width - 2 * MARGIN - 1.4, size=6, most=3)
+    sheet = drawing.sheet(width, foot + max(0.27, 0.105 * len(notes) + 0.06), dpi)
+
+    drawing.write(sheet, MARGIN, 0.03, title, room=width - 2 * MARGIN, size=8.5, fontweight="bold")
+    drawing.write(sheet, MARGIN, 0.185, _accuracy(counts), room=width - 2 * MARGIN, size=7.5)
+    drawing.write(sheet, left + size * side / 2, TOP, "predicted class", room=2, ha="center", color=FAINT)
+    middle = top + size * side / 2
+    aside = drawing.write(
+        sheet, left - names - 0.16, middle, "true class", room=2, ha="center", va="center", color=FAINT
+    )
+    aside.set_rotation(90)
+    drawing.picture(sheet, left, top, size * side, _coloured(shares))
+    _rules(sheet, left, top, side, totals)
+    for index, name in enumerate(classes):
+        centre = left + (index + 0.5) * side
+        head = drawing.write(sheet, centre, top - 0.05, name, room=heads if upright else side, ha="center", va="bottom")
+        head.set_rotation(90 if upright else 0)
+        middle = top + (index + 0.5) * side
+        right: dict[str, Any] = {"ha": "right", "va": "center", "room": names}
+        drawing.write(sheet, left - 0.07, middle - 0.055, name, **right)
+        drawing.write(sheet, left - 0.07, middle + 0.06, sizes[index], size=6, color=FAINT, **right)
+        if not totals[index]:
+            centre, room = left + size * side / 2, size * side
+            drawing.write(sheet, centre, middle, "no face", room=room, ha="center", va="center", color=FAINT)
+    _write_cells(sheet, left, top, side, shares, lines)
+    drawing.colour_bar(sheet, MARGIN, foot, 1.2, COLORMAP, ("0 %", "50 %", "100 %"))
+    for index, note in enumerate(notes):
+        drawing.write(sheet, MARGIN + 1.4, foot - 0.02 + 0.105 * index, note, room=width - 2 * MARGIN - 1.4, size=6)
+    return sheet
+
+
+def _write_cells(
+    sheet: Sheet, left: float, top: float, side: float, shares: NDArray[Any], lines: Sequence[tuple[Texts, float]]
+) -> None:
+    """Write each cell's lines into its middle."""
+    for row, column in np.argwhere(np.isfinite(shares)):
+        here = [(texts[row][column], points) for texts, points in lines if texts[row][column]]
+        ink = text_colour(float(shares[row, column]))
+        x, base = left + (column + 0.5) * side, top + (row + 0.5) * side - _height(points for _, points in here) / 2
+        for text, points in here:
+            base += _height([points])
+            looks: dict[str, Any] = {"ha": "center", "va": "baseline", "color": ink}
+            drawing.write(sheet, x, base - 0.2 * points / 72, text, room=side, size=points, **looks)
+
+
+def text_colour(share: float) -> str:
+    """Black or white, whichever has more contrast (WCAG 2) with the colour of this share."""
+    colour = drawing.colormaps[COLORMAP](share)[:3]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+    return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
+
+
+def percent(count: int, total: int) -> str:
+    """A share in whole per cent, where few are not none and nearly all are not all: ``<1``, ``17``, ``>99``."""
+    share = 100 * count / total
+    return "<1" if 0 < share < 0.5 else ">99" if 99.5 <= share < 100 else f"{share:.0f}"
+
+
+def _shares(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Each cell's share of its row; nan in a row without faces."""
+    totals = counts.sum(1, keepdims=True)
+    return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+
+
+def _coloured(shares: NDArray[Any]) -> NDArray[np.uint8]:
+    pixels = drawing.colormaps[COLORMAP](np.nan_to_num(shares), bytes=True)[..., :3]
+    return np.where(np.isnan(shares)[..., None], np.uint8(255), pixels)
+
+
+def _rules(sheet: Sheet, left: float, top: float, side: float, totals: NDArray[Any]) -> None:
+    """Thin lines between the cells, a frame about each of the diagonal, nothing where a class has no face."""
+    width, height = sheet.get_size_inches()
+    size = len(totals)
+
+    def box(row: int, column: int, columns: int, **looks: Any) -> None:
+        corner = ((left + column * side) / width, 1 - (top + (row + 1) * side) / height)
+        sheet.add_artist(Rectangle(corner, columns * side / width, side / height, zorder=3, **looks))
+
+    for index in range(size + 1):
+        x, y = (left + index * side) / width, 1 - (top + index * side) / height
+        ends = (left / width, (left + size * side) / width), (1 - top / height, 1 - (top + size * side) / height)
+        sheet.add_artist(Line2D(ends[0], [y, y], color="#CCCCCC", linewidth=0.4))
+        sheet.add_artist(Line2D([x, x], ends[1], color="#CCCCCC", linewidth=0.4))
+    for index, total in enumerate(totals):
+        if total:
+            box(index, index, 1, linewidth=0.9, edgecolor="black", fill=False)
+        else:
+            box(index, 0, size, linewidth=0.4, edgecolor="#CCCCCC", facecolor="white", fill=True)
+
+
+def _cells(
+    counts: NDArray[Any], shares: NDArray[Any], intervals: NDArray[Any] | None, side: float
+) -> tuple[list[tuple[Texts, float]], str]:
+    """The lines of text of all cells with their size in points, and a sentence that says what they are."""
+    totals = counts.sum(1)
+
+    def texts(of: Callable[[int, int], str]) -> Texts:
+        every = range(len(counts))
+        return [[of(row, column) if totals[row] else "" for column in every] for row in every]
+
+    def interval(row: int, column: int) -> str:
+        if intervals is None or row != column or not np.isfinite(intervals[row, column]).all():
+            return ""
+        low, high = (f"{100 * end:.0f}" for end in intervals[row, column])
+        return f"{low}\N{EN DASH}{high}"
+
+    large, small = max(5.5, min(8.5, 14 * side)), max(SMALLEST_TYPE, min(6.0, 10 * side))
+    asked = [
+        ("per cent of the true class", large, texts(lambda row, column: percent(counts[row, column], totals[row]))),
+        (
+            "number of faces",
+            small,
+            texts(lambda row, column: f"{counts[row, column]:,}" if counts[row, column] else ""),
+        ),
+        ("on the diagonal the 95 % interval of the percentage", small, texts(interval)),
+    ]
+    lines, said = [], []
+    for what, wanted, those in asked:
+        widest = max(_width(text, 10) for text in {text for row in those for text in row})
+        points = min(wanted, 10 * (side - 0.02) / widest) if widest else 0.0
+        if points >= SMALLEST_TYPE and _height([points, *(points for _, points in lines)]) <= side:
+            lines.append((those, points))
+            said.append(what)
+    return lines, f"A cell, from above: {'; '.join(said)}." if said else "The cells have no room for numbers."
+
+
+def _height(points: Iterable[float]) -> float:
+    """Height in inches of lines of digits in these sizes."""
+    return 1.12 * sum(points) / 72
+
+
+def _width(text: str, points: float) -> float:
+    probe = drawing.sheet(1, 1, 100).text(0, 0, text, fontsize=points, parse_math=False)
+    return probe.get_window_extent().width / 100 if text else 0.0
+
+
+def _accuracy(counts: NDArray[Any]) -> str:
+    right, total = int(np.trace(counts)), int(counts.sum())
+    return f"accuracy {100 * right / total:.1f} % ({right:,} of {total:,} faces)" if total else "no face"
+
+
+def _caption(counts: NDArray[Any], classes: Sequence[str], title: str, intervals: NDArray[Any] | None) -> str:
+    totals, shares = counts.sum(1), _shares(counts)
+
+    def of(index: int) -> str:
+        text = f"{classes[index]} (n = {totals[index]:,}"
+        if intervals is not None and np.isfinite(intervals[index, index]).all():
+            text += ", 95 % interval {:.1f} to {:.1f} %".format(*(100 * intervals[index, index]))
+        return text + ")"
+
+    sentences = [
+        f"{title}. Confusion matrix: rows are true classes, columns predicted ones, each row in per cent of its faces",
+        _accuracy(counts).capitalize(),
+    ]
+    recalls = np.diagonal(shares)
+    for word, extreme in (("Best", np.nanmax), ("Worst", np.nanmin)):
+        if totals.any():
+            value = extreme(recalls)
+            who = " and ".join(of(int(index)) for index in np.flatnonzero(recalls == value))
+            sentences.append(f"{word} recall: {100 * value:.1f} %, {who}")
+    wrong = [
+        (float(shares[row, column]), int(counts[row, column]), -row, -column)
+        for row, column in np.argwhere(counts)
+        if row != column
+    ]
+    if wrong:
+        share, count, row, column = max(wrong)
+        sentences.append(
+            f"Largest confusion: {classes[-row]} taken for {classes[-column]}, {100 * share:.1f} % "
+            f"({count:,} of {totals[-row]:,})"
+        )
+    elif totals.any():
+        sentences.append("No face is confused")
+    if empty := [name for name, total in zip(classes, totals, strict=True) if not total]:
+        sentences.append(f"Without a face: {', '.join(empty)}")
+    return ". ".join(sentences) + "."
