@@ -25,6 +25,7 @@ from fervis.record import Record, is_answered, label_names, whole_answer, write_
 from fervis.registry import build, visualizer_for
 from fervis.results import Explanation, HeatMaps
 from fervis.selection import choose_device, choose_faces, choose_precision, choose_targets, class_target
+from fervis.shipped import frame, shipped_file
 from fervis.training import checkpoint_file, trained, training_key, untrained
 
 INITIAL = "initial"
@@ -44,11 +45,24 @@ class Asked:
     tracker: Tracker
     device: str
     precision: str
-    weights: Path | None  # a file that the question names, instead of a training
+    weights: Path | None  # a file that the question names, or one that fervis ships, instead of a training
+    frame: dict[str, Any] | None  # what the shipped network was built for: channels, size, classes
 
     def files(self) -> list[Path]:
         """The files outside fervis that the answer comes from."""
-        return [*self.dataset.files(), *self.model.files(), *([self.weights] if self.weights else [])]
+        named = [self.weights] if self.weights and self.frame is None else []
+        return [*self.dataset.files(), *self.model.files(), *named]
+
+    def network(self, faces: Faces) -> Network:
+        """The network with its initial weights, for these faces, or for those that a shipped one was trained on."""
+        told = self.frame or {}
+        return untrained(
+            self.model,
+            self.question.seed,
+            channels=told.get("channels", faces.images.shape[1]),
+            size=told.get("size", faces.images.shape[2]),
+            classes=tuple(told.get("classes", faces.classes)),
+        )
 
 
 def answer(question: Question, folder: Path, card: RunCard, command: str) -> Path:
@@ -94,6 +108,9 @@ def prepare(question: Question) -> Asked:
     """
     device = choose_device(question.device)
     model = build("model", question.model)
+    weights = named_weights(question.checkpoint, model)
+    if shipped := named_shipped(question, weights):
+        weights, model = shipped, build("model", {**frame(shipped)["model"], "checkpoint": None})
     asked = Asked(
         question=question,
         dataset=build("dataset", question.dataset),
@@ -104,7 +121,8 @@ def prepare(question: Question) -> Asked:
         tracker=build("tracker", question.tracker),
         device=device,
         precision=choose_precision(question.precision, device),
-        weights=named_weights(question.checkpoint, model),
+        weights=weights,
+        frame=frame(shipped) if shipped else None,
     )
     if asked.visualizer.kind != asked.explainer.kind:
         raise WrongQuestion(
@@ -130,6 +148,14 @@ def named_weights(checkpoint: Any, model: Model) -> Path | None:
     return Path(str(checkpoint))
 
 
+def named_shipped(question: Question, weights: Path | None) -> Path | None:
+    """The file of shipped weights that the question takes, or None."""
+    name = question.model.get("weights")
+    if weights is not None or question.checkpoint == INITIAL or name in (None, "auto"):
+        return None
+    return shipped_file(str(question.model["name"]), str(name), question.checkpoint)
+
+
 def explained(asked: Asked, record: Record, cache: Path) -> tuple[Explanation, dict[str, float]]:
     """Load the faces, get the trained network, and explain what was asked for.
 
@@ -140,7 +166,7 @@ def explained(asked: Asked, record: Record, cache: Path) -> tuple[Explanation, d
         faces = asked.dataset.load(cache)
         record.hashes["data"] = faces.fingerprint()
         chosen = choose_faces(faces, question.split, question.faces)
-    network = untrained(asked.model, faces, question.seed).to(asked.device)
+    network = asked.network(faces).to(asked.device)
     pixels = chosen.images.to(asked.device).float() / 255
     layers = expand(network, question.layer or asked.explainer.default_layer, pixels[:1])
     plan(question.target, chosen, network, pixels, torch.zeros(len(chosen), dtype=torch.int64))
@@ -219,7 +245,7 @@ def trained_network(asked: Asked, faces: Faces) -> tuple[Path, dict[str, Any]]:
         asked.tracker.log(numbers, epoch=epoch)
 
     training = TrainingContext(question.seed, asked.device, asked.precision, follow, question.quiet)
-    return folder, trained(asked.trainer, untrained(asked.model, faces, question.seed), faces, folder, training)
+    return folder, trained(asked.trainer, asked.network(faces), faces, folder, training)
 
 
 def joined(results: list[HeatMaps]) -> HeatMaps:

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fervis.errors import RunFailed, WrongQuestion
 from fervis.hints import explain_mistake
-from fervis.question import ask_hydra, command_line, question_id, register, run_folder, sweep_name, to_question
+from fervis.question import ask_hydra, command_line, question_id, register, run_folder, settled, sweep_name, to_question
 from fervis.registry import CONF, KINDS, options, presets, summary
 
 log = logging.getLogger("fervis")
@@ -107,6 +107,7 @@ def answer_job(config: DictConfig, failed: list[BaseException]) -> str | None:
     sweep = Path(hydra_config.sweep.dir).name if hydra_config.mode == RunMode.MULTIRUN else None
     overrides = list(hydra_config.overrides.task)
     try:
+        config = settled(config, overrides, hydra_config.runtime.choices["trainer"])
         print(answer_config(config, folder, overrides, sweep))
     except BaseException as error:
         if folder.is_dir() and not any(folder.iterdir()):
@@ -165,13 +166,13 @@ def list_everything(arguments: list[str]) -> None:
 
 def show_layers(overrides: list[str]) -> None:
     """Print the layers of the question's network: names, paths, shapes, parameter counts."""
+    from fervis.answer import prepare
     from fervis.layers import list_layers, table
     from fervis.registry import build
-    from fervis.training import untrained
 
     question = to_question(ask_hydra(overrides))
     faces = build("dataset", question.dataset).load(Path(question.outputs) / "cache")
-    network = untrained(build("model", question.model), faces, question.seed)
+    network = prepare(question).network(faces)
     print(table(list_layers(network, faces.images[:1].float() / 255)))
 
 

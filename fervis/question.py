@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -18,7 +19,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from fervis.registry import CONF, conf_packages, presets
+from fervis.registry import CONF, conf_packages, presets, settings
+from fervis.shipped import fitting
 
 
 @dataclass
@@ -32,9 +34,9 @@ class Question:
     visualizer: dict[str, Any] = field(default_factory=dict)
     tracker: dict[str, Any] = field(default_factory=dict)
     split: str = "test"
-    faces: Any = "per_class:1"
+    faces: Any = "auto"
     layer: Any = None
-    target: Any = "label"
+    target: Any = "auto"
     checkpoint: Any = "best"
     seed: int = 0
     device: str = "auto"
@@ -70,11 +72,28 @@ def ask_hydra(overrides: Sequence[str]) -> DictConfig:
     """Compose a question from overrides, Hydra's own part included, as ``python -m fervis`` would."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", list(overrides), return_hydra_config=True)
+        config = compose("config", list(overrides), return_hydra_config=True)
+    return settled(config, config.hydra.overrides.task, config.hydra.runtime.choices.trainer)
+
+
+def settled(config: DictConfig, overrides: Sequence[str], trainer: str) -> DictConfig:
+    """The config with ``model.weights=auto`` decided, since that decides the answer.
+
+    The weights that fervis ships for the data set and the network are taken where there are some and the question says
+    nothing of the training or of the network's shape; else a network is trained.
+    """
+    if config.model.get("weights") != "auto":
+        return config
+    told = [override.lstrip("+~") for override in overrides]
+    plain = not any(override.startswith(("trainer", "model.")) for override in told)
+    plain = plain and config.trainer == settings("trainer", trainer)
+    config = copy.deepcopy(config)
+    config.model.weights = fitting(config.model.name, config.dataset.name) if plain else None
+    return config
 
 
 def to_question(config: DictConfig) -> Question:
-    """The typed question of a composed config."""
+    """The typed question of a settled config."""
     asked = OmegaConf.to_container(OmegaConf.masked_copy(config, list(Question.__dataclass_fields__)), resolve=True)
     assert isinstance(asked, dict)
     return Question(**{str(key): value for key, value in asked.items()})
@@ -89,7 +108,8 @@ def question_id(config: DictConfig) -> str:
 
 def run_name(config: DictConfig) -> str:
     """``vgg8-saliency-conv7-1f0c2a9b``: readable, and equal for equal questions only."""
-    choices = config.hydra.runtime.choices if "hydra" in config else {}
+    choices = config.hydra.runtime.choices
+    config = settled(config, config.hydra.overrides.task, choices.trainer)
     words = [choices.get("model", config.model.get("name")), choices.get("explainer", config.explainer.get("name"))]
     if config.layer is not None:
         layers = [config.layer] if isinstance(config.layer, str) else list(config.layer)

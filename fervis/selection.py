@@ -14,13 +14,15 @@ from fervis.engines.passes import Target
 from fervis.errors import WrongQuestion, unknown
 from fervis.faces import SPLITS, Faces
 
+FIRST = 16
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def choose_faces(faces: Faces, split: str, spec: Any) -> Faces:
-    """The faces of a split that ``faces=`` asks for: ``all``, ``per_class:<n>`` or row numbers, in that order.
+    """The faces of a split that ``faces=`` asks for: ``all``, ``per_class:<n>``, row numbers in order, or ``auto``.
 
-    ``per_class`` takes the first n faces of each class, in class order.
+    ``per_class`` takes the first n faces of each class, in class order; ``auto`` one of each class, or the first faces
+    where none has a label.
 
     Raises:
         WrongQuestion: an unknown split, a row that is not in it, or a form that is none of the above.
@@ -33,6 +35,9 @@ def choose_faces(faces: Faces, split: str, spec: Any) -> Faces:
         raise WrongQuestion(f"split={split}: the data set has no faces there ({counts}).")
     if spec == "all":
         return there
+    if spec == "auto" and not (there.labels >= 0).any():
+        return there.take(torch.arange(min(len(there), FIRST)))
+    spec = "per_class:1" if spec == "auto" else spec
     count = _per_class(spec)
     if count is not None:
         first = [(there.labels == label).nonzero().flatten()[:count] for label in range(len(there.classes))]
@@ -73,6 +78,11 @@ def choose_targets(spec: Any, faces: Faces, classes: Sequence[str], predictions:
         return everyone, predictions
     if spec == "label":
         return everyone, _labels_as(faces, classes)
+    if spec == "auto":
+        known = torch.tensor([label >= 0 and faces.classes[label] in classes for label in faces.labels.tolist()])
+        chosen = predictions.clone()
+        chosen[known] = _labels_as(faces.take(known), classes) if known.any() else chosen[known]
+        return everyone, chosen
     return everyone, torch.full((len(faces),), class_index(spec, classes))
 
 
@@ -82,10 +92,12 @@ def _labels_as(faces: Faces, classes: Sequence[str]) -> Tensor:
     if unlabelled.any():
         row = int(faces.rows[unlabelled][0])
         raise WrongQuestion(f"target=label: face {row} has no label in this data; ask with target=predicted.")
-    foreign = [name for name in faces.classes if name not in classes]
+    place = {name: index for index, name in enumerate(classes)}
+    named = [faces.classes[label] for label in faces.labels.tolist()]
+    foreign = [name for name in named if name not in place]
     if foreign:
         raise WrongQuestion(f"target=label: the network has no class {foreign[0]}; it knows {', '.join(classes)}.")
-    return torch.tensor([list(classes).index(name) for name in faces.classes])[faces.labels]
+    return torch.tensor([place[name] for name in named])
 
 
 def class_index(spec: Any, classes: Sequence[str]) -> int:
@@ -94,7 +106,7 @@ def class_index(spec: Any, classes: Sequence[str]) -> int:
         return list(classes).index(spec)
     if str(spec).isdecimal() and int(spec) < len(classes):
         return int(spec)
-    raise unknown("target", spec, [*classes, "label", "predicted", "all", "<layer>/<filter>"])
+    raise unknown("target", spec, [*classes, "auto", "label", "predicted", "all", "<layer>/<filter>"])
 
 
 def filter_target(spec: Any) -> tuple[str, int] | None:

@@ -92,8 +92,8 @@ def checkpoint_file(spec: Any, folder: Path, record: Mapping[str, Any]) -> Path:
     return path
 
 
-def untrained(model: Model, faces: Faces, seed: int) -> Network:
-    """A question's network with its initial weights, which depend on the seed alone."""
+def untrained(model: Model, seed: int, *, channels: int, size: int, classes: tuple[str, ...]) -> Network:
+    """A network with its initial weights, which depend on the seed alone."""
     with torch.random.fork_rng():
         torch.manual_seed(seed_for(seed, "weights"))
-        return model.build(channels=faces.images.shape[1], size=faces.images.shape[2], classes=tuple(faces.classes))
+        return model.build(channels=channels, size=size, classes=classes)

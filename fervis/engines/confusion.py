@@ -40,9 +40,9 @@ def draw_confusion(
 ) -> Figure:
     """Draw a confusion matrix into a PNG at most 6.5 inches wide; the same numbers give the same bytes.
 
-    Each cell has the share of the true class's faces (per cent, and the colour, 0 to 100 %) and below it their number,
-    if there are any. Where the cells have no room for all of that in type of 5 points, first the intervals are left
-    out, then the numbers, then the shares; the line at the foot names what is there.
+    Each cell has the share of the true class's faces (per cent, and the colour, 0 to 100 %), below it their number, if
+    there are any, and on the diagonal the interval. A line that does not fit the cells in type of 5 points is left out
+    of all of them; the foot of the figure names what is there.
 
     Args:
         counts: [K,K] whole numbers from 0, faces by true class (row) and predicted class (column), K from 2.
@@ -50,7 +50,7 @@ def draw_confusion(
         path: the PNG to write.
         title: which network on which faces.
         intervals: [K,K,2] lower and upper ends, in [0, 1], of the 95 % intervals of the shares; those of the diagonal
-            (the recalls) are drawn. nan where there is none.
+            (the recalls) are used. nan where there is none.
         dpi: dots an inch.
 
     Returns:
@@ -167,7 +167,7 @@ def _rules(sheet: Sheet, left: float, top: float, side: float, totals: NDArray[A
 
     def box(row: int, column: int, columns: int, **looks: Any) -> None:
         corner = ((left + column * side) / width, 1 - (top + (row + 1) * side) / height)
-        sheet.add_artist(Rectangle(corner, columns * side / width, side / height, zorder=3, **looks))
+        sheet.add_artist(Rectangle(corner, columns * side / width, side / height, **looks))
 
     for index in range(size + 1):
         x, y = (left + index * side) / width, 1 - (top + index * side) / height
@@ -176,9 +176,9 @@ def _rules(sheet: Sheet, left: float, top: float, side: float, totals: NDArray[A
         sheet.add_artist(Line2D([x, x], ends[1], color="#CCCCCC", linewidth=0.4))
     for index, total in enumerate(totals):
         if total:
-            box(index, index, 1, linewidth=0.9, edgecolor="black", fill=False)
+            box(index, index, 1, linewidth=0.9, edgecolor="black", fill=False, zorder=4)
         else:
-            box(index, 0, size, linewidth=0.4, edgecolor="#CCCCCC", facecolor="white", fill=True)
+            box(index, 0, size, linewidth=0.4, edgecolor="#CCCCCC", facecolor="white", zorder=2.5)
 
 
 def _cells(
@@ -198,14 +198,11 @@ def _cells(
         return f"{low}\N{EN DASH}{high}"
 
     large, small = max(5.5, min(8.5, 14 * side)), max(SMALLEST_TYPE, min(6.0, 10 * side))
+    faces = texts(lambda row, column: f"{counts[row, column]:,}" if counts[row, column] else "")
     asked = [
         ("per cent of the true class", large, texts(lambda row, column: percent(counts[row, column], totals[row]))),
-        (
-            "number of faces",
-            small,
-            texts(lambda row, column: f"{counts[row, column]:,}" if counts[row, column] else ""),
-        ),
-        ("on the diagonal the 95 % interval of the percentage", small, texts(interval)),
+        ("number of faces", small, faces),
+        ("95 % interval of the percentage (diagonal)", small, texts(interval)),
     ]
     lines, said = [], []
     for what, wanted, those in asked:

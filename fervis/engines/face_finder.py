@@ -15,8 +15,9 @@ LONGEST = 640
 VOTES = 15
 """Windows that must agree on a face.
 
-Measured: faces that fill a fair part of a sharp photograph gather 40 to 50. The most that agree on no face is 14, on a
-helmet's reflection in ``skimage.data.astronaut()``, and 10 in twenty pictures of textures, machines, plants and skies.
+Measured: a sharp face gathers 30 to 57. In eighteen pictures of textures, machines, plants and skies, at three sizes,
+at most 10 agree on anything; the reflection in the helmet of ``skimage.data.astronaut()`` gets 14 to 20. With 15, 92 of
+the 100 faces of ``skimage.data.lfw_subset()`` are found, and none of its 100 patches without a face.
 """
 
 _SCALE_STEP = 1.1
@@ -53,8 +54,8 @@ def find_faces(picture: np.ndarray) -> list[Box]:
     The cascade (Liao et al. 2007, doi:10.1007/978-3-540-74549-5_87) looks at square windows of every place and, in
     steps of 1.1, every size from 24 pixels, in the picture and in its mirror image, since what is no face seldom
     deceives it in both. Windows that overlap by an intersection over union above 0.4 vote for one face, whose box is
-    their mean; a face needs ``VOTES`` of them, and a third of those that the picture's best has. Of two faces that share half of the smaller one the one with fewer votes
-    is dropped.
+    their mean; a face needs ``VOTES`` of them, and a third of those that the picture's best has. Of two faces that
+    share more than half of the smaller one the one with fewer votes is dropped.
 
     Faces turned to profile, tilted by more than some 15 degrees, or smaller than 24 pixels once the longer side has
     been shrunk to ``LONGEST``, are not found.
@@ -74,7 +75,7 @@ def find_faces(picture: np.ndarray) -> list[Box]:
     mirrored = _windows(np.ascontiguousarray(pixels[:, ::-1]))
     mirrored[:, 0] = width - mirrored[:, 0] - mirrored[:, 2]
     found = _merge(np.concatenate([_windows(pixels), mirrored]))
-    boxes = [Box(*(face * shrink).tolist(), votes) for face, votes in found]
+    boxes = [Box(*(face * shrink).tolist(), votes=votes) for face, votes in found]
     return sorted(boxes, key=lambda box: (box.left, box.top))
 
 

@@ -55,10 +55,18 @@ class VGG8(nn.Module):
 
 @dataclass
 class Vgg8:
-    """The knobs of ``vgg8``: filters of the first stage, dropout before the linear layer, a file of weights."""
+    """The knobs of ``vgg8``.
+
+    Attributes:
+        width: filters of the first stage.
+        dropout: probability before the linear layer.
+        weights: name of trained weights that come with fervis, and with them their width.
+        checkpoint: a file of weights.
+    """
 
     width: int = 16
     dropout: float = 0.2
+    weights: str | None = "auto"
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:

@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fervis.contracts import TrainingContext
+from fervis.contracts import Model, TrainingContext
 from fervis.engines.augment import Augmentation
 from fervis.engines.weights import load_weights
 from fervis.errors import RunFailed, WrongQuestion
 from fervis.faces import Faces
+from fervis.network import Network
 from fervis.registry import build
-from fervis.training import checkpoint_file, trained, training_faces, training_key, untrained
+from fervis.training import checkpoint_file, trained, training_faces, training_key
+from fervis.training import untrained as build_untrained
 
 
 def drawn(count: int = 48) -> Faces:
@@ -34,7 +36,11 @@ def context(**changes: object) -> TrainingContext:
     )  # pyright: ignore
 
 
-def tiny() -> object:
+def untrained(model: Model, faces: Faces, seed: int) -> Network:
+    return build_untrained(model, seed, channels=1, size=16, classes=faces.classes)
+
+
+def tiny() -> Model:
     return build("model", "vgg8", width=2, dropout=0.0)
 
 
@@ -42,7 +48,7 @@ def test_one_step_is_sgd_with_nesterov_momentum_on_the_cycles_learning_rate(tmp_
     faces = drawn()
     plain = {"flip": False, "rotation": 0.0, "scale": 0.0, "shift": 0.0}
     trainer = build("trainer", "supervised", epochs=4, batch_size=64, lr=0.1, label_smoothing=0.2, **plain)
-    network, twin = (untrained(tiny(), faces, 0) for _ in range(2))  # pyright: ignore
+    network, twin = (untrained(tiny(), faces, 0) for _ in range(2))
     trainer.train(network, faces.split("train"), faces.split("val"), tmp_path, context())
 
     decayed = [p for p in twin.parameters() if p.ndim > 1]
