@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -187,12 +188,27 @@ def audit_dataset(overrides: list[str]) -> None:
 
 
 def train_network(overrides: list[str]) -> None:
-    """Train the question's network, unless it is trained already, and print the folder of its checkpoints."""
+    """Train the question's network, unless it is trained already, tell what it is worth, and print its folder."""
     from fervis.answer import prepare, trained_network
+    from fervis.assessment import assess_training, told
+    from fervis.engines.weights import load_weights
+    from fervis.training import checkpoint_file
 
     question = to_question(ask_hydra(overrides))
+    question.model |= {"checkpoint": None, **({"weights": None} if "weights" in question.model else {})}
     asked = prepare(question)
-    folder, _ = trained_network(asked, asked.dataset.load(Path(question.outputs) / "cache"))
+    faces = asked.dataset.load(Path(question.outputs) / "cache")
+    folder, history = trained_network(asked, faces)
+    network = asked.network(faces)
+    load_weights(network, checkpoint_file("best", folder, history))
+    facts = {
+        "model": question.model["name"],
+        "dataset": question.dataset["name"],
+        "command": shlex.join(["python", "-m", "fervis", "train", *overrides]),
+        "seed": question.seed,
+        "trainer": question.trainer,
+    }
+    print(told(assess_training(network.to(asked.device), faces, folder, history, facts)))
     print(folder)
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger("fervis")
 
 def training_key(model: Mapping[str, Any], trainer: Mapping[str, Any], faces: Faces, seed: int, precision: str) -> str:
     """Hex digits over everything that determines a trained network."""
-    model = {key: value for key, value in model.items() if key != "checkpoint"}
+    model = {key: value for key, value in model.items() if key not in ("checkpoint", "weights")}
     told = [FORMAT, model, trainer, training_faces(faces).fingerprint(), seed, precision]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 

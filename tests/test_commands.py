@@ -144,6 +144,21 @@ def test_a_traceback_only_where_it_is_asked_for(fervis: Run):
     assert "Traceback" in fervis("seed=x", FERVIS_TRACEBACK="1").stderr
 
 
+def test_train_tells_what_the_network_is_worth(answered: Path, fervis: Run):
+    done = fervis("train", *SMALL)
+    folder = folder_of(done)
+    assert "trained before" in done.stderr, "the answer's network is the one that train knows"
+    assert (folder / "card.md").is_file()
+    assert "accuracy [95 %]" in done.stdout
+    assert folder_of(fervis("train", *SMALL)) == folder
+
+
+def test_audit(answered: Path, fervis: Run):
+    counted = fervis("audit", *SMALL).stdout
+    assert "280" in counted
+    assert "surprise" in counted
+
+
 def test_list_and_layers(fervis: Run):
     listed = fervis("list").stdout
     assert all(name in listed for kind in ("dataset", "model", "explainer", "tracker") for name in door.names(kind))
