@@ -209,7 +209,7 @@ def train_network(overrides: list[str]) -> None:
         "trainer": question.trainer,
     }
     print(told(assess_training(network.to(asked.device), faces, folder, history, facts)))
-    print(folder)
+    print(folder.resolve())
 
 
 COMMANDS: dict[str, Callable[[list[str]], Any]] = {

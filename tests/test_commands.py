@@ -17,6 +17,7 @@ import pytest
 import torch
 from conftest import ROOT, SMALL
 from torch.nn import functional as F
+from trackers.wandb_file import read
 
 import fervis as door
 from fervis.engines.weights import load_weights
@@ -151,6 +152,21 @@ def test_train_tells_what_the_network_is_worth(answered: Path, fervis: Run):
     assert (folder / "card.md").is_file()
     assert "accuracy [95 %]" in done.stdout
     assert folder_of(fervis("train", *SMALL)) == folder
+
+
+def test_wandb_records_the_config_a_number_and_the_very_picture(answered: Path, fervis: Run):
+    done = fervis(*SMALL, "-m", "layer=conv7", "tracker=wandb", "tracker.mode=offline", "hydra.sweep.dir=swept")
+    folder = folder_of(done)
+    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    run = read(path)
+    assert (run.id, run.name, run.group) == (folder.name[-8:], folder.name, "swept")
+    assert run.config["trainer"]["epochs"] == 1
+    assert run.config["layer"] == "conv7"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert run.summary["explained/accuracy"] == pytest.approx(summary["numbers"]["explained/accuracy"])
+    assert run.exit_code == 0
+    (shown,) = [row["overview"] for row in run.rows if "overview" in row]
+    assert (path.parent / "files" / shown["path"]).read_bytes() == (folder / "figures" / "overview.png").read_bytes()
 
 
 def test_audit(answered: Path, fervis: Run):
