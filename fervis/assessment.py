@@ -73,6 +73,7 @@ def assess_training(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         input=f"{network.size} x {network.size} pixels in [0, 1], {'grey' if network.channels == 1 else 'RGB'}",
         version=version("fervis"),
+        licence=facts.get("licence"),
         weights=hashlib.sha256(weights.read_bytes()).hexdigest(),
         data=faces.fingerprint(),
         extra_data="none",

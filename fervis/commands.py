@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,7 +19,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fervis.errors import RunFailed, WrongQuestion
 from fervis.hints import explain_mistake
-from fervis.question import ask_hydra, command_line, question_id, register, run_folder, settled, sweep_name, to_question
+from fervis.question import (
+    Question,
+    ask_hydra,
+    command_line,
+    question_id,
+    register,
+    run_folder,
+    settled,
+    sweep_name,
+    to_question,
+)
 from fervis.registry import CONF, KINDS, options, presets, summary
 
 log = logging.getLogger("fervis")
@@ -194,22 +203,35 @@ def train_network(overrides: list[str]) -> None:
     from fervis.engines.weights import load_weights
     from fervis.training import checkpoint_file
 
-    question = to_question(ask_hydra(overrides))
-    question.model |= {"checkpoint": None, **({"weights": None} if "weights" in question.model else {})}
+    question = question_to_train(overrides)
     asked = prepare(question)
     faces = asked.dataset.load(Path(question.outputs) / "cache")
     folder, history = trained_network(asked, faces)
     network = asked.network(faces)
     load_weights(network, checkpoint_file("best", folder, history))
-    facts = {
+    print(told(assess_training(network.to(asked.device), faces, folder, history, facts_for(question, overrides))))
+    print(folder.resolve())
+
+
+def question_to_train(overrides: Sequence[str]) -> Question:
+    """The question with a network that is trained, whatever weights there are."""
+    question = to_question(ask_hydra(overrides))
+    question.model |= {"checkpoint": None, **({"weights": None} if "weights" in question.model else {})}
+    return question
+
+
+def facts_for(question: Question, overrides: Sequence[str]) -> dict[str, Any]:
+    """What a network's card is told of its training. Paths of data are left out: they are the reader's own."""
+    shown = [override for override in overrides if not override.startswith("outputs=")]
+    shown = ["dataset.path=<path>" if override.startswith("dataset.path=") else override for override in shown]
+    return {
         "model": question.model["name"],
+        "architecture": summary(options("model")[question.model["name"]]),
         "dataset": question.dataset["name"],
-        "command": shlex.join(["python", "-m", "fervis", "train", *overrides]),
+        "command": " ".join(["python -m fervis train", *shown]),
         "seed": question.seed,
         "trainer": question.trainer,
     }
-    print(told(assess_training(network.to(asked.device), faces, folder, history, facts)))
-    print(folder.resolve())
 
 
 COMMANDS: dict[str, Callable[[list[str]], Any]] = {

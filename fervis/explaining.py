@@ -85,7 +85,7 @@ def explain_batches(
     return replace(parts[0], **joined)
 
 
-def predict(model: nn.Module, images: Tensor, batch_size: int = 256) -> Tensor:
+def predict(model: nn.Module, images: Tensor, batch_size: int = BATCH) -> Tensor:
     """[N,K] float32 softmax probabilities of the network, in eval mode."""
     with undisturbed(model), torch.no_grad():
         return torch.cat([model(part).float().softmax(1) for part in images.split(batch_size)])

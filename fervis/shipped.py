@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,8 +79,6 @@ def load_model(model: str = "vgg8", weights: str = "fer2013", checkpoint: Any = 
 
 def ship(network: Network, model: Mapping[str, Any], path: Path, facts: Mapping[str, str]) -> None:
     """Write a network as a file to be shipped: convolutions and linear layers in half precision, all else as it is."""
-    import copy
-
     from fervis.engines.weights import save_weights
 
     small = copy.deepcopy(network)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, SMALL
+from PIL import Image
 from torch.nn import functional as F
 from trackers.wandb_file import read
 
@@ -167,6 +168,22 @@ def test_wandb_records_the_config_a_number_and_the_very_picture(answered: Path, 
     assert run.exit_code == 0
     (shown,) = [row["overview"] for row in run.rows if "overview" in row]
     assert (path.parent / "files" / shown["path"]).read_bytes() == (folder / "figures" / "overview.png").read_bytes()
+
+
+def test_a_photo_is_explained_by_the_shipped_network_without_training(fervis: Run, tmp_path: Path):
+    from skimage.data import astronaut
+
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(astronaut()).save(tmp_path / "photos" / "portrait.png")
+    done = fervis("explainer=saliency", "layer=conv7", "dataset=photos", "dataset.path=photos", cwd=tmp_path)
+    arrays = np.load(folder_of(done) / "arrays.npz")
+    assert arrays["maps"].shape == (1, 48, 48)
+    assert arrays["labels"].tolist() == [-1]
+    assert arrays["targets"][0] == arrays["classes"][arrays["predictions"][0]]
+    assert not (tmp_path / "outputs" / "checkpoints").exists()
+    first = fervis("dataset=photos", "dataset.path=photos", "checkpoint=1", cwd=tmp_path)
+    other = np.load(folder_of(first) / "arrays.npz")
+    assert not np.allclose(other["probabilities"], arrays["probabilities"])
 
 
 def test_audit(answered: Path, fervis: Run):

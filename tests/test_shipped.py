@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +84,22 @@ def test_an_answer_by_a_shipped_network_is_another_than_by_one_trained(folder: P
 
 def test_networks_without_shipped_weights_are_trained(folder: Path):
     assert "weights" not in to_question(ask_hydra(["dataset=fer2013", "model=resnet18"])).model
+
+
+@pytest.mark.skipif("FERVIS_FER2013" not in os.environ, reason="needs FER2013 (FERVIS_FER2013)")
+def test_the_shipped_network_is_worth_what_its_card_says_to_the_image(tmp_path: Path):
+    source = Path(os.environ["FERVIS_FER2013"])
+    exporter = [sys.executable, str(source / "export_fer2013.py"), str(tmp_path), "--layout", "npz"]
+    subprocess.run(exporter, check=True, timeout=300)
+    faces = build("dataset", "fer2013", path=str(tmp_path / "fer2013.npz")).load(tmp_path / "cache").split("test")
+    network = fervis.load_model("vgg8", weights="fer2013")
+    with torch.no_grad():
+        guesses = torch.cat([network(part.float() / 255).argmax(1) for part in faces.images.split(128)])
+    right = int((guesses == faces.labels).sum())
+    report = json.loads((shipped.FOLDER / "vgg8-fer2013.json").read_text(encoding="utf-8"))
+    scored = report["results"]["test"]["none"]["full"]
+    counts = torch.tensor(scored["confusion"]["counts"])
+    assert (right, len(faces)) == (int(counts.trace()), int(counts.sum()))
+    assert torch.equal(counts, torch.bincount(faces.labels * 7 + guesses, minlength=49).view(7, 7))
+    card = (shipped.FOLDER / "vgg8-fer2013.md").read_text(encoding="utf-8")
+    assert f"{100 * right / len(faces):.1f} [" in card

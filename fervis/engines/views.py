@@ -43,7 +43,7 @@ def views(images: Tensor, kind: str, crop: int | None = None) -> Iterator[Tensor
             yield part.flip(-1)
 
 
-def predict_views(network: Network, images: Tensor, kind: str, *, crop: int | None = None, batch: int = 256) -> Tensor:
+def predict_views(network: Network, images: Tensor, kind: str, *, crop: int | None = None, batch: int = 64) -> Tensor:
     """The network's probabilities, averaged over the views of each face.
 
     The softmax of each view is averaged, not its logits. Crops are brought to the network's size by its own resizing.

@@ -1,0 +1,48 @@
+"""Take a trained network into the package: ``python -m fervis.shipping dataset=fer2013 dataset.path=... trainer=...``.
+
+It trains the question's network unless it is trained already, brings it into the precision in which it is shipped,
+evaluates that very network, and writes best epoch, first epoch and model card to ``fervis/weights/``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from fervis.answer import prepare, trained_network
+from fervis.assessment import assess_training, told
+from fervis.atomic import write_text
+from fervis.commands import facts_for, question_to_train
+from fervis.engines.weights import load_weights
+from fervis.shipped import FOLDER, load_model, ship
+from fervis.training import checkpoint_file
+
+
+def ship_training(overrides: Sequence[str]) -> None:
+    """Ship the network of a question; see the module."""
+    question = question_to_train(overrides)
+    asked = prepare(question)
+    faces = asked.dataset.load(Path(question.outputs) / "cache")
+    folder, history = trained_network(asked, faces)
+    model, dataset = str(question.model["name"]), str(question.dataset["name"])
+    for epoch, ending in (("best", ""), (1, "-epoch1")):
+        network = asked.network(faces)
+        load_weights(network, checkpoint_file(epoch, folder, history))
+        ship(network, question.model, FOLDER / f"{model}-{dataset}{ending}.safetensors", {"epoch": str(epoch)})
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        shutil.copy(folder / "metrics.csv", place)
+        shutil.copy(FOLDER / f"{model}-{dataset}.safetensors", place / f"epoch_{history['best']:03d}.safetensors")
+        facts = facts_for(question, overrides) | {"licence": "Apache-2.0, as fervis; the data's own is not open"}
+        report = assess_training(load_model(model, dataset).to(asked.device), faces, place, history, facts)
+        write_text(FOLDER / f"{model}-{dataset}.md", (place / "card.md").read_text(encoding="utf-8"))
+        write_text(FOLDER / f"{model}-{dataset}.json", json.dumps(report, allow_nan=False) + "\n")
+    print(told(report))
+
+
+if __name__ == "__main__":
+    ship_training(sys.argv[1:])
