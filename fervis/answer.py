@@ -23,7 +23,7 @@ from fervis.network import Network
 from fervis.question import Question
 from fervis.record import Record, is_answered, label_names, whole_answer, write_answer
 from fervis.registry import build, visualizer_for
-from fervis.results import Explanation, HeatMaps
+from fervis.results import Explanation, HeatMaps, joined
 from fervis.selection import choose_device, choose_faces, choose_precision, choose_targets, class_target
 from fervis.shipped import frame, shipped_file
 from fervis.training import checkpoint_file, trained, training_key, untrained
@@ -49,9 +49,8 @@ class Asked:
     frame: dict[str, Any] | None  # what the shipped network was built for: channels, size, classes
 
     def files(self) -> list[Path]:
-        """The files outside fervis that the answer comes from."""
-        named = [self.weights] if self.weights and self.frame is None else []
-        return [*self.dataset.files(), *self.model.files(), *named]
+        """The files that the answer comes from, data and weights."""
+        return [*self.dataset.files(), *self.model.files(), *([self.weights] if self.weights else [])]
 
     def network(self, faces: Faces) -> Network:
         """The network with its initial weights, for these faces, or for those that a shipped one was trained on."""
@@ -77,7 +76,7 @@ def answer(question: Question, folder: Path, card: RunCard, command: str) -> Pat
     Returns:
         ``folder``.
     """
-    cache = Path(question.outputs) / "cache"
+    cache = question.cache
     if not question.rerun and is_answered(folder, cache):
         log.info("answered before (rerun=true asks again)")
         return folder
@@ -109,8 +108,10 @@ def prepare(question: Question) -> Asked:
     device = choose_device(question.device)
     model = build("model", question.model)
     weights = named_weights(question.checkpoint, model)
+    told = None
     if shipped := named_shipped(question, weights):
-        weights, model = shipped, build("model", {**frame(shipped)["model"], "checkpoint": None})
+        weights, told = shipped, frame(shipped)
+        model = build("model", told["model"])
     asked = Asked(
         question=question,
         dataset=build("dataset", question.dataset),
@@ -122,7 +123,7 @@ def prepare(question: Question) -> Asked:
         device=device,
         precision=choose_precision(question.precision, device),
         weights=weights,
-        frame=frame(shipped) if shipped else None,
+        frame=told,
     )
     if asked.visualizer.kind != asked.explainer.kind:
         raise WrongQuestion(
@@ -246,18 +247,3 @@ def trained_network(asked: Asked, faces: Faces) -> tuple[Path, dict[str, Any]]:
 
     training = TrainingContext(question.seed, asked.device, asked.precision, follow, question.quiet)
     return folder, trained(asked.trainer, asked.network(faces), faces, folder, training)
-
-
-def joined(results: list[HeatMaps]) -> HeatMaps:
-    """The results at several layers as one."""
-    if len(results) == 1:
-        return results[0]
-    pixels = [result.maps if result.pixel_maps is None else result.pixel_maps for result in results]
-    inner = any(result.pixel_maps is not None for result in results)
-    return replace(
-        results[0],
-        maps=torch.cat([result.maps for result in results]),
-        unit=results[0].unit if len({result.unit for result in results}) == 1 else "|∂ logit / ∂ layer|",
-        pixel_maps=torch.cat(pixels) if inner else None,
-        pixel_unit=next((result.pixel_unit for result in results if result.pixel_unit), ""),
-    )

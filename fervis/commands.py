@@ -178,12 +178,11 @@ def show_layers(overrides: list[str]) -> None:
     """Print the layers of the question's network: names, paths, shapes, parameter counts."""
     from fervis.answer import prepare
     from fervis.layers import list_layers, table
-    from fervis.registry import build
 
     question = to_question(ask_hydra(overrides))
-    faces = build("dataset", question.dataset).load(Path(question.outputs) / "cache")
-    network = prepare(question).network(faces)
-    print(table(list_layers(network, faces.images[:1].float() / 255)))
+    asked = prepare(question)
+    faces = asked.dataset.load(question.cache)
+    print(table(list_layers(asked.network(faces), faces.images[:1].float() / 255)))
 
 
 def audit_dataset(overrides: list[str]) -> None:
@@ -192,7 +191,7 @@ def audit_dataset(overrides: list[str]) -> None:
     from fervis.registry import build
 
     question = to_question(ask_hydra(overrides))
-    faces = build("dataset", question.dataset).load(Path(question.outputs) / "cache")
+    faces = build("dataset", question.dataset).load(question.cache)
     print(audit_text(audit(faces)))
 
 
@@ -205,7 +204,7 @@ def train_network(overrides: list[str]) -> None:
 
     question = question_to_train(overrides)
     asked = prepare(question)
-    faces = asked.dataset.load(Path(question.outputs) / "cache")
+    faces = asked.dataset.load(question.cache)
     folder, history = trained_network(asked, faces)
     network = asked.network(faces)
     load_weights(network, checkpoint_file("best", folder, history))

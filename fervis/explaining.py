@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from fervis.errors import WrongQuestion
 from fervis.layers import Layer, find_layer
 from fervis.network import Network
 from fervis.registry import build
-from fervis.results import HeatMaps
+from fervis.results import HeatMaps, joined
 from fervis.selection import class_index, class_target, filter_target, generator_for
 
 BATCH = 64
@@ -77,12 +76,7 @@ def explain_batches(
         here = slice(start, start + batch_size)
         generator = generator_for(seed, f"explainer/{name}")
         parts.append(method.explain(model, images[here], target[here], layer, generator))
-    joined = {
-        field.name: torch.cat([getattr(part, field.name) for part in parts])
-        for field in fields(parts[0])
-        if isinstance(getattr(parts[0], field.name), Tensor)
-    }
-    return replace(parts[0], **joined)
+    return joined(parts)
 
 
 def predict(model: nn.Module, images: Tensor, batch_size: int = BATCH) -> Tensor:

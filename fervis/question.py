@@ -45,6 +45,11 @@ class Question:
     quiet: bool = False
     outputs: str = "outputs"
 
+    @property
+    def cache(self) -> Path:
+        """The folder of parsed data and content hashes."""
+        return Path(self.outputs) / "cache"
+
 
 # What a machine or a reader chooses without changing the answer.
 NOT_ASKED = ("hydra", "device", "tracker", "rerun", "quiet", "outputs")

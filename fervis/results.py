@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from fervis.faces import Faces
@@ -18,6 +20,7 @@ class HeatMaps:
     Attributes:
         maps: [N,H,W] float32 at the faces' size, un-normalised.
         unit: what a value is, in words for a colour bar, such as ``|d logit / d pixel|``.
+        layer_unit: ``unit`` in words that hold at every layer, where it names one; for maps of several layers.
         signed: whether negative values mean the opposite of positive ones (or the maps are magnitudes).
         pixel_maps: [N,H,W] float32, the same method at the pixels where ``maps`` are of an inner layer, or None.
         pixel_unit: as ``unit``, of ``pixel_maps``.
@@ -28,7 +31,22 @@ class HeatMaps:
     signed: bool = False
     pixel_maps: Tensor | None = None
     pixel_unit: str = ""
+    layer_unit: str = ""
     kind: ClassVar[str] = "heatmaps"
+
+
+def joined(results: Sequence[HeatMaps]) -> HeatMaps:
+    """The results of several batches, or of several layers, as one."""
+    pixels = [result.maps if result.pixel_maps is None else result.pixel_maps for result in results]
+    inner = any(result.pixel_maps is not None for result in results)
+    same = len({result.unit for result in results}) == 1
+    return replace(
+        results[0],
+        maps=torch.cat([result.maps for result in results]),
+        unit=results[0].unit if same else results[0].layer_unit or results[0].unit,
+        pixel_maps=torch.cat(pixels) if inner else None,
+        pixel_unit=next((result.pixel_unit for result in results if result.pixel_unit), ""),
+    )
 
 
 @dataclass(frozen=True)

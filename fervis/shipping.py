@@ -26,7 +26,7 @@ def ship_training(overrides: Sequence[str]) -> None:
     """Ship the network of a question; see the module."""
     question = question_to_train(overrides)
     asked = prepare(question)
-    faces = asked.dataset.load(Path(question.outputs) / "cache")
+    faces = asked.dataset.load(question.cache)
     folder, history = trained_network(asked, faces)
     model, dataset = str(question.model["name"]), str(question.dataset["name"])
     for epoch, ending in (("best", ""), (1, "-epoch1")):

@@ -51,10 +51,11 @@ class Saliency:
     ) -> HeatMaps:
         """Explain [N,C,H,W] images; ``generator`` is not used, since nothing here is random."""
         maps, pixels = saliency(model, images, target, layer)
-        unit = "|∂ logit / ∂ pixel|"
+        at_pixels, anywhere = "|∂ logit / ∂ pixel|", "|∂ logit / ∂ layer|"
         if layer is None:
-            return HeatMaps(maps, unit)
-        return HeatMaps(maps, f"|∂ logit / ∂ {layer.name}|", pixel_maps=pixels, pixel_unit=unit)
+            return HeatMaps(maps, at_pixels, layer_unit=anywhere)
+        unit = f"|∂ logit / ∂ {layer.name}|"
+        return HeatMaps(maps, unit, pixel_maps=pixels, pixel_unit=at_pixels, layer_unit=anywhere)
 
 
 PLUGIN = Saliency

@@ -14,9 +14,6 @@ from fervis.errors import unknown
 
 Array = NDArray[Any]  # float32
 
-HAIR_STYLES = ("short", "receding", "bald", "fringe", "parted", "long", "curly")
-BACKGROUNDS = ("gradient", "blobs", "stripes", "plain")
-
 
 @dataclass(frozen=True)
 class Identity:
@@ -91,7 +88,7 @@ _UNIFORM = {
     "jaw": (0.0, 1.0),
     "skin": (0.36, 0.88),
     "hair_tone": (0.0, 1.0),
-    "hair_style": (0.0, 1.0),
+    "hair_style": (0.0, 1.0),  # short, receding, bald, fringe, parted, long, curly
     "hair_volume": (0.0, 1.0),
     "hair_side": (-1.0, 1.0),
     "brow_thick": (0.0, 1.0),
