@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fervis.commands import ask
+    from fervis.asking import ask
     from fervis.errors import WrongQuestion
     from fervis.explaining import explain
     from fervis.registry import names
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DOORS = {
     "WrongQuestion": "fervis.errors",
-    "ask": "fervis.commands",
+    "ask": "fervis.asking",
     "explain": "fervis.explaining",
     "load_model": "fervis.shipped",
     "names": "fervis.registry",

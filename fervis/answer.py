@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,23 +13,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fervis.contracts import Dataset, Explainer, Model, RunCard, Tracker, Trainer, TrainingContext, Visualizer
+from fervis.checkpoints import INITIAL, Checkpoint, checkpoints, epochs_of, history_of
+from fervis.contracts import (
+    Dataset,
+    Examiner,
+    Explainer,
+    Inquiry,
+    Model,
+    RunCard,
+    Tracker,
+    Trainer,
+    TrainingContext,
+    Visualizer,
+)
+from fervis.contrasting import contrasts_of, draw_contrasts
+from fervis.engines.contrast import Contrast
+from fervis.engines.parallel import leads
 from fervis.engines.passes import Target
 from fervis.engines.weights import load_weights
-from fervis.errors import WrongQuestion, unknown
-from fervis.explaining import explain_batches, layer_at, predict, resolve_filter
+from fervis.errors import WrongQuestion
+from fervis.explaining import examined, explain_batches, layer_at, predict, resolve_filter
 from fervis.faces import Faces
 from fervis.layers import expand
+from fervis.locks import alone
 from fervis.network import Network
 from fervis.question import Question
-from fervis.record import Record, is_answered, label_names, whole_answer, write_answer
+from fervis.record import Record, is_answered, whole_answer, write_answer
 from fervis.registry import build, visualizer_for
-from fervis.results import Explanation, HeatMaps, joined
+from fervis.results import Explanation, Findings, HeatMaps, joined
 from fervis.selection import choose_device, choose_faces, choose_precision, choose_targets, class_target
-from fervis.shipped import frame, shipped_file
+from fervis.shipped import frame, shipped_epochs
 from fervis.training import checkpoint_file, trained, training_key, untrained
 
-INITIAL = "initial"
 log = logging.getLogger("fervis")
 
 
@@ -40,17 +56,18 @@ class Asked:
     dataset: Dataset
     model: Model
     trainer: Trainer
-    explainer: Explainer
+    explainer: Explainer | Examiner
     visualizer: Visualizer
     tracker: Tracker
     device: str
     precision: str
-    weights: Path | None  # a file that the question names, or one that fervis ships, instead of a training
+    checkpoints: tuple[Checkpoint, ...]
     frame: dict[str, Any] | None  # what the shipped network was built for: channels, size, classes
 
     def files(self) -> list[Path]:
         """The files that the answer comes from, data and weights."""
-        return [*self.dataset.files(), *self.model.files(), *([self.weights] if self.weights else [])]
+        weights = [checkpoint.weights for checkpoint in self.checkpoints if checkpoint.weights]
+        return list(dict.fromkeys([*self.dataset.files(), *self.model.files(), *weights]))
 
     def network(self, faces: Faces) -> Network:
         """The network with its initial weights, for these faces, or for those that a shipped one was trained on."""
@@ -76,19 +93,26 @@ def answer(question: Question, folder: Path, card: RunCard, command: str) -> Pat
     Returns:
         ``folder``.
     """
-    cache = question.cache
-    if not question.rerun and is_answered(folder, cache):
-        log.info("answered before (rerun=true asks again)")
-        return folder
-    asked = prepare(question)
+    with alone(Path(question.outputs), folder, "answers this question"):
+        if not question.rerun and is_answered(folder, question.cache):
+            log.info("answered before (rerun=true asks again)")
+        else:
+            answer_anew(prepare(question), folder, card, command)
+    return folder
+
+
+def answer_anew(asked: Asked, folder: Path, card: RunCard, command: str) -> None:
+    """Answer a question into its run folder, whatever is there, and tell the tracker."""
+    question, cache = asked.question, asked.question.cache
     record = Record(command=command, card=card, seed=question.seed, device=asked.device, training=asked.precision)
     asked.tracker.start(card)
     whole = False
     try:
-        explanation, numbers = explained(asked, record, cache)
+        explanation, numbers, contrasts = explained(asked, record, cache)
         with whole_answer(folder) as staging:
             with record.stage("draw"):
                 figures = asked.visualizer.draw(explanation, staging / "figures")
+                figures += draw_contrasts(contrasts, explanation, staging / "figures")
             write_answer(staging, record, explanation, numbers, figures, asked.files(), cache)
         asked.tracker.log(numbers)
         for figure in figures:
@@ -96,7 +120,6 @@ def answer(question: Question, folder: Path, card: RunCard, command: str) -> Pat
         whole = True
     finally:
         asked.tracker.finish(ok=whole)
-    return folder
 
 
 def prepare(question: Question) -> Asked:
@@ -107,11 +130,10 @@ def prepare(question: Question) -> Asked:
     """
     device = choose_device(question.device)
     model = build("model", question.model)
-    weights = named_weights(question.checkpoint, model)
-    told = None
-    if shipped := named_shipped(question, weights):
-        weights, told = shipped, frame(shipped)
-        model = build("model", told["model"])
+    asked_for = checkpoints(question, model)
+    shipped = next((one.weights for one in asked_for if one.shipped), None)
+    told = frame(shipped) if shipped else None
+    model = build("model", told["model"]) if told else model
     asked = Asked(
         question=question,
         dataset=build("dataset", question.dataset),
@@ -122,7 +144,7 @@ def prepare(question: Question) -> Asked:
         tracker=build("tracker", question.tracker),
         device=device,
         precision=choose_precision(question.precision, device),
-        weights=weights,
+        checkpoints=asked_for,
         frame=told,
     )
     if asked.visualizer.kind != asked.explainer.kind:
@@ -134,31 +156,8 @@ def prepare(question: Question) -> Asked:
     return asked
 
 
-def named_weights(checkpoint: Any, model: Model) -> Path | None:
-    """The file of weights that the question names, or None where a training gives them.
-
-    Raises:
-        WrongQuestion: ``checkpoint`` is neither ``best``, ``last``, ``initial``, an epoch's number nor a file.
-    """
-    if model.checkpoint:
-        return Path(model.checkpoint)
-    if checkpoint in ("best", "last", INITIAL) or str(checkpoint).isdecimal():
-        return None
-    if not Path(str(checkpoint)).is_file():
-        raise unknown("checkpoint", checkpoint, ["best", "last", INITIAL, "an epoch's number", "a file of weights"])
-    return Path(str(checkpoint))
-
-
-def named_shipped(question: Question, weights: Path | None) -> Path | None:
-    """The file of shipped weights that the question takes, or None."""
-    name = question.model.get("weights")
-    if weights is not None or question.checkpoint == INITIAL or name in (None, "auto"):
-        return None
-    return shipped_file(str(question.model["name"]), str(name), question.checkpoint)
-
-
-def explained(asked: Asked, record: Record, cache: Path) -> tuple[Explanation, dict[str, float]]:
-    """Load the faces, get the trained network, and explain what was asked for.
+def explained(asked: Asked, record: Record, cache: Path) -> tuple[Explanation, dict[str, float], list[Contrast]]:
+    """Load the faces, get the network of each checkpoint, explain what was asked for, and contrast the checkpoints.
 
     Layers, classes and filters are checked on the untrained network: a mistyped name must not cost a training.
     """
@@ -169,31 +168,133 @@ def explained(asked: Asked, record: Record, cache: Path) -> tuple[Explanation, d
         chosen = choose_faces(faces, question.split, question.faces)
     network = asked.network(faces).to(asked.device)
     pixels = chosen.images.to(asked.device).float() / 255
-    layers = expand(network, question.layer or asked.explainer.default_layer, pixels[:1])
-    plan(question.target, chosen, network, pixels, torch.zeros(len(chosen), dtype=torch.int64))
-    with record.stage("network"):
-        numbers = weights_into(network, asked, faces, record)
-    with record.stage("explain"):
-        network.to(asked.device).eval()
-        probabilities = predict(network, pixels).cpu()
-        who, target, words = plan(question.target, chosen, network, pixels, probabilities.argmax(1))
-        results = [explain_at(asked, network, pixels[who], target, name) for name in layers]
-    everyone = who.repeat(len(layers))
-    explanation = Explanation(
-        result=joined(results),
-        faces=chosen.take(everyone),
-        layers=tuple(name for name in layers for _ in who),
-        targets=words * len(layers),
-        predictions=probabilities.argmax(1)[everyone],
-        probabilities=probabilities[everyone],
-        classes=network.classes,
-        explainer=str(question.explainer["name"]),
-        model=str(question.model["name"]),
-        dataset=str(question.dataset["name"]),
+    layers = layers_of(asked, network, pixels)
+    if not hasattr(asked.explainer, "examine"):
+        plan(question.target, chosen, network, pixels, torch.zeros(len(chosen), dtype=torch.int64))
+    networks: list[Network] = []
+    findings: list[Findings] = []
+    probabilities: list[Tensor] = []
+    numbers: dict[str, float] = {}
+    for checkpoint in asked.checkpoints:
+        one = asked.network(faces)
+        with record.stage("network"):
+            found = weights_into(one, checkpoint, asked, faces, record)
+        with record.stage("explain"):
+            networks.append(one.to(asked.device).eval())
+            probabilities.append(predict(one, pixels).cpu())
+            findings.append(findings_of(asked, checkpoint, one, faces, chosen, layers, probabilities[-1].argmax(1)))
+        found |= numbers_of(findings[-1], chosen, one.classes, probabilities[-1].argmax(1))
+        prefix = f"{checkpoint.name}/" if len(asked.checkpoints) > 1 else ""
+        numbers |= {f"{prefix}{name}": value for name, value in found.items()}
+    explanation = explanation_of(asked, network.classes, chosen, findings, probabilities)
+    with record.stage("contrast"):
+        pool = faces.split(question.split)
+        contrasts = contrasts_of(explanation, networks, pool, layers, question.seed, asked.device)
+    if len(networks) > 1 and not contrasts:
+        record.warnings.append(f"split={question.split} has too few faces to contrast the checkpoints' layers on.")
+    return explanation, numbers | {name: value for one in contrasts for name, value in one.numbers().items()}, contrasts
+
+
+def layers_of(asked: Asked, network: Network, pixels: Tensor) -> list[str]:
+    """The names of the layers that the question asks about.
+
+    Raises:
+        WrongQuestion: the network has no such layer, or the method can use none.
+    """
+    if asked.question.layer is not None and not getattr(asked.explainer, "uses_layers", True):
+        raise WrongQuestion(
+            f"layer={asked.question.layer}: explainer={asked.question.explainer['name']} looks at no layer of its own; "
+            "leave layer= away."
+        )
+    return expand(network, asked.question.layer or asked.explainer.default_layer, pixels[:1])
+
+
+def findings_of(
+    asked: Asked,
+    checkpoint: Checkpoint,
+    network: Network,
+    faces: Faces,
+    chosen: Faces,
+    layers: list[str],
+    predictions: Tensor,
+) -> Findings:
+    """What the question's method says of one network."""
+    pixels = chosen.images.to(asked.device).float() / 255
+    if isinstance(asked.explainer, Examiner):
+        return examined(asked.explainer, network, inquiry_of(asked, checkpoint, network, faces, pixels, layers))
+    who, target, words = plan(asked.question.target, chosen, network, pixels, predictions)
+    results = [explain_at(asked, network, pixels[who], target, name) for name in layers]
+    names = tuple(name for name in layers for _ in who)
+    return Findings(joined(results), names, words * len(layers), who.repeat(len(layers)))
+
+
+def numbers_of(findings: Findings, chosen: Faces, classes: tuple[str, ...], predictions: Tensor) -> dict[str, float]:
+    """How much was explained, how many of the faces were predicted as labelled, and what the method found."""
+    numbers: dict[str, float] = {"entries": len(findings.layers)}
+    if findings.who is not None:
+        labels = [chosen.classes[int(label)] if label >= 0 else "?" for label in chosen.labels[findings.who]]
+        guesses = [classes[int(index)] for index in predictions[findings.who]]
+        right = sum(label == guess for label, guess in zip(labels, guesses, strict=True))
+        numbers = {"explained": len(labels), "explained/accuracy": right / len(labels)}
+    return numbers | dict(findings.numbers or {})
+
+
+def explanation_of(
+    asked: Asked, classes: tuple[str, ...], chosen: Faces, findings: list[Findings], probabilities: list[Tensor]
+) -> Explanation:
+    """The findings of every checkpoint as one explanation, entry after entry."""
+    nobody = torch.zeros(0, dtype=torch.int64)
+    who = [nobody if found.who is None else found.who for found in findings]
+    seen = torch.cat([table[places] for table, places in zip(probabilities, who, strict=True)])
+    names = [checkpoint.name for checkpoint in asked.checkpoints]
+    return Explanation(
+        result=joined([found.result for found in findings]),
+        faces=chosen.take(torch.cat(who)),
+        layers=tuple(layer for found in findings for layer in found.layers),
+        targets=tuple(target for found in findings for target in found.targets),
+        predictions=seen.argmax(1),
+        probabilities=seen,
+        classes=classes,
+        explainer=str(asked.question.explainer["name"]),
+        model=str(asked.question.model["name"]),
+        dataset=str(asked.question.dataset["name"]),
+        checkpoints=tuple(name for name, found in zip(names, findings, strict=True) for _ in found.layers),
     )
-    predicted = [network.classes[int(index)] for index in explanation.predictions]
-    right = sum(name == guess for name, guess in zip(label_names(explanation), predicted, strict=True))
-    return explanation, {**numbers, "explained": len(everyone), "explained/accuracy": right / len(everyone)}
+
+
+def inquiry_of(
+    asked: Asked, checkpoint: Checkpoint, network: Network, faces: Faces, pixels: Tensor, layers: list[str]
+) -> Inquiry:
+    """What an examination is told beside the network."""
+    question = asked.question
+    pool = faces.split(question.split)
+    epochs, history = kept_epochs(asked, checkpoint, faces)
+    return Inquiry(
+        images=pixels,
+        pool=pool.images,
+        rows=pool.rows,
+        labels=pool.labels,
+        classes=network.classes,
+        layers=tuple(layer_at(network, name, pixels) for name in layers),
+        target=question.target,
+        split=question.split,
+        seed=question.seed,
+        epochs=epochs,
+        history=history,
+        quiet=question.quiet,
+    )
+
+
+def kept_epochs(
+    asked: Asked, checkpoint: Checkpoint, faces: Faces
+) -> tuple[Mapping[int, Path], Mapping[int, Mapping[str, float]]]:
+    """The weights and the numbers of every epoch that is kept of the training a checkpoint comes from."""
+    if checkpoint.trained:
+        folder, _ = trained_network(asked, faces)
+        return epochs_of(folder), history_of(folder)
+    if asked.frame:
+        return shipped_epochs(str(asked.question.model["name"]), str(asked.question.model["weights"])), {}
+    return {}, {}
 
 
 def plan(
@@ -215,20 +316,26 @@ def explain_at(asked: Asked, network: Network, pixels: Tensor, target: Target, l
     """Explain the faces at one layer."""
     place = layer_at(network, layer, pixels)
     name, seed = str(asked.question.explainer["name"]), asked.question.seed
+    assert not isinstance(asked.explainer, Examiner)
     return explain_batches(asked.explainer, name, network, pixels, target, place, seed=seed)
 
 
-def weights_into(network: Network, asked: Asked, faces: Faces, record: Record) -> dict[str, float]:
-    """Put the asked-for weights into the network, training one first where they are not there yet."""
-    path, numbers = asked.weights, {}
-    if path is None and asked.question.checkpoint == INITIAL:
+def weights_into(
+    network: Network, checkpoint: Checkpoint, asked: Asked, faces: Faces, record: Record
+) -> dict[str, float]:
+    """Put a checkpoint's weights into the network, training one first where they are not there yet."""
+    path, numbers = checkpoint.weights, {}
+    if checkpoint.spec == INITIAL:
         return numbers
     if path is None:
         folder, history = trained_network(asked, faces)
-        path = checkpoint_file(asked.question.checkpoint, folder, history)
+        path = checkpoint_file(checkpoint.spec, folder, history)
         numbers = {"val/accuracy": float(history["val/accuracy"])}
     load_weights(network, path)
-    record.hashes["weights"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    several = len(asked.checkpoints) > 1
+    record.hashes[f"weights {checkpoint.name}" if several else "weights"] = hashlib.sha256(
+        path.read_bytes()
+    ).hexdigest()
     return numbers
 
 
@@ -246,4 +353,6 @@ def trained_network(asked: Asked, faces: Faces) -> tuple[Path, dict[str, Any]]:
         asked.tracker.log(numbers, epoch=epoch)
 
     training = TrainingContext(question.seed, asked.device, asked.precision, follow, question.quiet)
-    return folder, trained(asked.trainer, asked.network(faces), faces, folder, training)
+    # Processes that train together do so under the lock of the first.
+    with alone(Path(question.outputs), folder, "trains this network") if leads() else nullcontext():
+        return folder, trained(asked.trainer, asked.network(faces), faces, folder, training)

@@ -1,4 +1,4 @@
-"""What a trained network is worth: measured once when its training is whole, and kept beside its checkpoints."""
+"""What a trained network is worth, alone and among those of other seeds: measured once, and kept."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import csv
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fervis.atomic import whole_file, write_text
 from fervis.engines.audit import audit
 from fervis.engines.confusion import draw_confusion
 from fervis.engines.curves import draw_curves
-from fervis.engines.evaluation import Evaluation, evaluate
+from fervis.engines.evaluation import SINGLE, Evaluation, assess, evaluate
 from fervis.engines.model_card import Facts, model_card
+from fervis.engines.runs import ensemble, mean_of_runs
+from fervis.errors import WrongQuestion
 from fervis.faces import Faces
 from fervis.network import Network
+from fervis.results import Figure
 
 VIEWS = ("none", "flip", "tencrop")
 log = logging.getLogger("fervis")
@@ -51,21 +55,10 @@ def assess_training(
     evaluation = evaluate(network, faces, views=VIEWS, seed=int(facts["seed"]))
     report = evaluation.report
     keep_probabilities(evaluation, folder / "probabilities.npz")
-    rows = [
-        {name: float(value) for name, value in row.items()}
-        for row in csv.DictReader((folder / "metrics.csv").read_text(encoding="utf-8").splitlines())
-    ]
-    name = f"{facts['model']} on {facts['dataset']}"
-    draw_curves(rows, folder / "curves.png", title=name, best=int(history["best"]))
-    if "test" in report["results"]:
-        scored = report["results"]["test"]["none"]["full"]
-        title = f"{name}, test: {percent(scored['accuracy'])}"
-        draw_confusion(
-            np.array(scored["confusion"]["counts"]), report["classes"], folder / "confusion.png", title=title
-        )
+    draw_training(report, folder, history, facts)
     weights = folder / f"epoch_{history['best']:03d}.safetensors"
     told = Facts(
-        name=name,
+        name=f"{facts['model']} on {facts['dataset']}",
         dataset=str(facts["dataset"]),
         command=str(facts["command"]),
         seeds=(int(facts["seed"]),),
@@ -84,6 +77,99 @@ def assess_training(
     write_text(folder / "card.md", model_card(report, told))
     write_text(path, json.dumps(report, indent=1, allow_nan=False) + "\n")
     return report
+
+
+def draw_training(
+    report: Mapping[str, Any], folder: Path, history: Mapping[str, Any], facts: Mapping[str, Any]
+) -> list[Figure]:
+    """Draw ``curves.png`` and, where test has labels, ``confusion.png`` into a training's folder; same, same bytes."""
+    name = f"{facts['model']} on {facts['dataset']}"
+    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as lines:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+    figures = [draw_curves(rows, folder / "curves.png", title=name, best=int(history["best"]))]
+    return figures + draw_test_confusion(report, folder / "confusion.png", name)
+
+
+def draw_test_confusion(report: Mapping[str, Any], path: Path, name: str) -> list[Figure]:
+    """Draw which labels of test were taken for which; nothing where test has no labels."""
+    if "test" not in report["results"]:
+        return []
+    scored = report["results"]["test"]["none"]["full"]
+    title = f"{name}, test: {percent(scored['accuracy'])}"
+    return [draw_confusion(np.array(scored["confusion"]["counts"]), report["classes"], path, title=title)]
+
+
+def headline(report: Mapping[str, Any]) -> dict[str, float]:
+    """The report's numbers that are worth a column: ``test/accuracy`` and the like, of all images looked at once."""
+    found = {
+        f"{split}/{metric}": looks["none"]["full"][metric]["value"]
+        for split, looks in report["results"].items()
+        for metric in SINGLE
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def assess_runs(folders: Sequence[Path], faces: Faces, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell what several assessed trainings of one question are worth, which differ in the seed alone.
+
+    Written into ``folder``: ``summary.json`` (last: where it is, all is), ``card.md``, the ensemble's
+    ``probabilities.npz`` and ``confusion.png``.
+
+    Args:
+        folders: of the trainings.
+        faces: every split.
+        folder: where to write.
+        facts: as ``assess_training`` takes them, with ``seeds`` in the order of the folders.
+
+    Returns:
+        The summary: ``trainings`` (name of the folder, seed, best epoch and headline numbers of each), ``runs`` (of
+        ``mean_of_runs``) and ``ensemble``, the report of the mean of their probabilities.
+
+    Raises:
+        WrongQuestion: the trainings are not of the same faces.
+    """
+    path = folder / "summary.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    reports = [json.loads((one / "evaluation.json").read_text(encoding="utf-8")) for one in folders]
+    histories = [json.loads((one / "training.json").read_text(encoding="utf-8")) for one in folders]
+    runs = mean_of_runs(reports)
+    answers = [dict(np.load(one / "probabilities.npz", allow_pickle=False)) for one in folders]
+    if any(not np.array_equal(one[key], answers[0][key]) for one in answers for key in one if key.endswith("/rows")):
+        raise WrongQuestion("seed: the trainings were evaluated on different faces.")
+    together: dict[str, dict[str, torch.Tensor]] = {split: {} for split in reports[0]["results"]}
+    for split, views in together.items():
+        for view in reports[0]["results"][split]:
+            views[view] = ensemble([torch.from_numpy(one[f"{split}/{view}"]) for one in answers])
+    evaluation = assess(together, faces, tuple(reports[0]["classes"]), seed=int(facts["seed"]))
+    seeds = [int(seed) for seed in facts["seeds"]]
+    name = f"{facts['model']} on {facts['dataset']}"
+    summary = {
+        "trainings": [
+            {"training": one.name, "seed": seed, "best": history["best"], **headline(report)}
+            for one, seed, history, report in zip(folders, seeds, histories, reports, strict=True)
+        ],
+        "runs": runs,
+        "ensemble": evaluation.report,
+    }
+    keep_probabilities(evaluation, folder / "probabilities.npz")
+    draw_test_confusion(evaluation.report, folder / "confusion.png", f"{name}, ensemble of {len(folders)}")
+    told = Facts(
+        name=f"{name}, {len(folders)} seeds (all but mean and ensemble: seed {seeds[0]})",
+        dataset=str(facts["dataset"]),
+        command=str(facts["command"]),
+        seeds=tuple(seeds),
+        architecture=facts.get("architecture"),
+        version=version("fervis"),
+        data=faces.fingerprint(),
+        extra_data="none",
+        trainer=facts["trainer"],
+        selection="of each seed the best epoch, by accuracy on val; no seed was left out",
+        audit=audit(faces),
+    )
+    write_text(folder / "card.md", model_card(reports[0], told, runs=runs, ensemble=evaluation.report))
+    write_text(path, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    return summary
 
 
 def keep_probabilities(evaluation: Evaluation, path: Path) -> None:
@@ -109,4 +195,23 @@ def told(report: Mapping[str, Any]) -> str:
                 accuracy = scored["accuracy"]
                 macro = percent(scored["macro_f1"]) if scored["macro_f1"]["value"] is not None else "-"
                 lines.append(f"{split:<6} {view:<8} {subset:<16} {accuracy['n']:>5}   {percent(accuracy):<24} {macro}")
+    return "\n".join(lines)
+
+
+def told_runs(summary: Mapping[str, Any]) -> str:
+    """The summary as lines: each training, then mean, standard deviation and ensemble by split, views and subset."""
+    runs = summary["runs"]
+    lines = ["seed  best epoch  val accuracy  test accuracy  training"]
+    for one in summary["trainings"]:
+        val, test = (f"{100 * one[key]:.1f} %" if key in one else "-" for key in ("val/accuracy", "test/accuracy"))
+        lines.append(f"{one['seed']:<5} {one['best']:>10}  {val:>12}  {test:>13}  {one['training']}")
+    head = f"accuracy over {runs['runs']} seeds"
+    lines += ["", f"split  view     subset              n   {head:<24} ensemble [95 %]"]
+    for split, looks in runs["results"].items():
+        for view, subsets in looks.items():
+            for subset, scored in subsets.items():
+                one, all_of_them = scored["accuracy"], summary["ensemble"]["results"][split][view][subset]["accuracy"]
+                spread = f" ± {100 * one['sd']:.2f}" if one["sd"] is not None else ""
+                mean = f"{100 * one['mean']:.2f}{spread} %"
+                lines.append(f"{split:<6} {view:<8} {subset:<16} {scored['n']:>5}   {mean:<24} {percent(all_of_them)}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What the command can do: answer a question, or list, layers, audit, train. Mistakes end in one sentence."""
+"""What the command can do: answer a question, or list, layers, audit, train, report. Mistakes end in one sentence."""
 
 from __future__ import annotations
 
@@ -10,27 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fervis.errors import RunFailed, WrongQuestion
 from fervis.hints import explain_mistake
-from fervis.question import (
-    Question,
-    ask_hydra,
-    command_line,
-    question_id,
-    register,
-    run_folder,
-    settled,
-    sweep_name,
-    to_question,
-)
-from fervis.registry import CONF, KINDS, options, presets, summary
+from fervis.question import Question, ask_hydra, sweep_name, swept, to_question
+from fervis.registry import KINDS, options, presets, summary
 
 log = logging.getLogger("fervis")
 
@@ -43,6 +29,8 @@ def run(arguments: Sequence[str]) -> int:
         if word in COMMANDS:
             COMMANDS[word](list(arguments[1:]))
         else:
+            from fervis.asking import ask_command_line
+
             ask_command_line()
     except KeyboardInterrupt:
         return complain("Interrupted; nothing half-written is left, and the same command goes on.", 130)
@@ -78,91 +66,6 @@ def listen() -> None:
     log.propagate = False
 
 
-def ask_command_line() -> None:
-    """Answer the question, or the sweep of questions, of ``sys.argv`` through Hydra."""
-    register()
-    # Hydra would print its own messages and exit; with this it hands errors to `run`.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv[1:] = arranged(sys.argv[1:])
-    failed: list[BaseException] = []
-
-    def job(config: DictConfig) -> str | None:
-        return answer_job(config, failed)
-
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
-    if failed:
-        raise failed[0]
-
-
-def arranged(arguments: Sequence[str]) -> list[str]:
-    """The command line as Hydra reads it: flags first, since overrides must stand together, and the sweep named."""
-    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    rest = [argument for argument in arguments if argument not in multirun]
-    if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
-        # An override, unlike a resolver, reaches the jobs of every launcher as the sweep began with it.
-        place = rest.index(overrides[0]) if overrides else len(rest)
-        rest.insert(place, f"hydra.sweep.dir=${{outputs}}/sweeps/{sweep_name(overrides)}")
-    return [*multirun, *rest]
-
-
-def answer_job(config: DictConfig, failed: list[BaseException]) -> str | None:
-    """One job of Hydra's: answer, print the run folder, and leave no empty folder behind a mistake.
-
-    The error of a single run goes to ``failed``, since Hydra would print words of its own around it; a sweep's job
-    raises it, so that Hydra goes on with the others and knows that this one failed.
-    """
-    hydra_config = HydraConfig.get()
-    folder = Path(hydra_config.runtime.output_dir)
-    sweep = Path(hydra_config.sweep.dir).name if hydra_config.mode == RunMode.MULTIRUN else None
-    overrides = list(hydra_config.overrides.task)
-    try:
-        config = settled(config, overrides, hydra_config.runtime.choices["trainer"])
-        print(answer_config(config, folder, overrides, sweep))
-    except BaseException as error:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        if sweep:
-            raise
-        failed.append(error)
-        return None
-    return str(folder)
-
-
-def answer_config(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: str | None = None) -> Path:
-    """Answer a composed question into a folder."""
-    from fervis.answer import answer
-    from fervis.contracts import RunCard
-
-    question = to_question(config)
-    card = RunCard(
-        name=folder.name,
-        id=question_id(config),
-        folder=folder,
-        config=vars(question),
-        group=sweep,
-        tags=(str(question.explainer["name"]), str(question.model["name"]), str(question.dataset["name"])),
-    )
-    return answer(question, folder, card, command_line(overrides))
-
-
-def ask(overrides: Sequence[str] = ()) -> Path:
-    """Answer a question given by overrides, from Python; return the run folder.
-
-    Example:
-        ``fervis.ask(["explainer=saliency", "layer=conv7"])``
-
-    Raises:
-        WrongQuestion: with the sentence the command would print.
-    """
-    try:
-        config = ask_hydra(overrides)
-        folder = run_folder(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise WrongQuestion(explain_mistake(overrides, error)) from error
-    return answer_config(config, folder, overrides)
-
-
 def list_everything(arguments: list[str]) -> None:
     """Print every plug-in and preset, one line each."""
     wanted = arguments or [*KINDS, "experiment"]
@@ -195,21 +98,60 @@ def audit_dataset(overrides: list[str]) -> None:
     print(audit_text(audit(faces)))
 
 
-def train_network(overrides: list[str]) -> None:
-    """Train the question's network, unless it is trained already, tell what it is worth, and print its folder."""
-    from fervis.answer import prepare, trained_network
-    from fervis.assessment import assess_training, told
-    from fervis.engines.weights import load_weights
-    from fervis.training import checkpoint_file
+def rebuild_report(folders: list[str]) -> None:
+    """Write the pages of run folders and sweeps anew, from what lies in them; print where they are.
 
-    question = question_to_train(overrides)
-    asked = prepare(question)
-    faces = asked.dataset.load(question.cache)
-    folder, history = trained_network(asked, faces)
-    network = asked.network(faces)
-    load_weights(network, checkpoint_file("best", folder, history))
-    print(told(assess_training(network.to(asked.device), faces, folder, history, facts_for(question, overrides))))
-    print(folder.resolve())
+    Raises:
+        WrongQuestion: no folder is named, or one holds no answer.
+    """
+    from fervis.report import write_report
+    from fervis.sweep_page import write_sweep
+
+    if not folders:
+        raise WrongQuestion("report: expected a run folder or a sweep's folder, such as outputs/runs/<name>.")
+    for folder in map(Path, folders):
+        if (folder / "summary.json").is_file():
+            print(write_report(folder))
+        elif any(folder.glob("*/summary.json")) or any(folder.glob("*/failure.json")):
+            for answered in sorted(folder.glob("*/summary.json")):
+                write_report(answered.parent)
+            print(write_sweep(folder))
+        else:
+            raise WrongQuestion(f"report {folder}: it holds no answer (summary.json) and no answers of a sweep.")
+
+
+def train_network(arguments: list[str]) -> None:
+    """Train the question's network, or with ``-m`` those of a sweep, unless they are trained; tell what they are worth.
+
+    The trainings of a sweep that differ in the seed alone are told of together: mean, standard deviation and ensemble.
+    The last line printed is the folder of the training, or of the last summary.
+    """
+    from fervis.answer import prepare
+    from fervis.assessment import told, told_runs
+    from fervis.trainings import gather, train
+
+    overrides = [argument for argument in arguments if argument not in ("-m", "--multirun")]
+    if len(overrides) == len(arguments):
+        question = question_to_train(overrides)
+        training = train(question, facts_for(question, overrides))
+        if training.report:
+            print(told(training.report))
+            print(training.folder.resolve())
+        return
+    questions = [(question_to_train(job), job) for job in swept(overrides)]
+    for question, _ in questions:
+        prepare(question)  # so that no mistake is found after hours
+    seeds_apart: dict[tuple[str, ...], list[Any]] = {}
+    for number, (question, job) in enumerate(questions, start=1):
+        log.info("training %d of %d: %s", number, len(questions), " ".join(job))
+        training = train(question, facts_for(question, job), group=sweep_name(overrides))
+        key = tuple(override for override in job if not override.startswith("seed="))
+        seeds_apart.setdefault(key, []).append(training)
+    for key, trainings in seeds_apart.items():
+        if trainings[0].report:
+            found, folder = gather(trainings, facts_for(trainings[0].question, ["-m", *overrides]))
+            print("\n".join([*([" ".join(key)] if len(seeds_apart) > 1 else []), told_runs(found)]))
+            print(folder.resolve())
 
 
 def question_to_train(overrides: Sequence[str]) -> Question:
@@ -238,4 +180,5 @@ COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "layers": show_layers,
     "audit": audit_dataset,
     "train": train_network,
+    "report": rebuild_report,
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Generator, Tensor, nn
 
@@ -13,7 +13,8 @@ from fervis.engines.passes import Target
 from fervis.faces import Faces
 from fervis.layers import Layer
 from fervis.network import Network
-from fervis.results import Explanation, Figure, HeatMaps
+from fervis.results import Explanation, Figure, Findings, HeatMaps
+from fervis.selection import generator_for
 
 
 class Dataset(Protocol):
@@ -72,7 +73,7 @@ class TrainingContext:
 
 
 class Explainer(Protocol):
-    """A method of explaining.
+    """A method that explains faces one by one, as heat maps.
 
     Attributes:
         kind: what it returns, such as ``heatmaps``; a visualizer of the same kind draws it.
@@ -90,6 +91,68 @@ class Explainer(Protocol):
         The generator is in the same state for every batch, so what is drawn from it is shared by all images and an
         image's map does not depend on the batch it came in.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What an examination of a network is asked, beside the network.
+
+    Attributes:
+        images: [N,C,H,W] float, the faces asked about, as the network takes them and on its device.
+        pool: [M,C,H,W] uint8 or float in [0, 1], all faces of the split; on the CPU.
+        rows: [M] int64, the pool's row numbers.
+        labels: [M] int64, the pool's labels, -1 where unknown.
+        classes: names of the network's classes, in logit order.
+        layers: the layers asked for, None for the pixels.
+        target: what is to be explained, as the question says it; ``auto`` where it says nothing.
+        split: name of the pool's split.
+        seed: root of all randomness; ``generator`` derives from it.
+        epochs: epoch -> file of weights, of the training that the network comes from; empty where that is unknown.
+        history: epoch -> its numbers (``train/loss``, ``val/accuracy``, ...), of the same training.
+        quiet: draw no progress bar.
+    """
+
+    images: Tensor
+    pool: Tensor
+    rows: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    layers: tuple[Layer | None, ...]
+    target: Any = "auto"
+    split: str = "test"
+    seed: int = 0
+    epochs: Mapping[int, Path] = field(default_factory=dict)
+    history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    quiet: bool = True
+
+    def generator(self, use: str) -> Generator:
+        """A generator on the CPU, derived from the seed and the name of its use."""
+        return generator_for(self.seed, use)
+
+    def batches(self, size: int = 64) -> Iterator[tuple[slice, Tensor]]:
+        """The pool batch by batch, as [n,C,H,W] float32 in [0, 1] on the device of ``images``, with its place."""
+        for start in range(0, len(self.pool), size):
+            part = self.pool[start : start + size].to(self.images.device)
+            yield slice(start, start + len(part)), part if part.is_floating_point() else part.float() / 255
+
+
+@runtime_checkable
+class Examiner(Protocol):
+    """A method that asks of a network as a whole, or of its filters, rather than of one face's class.
+
+    Attributes:
+        kind: what it returns, such as ``filter_images``.
+        default_layer: where it looks when the question names no layer: ``input`` or ``last_conv``.
+        uses_layers: whether ``layer=`` changes its answer; where not, a question that names one is refused.
+    """
+
+    kind: ClassVar[str]
+    default_layer: ClassVar[str]
+    uses_layers: ClassVar[bool]
+
+    def examine(self, model: nn.Module, inquiry: Inquiry) -> Findings:
+        """Examine a trained network; it is left as it was found."""
         ...
 
 

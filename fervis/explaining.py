@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fervis.contracts import Explainer
+from fervis.contracts import Examiner, Explainer, Inquiry
 from fervis.engines.passes import INPUT, Target, undisturbed
 from fervis.errors import WrongQuestion
-from fervis.layers import Layer, find_layer
+from fervis.layers import Layer, expand, find_layer
 from fervis.network import Network
 from fervis.registry import build
-from fervis.results import HeatMaps, joined
+from fervis.results import Findings, HeatMaps, joined
 from fervis.selection import class_index, class_target, filter_target, generator_for
 
 BATCH = 64
@@ -30,7 +30,7 @@ def explain(
     seed: int = 0,
     batch_size: int = BATCH,
     **knobs: Any,
-) -> HeatMaps:
+) -> Any:
     """Explain what a network makes of images. Needs no config and no data set.
 
     Args:
@@ -47,16 +47,26 @@ def explain(
         **knobs: settings of the method, as in ``conf/explainer/<name>.yaml``.
 
     Returns:
-        A result whose ``maps`` are [N,H,W] float32, un-normalised, on the images' device.
+        For a method that explains faces, a result whose ``maps`` are [N,H,W] float32, un-normalised, on the images'
+        device (``HeatMaps``). For one that examines the network (``filters``, ``feature_maps``, ``confusion``, ...) a
+        result of its own kind; the images are then the faces it looks at, and ``target`` their labels.
 
     Raises:
         WrongQuestion: an unknown method, setting, layer or class, or images of the wrong shape.
     """
     check_images(images)
-    method: Explainer = build("explainer", explainer, **knobs)
+    method: Explainer | Examiner = build("explainer", explainer, **knobs)
+    if isinstance(method, Examiner):
+        return examined(method, model, _inquiry(model, images, layer or method.default_layer, target, seed)).result
     place = layer_at(model, layer or method.default_layer, images)
     wanted = _target(model, images, target, batch_size)
     return explain_batches(method, explainer, model, images, wanted, place, seed=seed, batch_size=batch_size)
+
+
+def examined(method: Examiner, model: nn.Module, inquiry: Inquiry) -> Findings:
+    """Examine a network; it and torch's own generator are left as they were found."""
+    with torch.random.fork_rng():
+        return method.examine(model, inquiry)
 
 
 def explain_batches(
@@ -110,6 +120,29 @@ def check_images(images: Tensor) -> None:
             f"images: expected a float tensor [N,C,H,W] with at least one image, "
             f"not {str(images.dtype).removeprefix('torch.')} {list(images.shape)}."
         )
+
+
+def _inquiry(
+    model: nn.Module, images: Tensor, layer: str, target: Tensor | Sequence[int] | int | str, seed: int
+) -> Inquiry:
+    """The images as all that a network is examined on, with their labels where ``target`` gives one for each."""
+    everyone = torch.arange(len(images))
+    told = not isinstance(target, (str, int))
+    labels = torch.as_tensor(target, dtype=torch.int64).cpu() if told else torch.full((len(images),), -1)
+    if len(labels) != len(images):
+        raise WrongQuestion(f"target: expected a label for each of the {len(images)} images, not {len(labels)}.")
+    count = predict(model, images[:1]).shape[1]
+    return Inquiry(
+        images=images,
+        pool=images.cpu(),
+        rows=everyone,
+        labels=labels,
+        classes=model.classes if isinstance(model, Network) else tuple(str(number) for number in range(count)),
+        layers=tuple(layer_at(model, name, images) for name in expand(model, layer, images[:1])),
+        target="auto" if told or target == "predicted" else target,
+        split="images",
+        seed=seed,
+    )
 
 
 def _target(model: nn.Module, images: Tensor, spec: Tensor | Sequence[int] | int | str, batch_size: int) -> Target:

@@ -16,6 +16,8 @@ from fervis.errors import nearest, unknown
 from fervis.question import Question
 from fervis.registry import CONF, KINDS, options, presets, settings
 
+# Flags of Hydra's whose next word is their value.
+FLAGS_WITH_VALUES = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-name", "-cn", "--config-dir", "-cd")
 EXPECTED = {"int": "a whole number", "bool": "true or false", "float": "a number", "str": "a word"}
 
 
@@ -27,8 +29,8 @@ def explain_mistake(arguments: Sequence[str], error: Exception, commands: Iterab
         error: Hydra's own error, quoted where nothing better is found.
         commands: the words that are not overrides, such as ``list``.
     """
-    for argument in arguments:
-        if argument.startswith("-") or argument.startswith("~"):
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if argument.startswith(("-", "~")) or before in FLAGS_WITH_VALUES:
             continue
         if "=" not in argument:
             return f"{argument}: expected key=value, or one of {', '.join(commands)}.{nearest(argument, commands)}"

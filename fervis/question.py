@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
@@ -44,6 +47,7 @@ class Question:
     rerun: bool = False
     quiet: bool = False
     outputs: str = "outputs"
+    parts: list[Any] = field(default_factory=list)
 
     @property
     def cache(self) -> Path:
@@ -71,13 +75,25 @@ def register() -> None:
         store.store(name=name, node=OmegaConf.load(path), group="experiment", package="_global_", provider=str(path))
     Plugins.instance().register(_OtherPackages)
     OmegaConf.register_new_resolver("run_name", lambda *, _root_: run_name(_root_), replace=True)
+    OmegaConf.register_new_resolver("for_dataset", for_dataset, replace=True)
+
+
+def for_dataset(choices: Mapping[str, Any], otherwise: Any, *, _root_: DictConfig) -> Any:
+    """What a preset states for one data set: ``${for_dataset:{fer2013:[0,299]},auto}``, and for all others."""
+    chosen = choices.get(str(_root_.dataset.name), otherwise)
+    return OmegaConf.create(list(chosen)) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else chosen
 
 
 def ask_hydra(overrides: Sequence[str]) -> DictConfig:
     """Compose a question from overrides, Hydra's own part included, as ``python -m fervis`` would."""
     register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", list(overrides), return_hydra_config=True)
+    running = GlobalHydra.instance().hydra  # of the job that asks, where a study asks its parts
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("config", list(overrides), return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = running
     return settled(config, config.hydra.overrides.task, config.hydra.runtime.choices.trainer)
 
 
@@ -95,6 +111,17 @@ def settled(config: DictConfig, overrides: Sequence[str], trainer: str) -> DictC
     config = copy.deepcopy(config)
     config.model.weights = fitting(config.model.name, config.dataset.name) if plain else None
     return config
+
+
+def swept(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of a sweep, in the order of Hydra's own sweeper; a preset may carry the sweep."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    parser = OverridesParser.create()
+    fixed = [override for override in overrides if not parser.parse_override(override).is_sweep_override()]
+    carried = ask_hydra(fixed).hydra.sweeper.get("params") or {}
+    told = [*(f"{key}={values}" for key, values in carried.items()), *overrides]
+    return BasicSweeper.split_arguments(parser.parse_overrides(told), None)[0]
 
 
 def to_question(config: DictConfig) -> Question:
@@ -115,7 +142,8 @@ def run_name(config: DictConfig) -> str:
     """``vgg8-saliency-conv7-1f0c2a9b``: readable, and equal for equal questions only."""
     choices = config.hydra.runtime.choices
     config = settled(config, config.hydra.overrides.task, choices.trainer)
-    words = [choices.get("model", config.model.get("name")), choices.get("explainer", config.explainer.get("name"))]
+    model, explainer = (choices.get(kind, config[kind].get("name")) for kind in ("model", "explainer"))
+    words = [model, str(choices.get("experiment")) if config.parts else explainer]
     if config.layer is not None:
         layers = [config.layer] if isinstance(config.layer, str) else list(config.layer)
         words.append("+".join(str(layer) for layer in layers))
@@ -133,8 +161,16 @@ def sweep_name(overrides: Sequence[str]) -> str:
     preset = presets().get(values.get("experiment", ""))
     told = [sorted(overrides), preset.read_text(encoding="utf-8") if preset else ""]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
-    swept = [key for key, value in values.items() if "," in value or "(" in value]
+    swept = [override.partition("=")[0] for override in overrides if _sweeps(override)]
     return f"{_slug('-'.join(swept) or values.get('experiment') or 'sweep')}-{digest}"
+
+
+def _sweeps(override: str) -> bool:
+    """Whether an override stands for several values; one that cannot be read is told of where it is composed."""
+    try:
+        return OverridesParser.create().parse_override(override).is_sweep_override() or override == "layer=each"
+    except HydraException:
+        return False
 
 
 def command_line(overrides: Sequence[str]) -> str:

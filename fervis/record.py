@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -102,14 +103,30 @@ def write_answer(
     write_text(folder / "config.yaml", config)
     with whole_file(folder / "arrays.npz") as partial:
         np.savez_compressed(partial, allow_pickle=False, **arrays(explanation))
-    manifest = {
+    inputs = {str(path.resolve()): content_hash(path, cache) for path in sources}
+    manifest = manifest_of(record, config, inputs)
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    write_text(folder / "summary.json", json.dumps(summary(explanation, numbers, figures), indent=1) + "\n")
+    write_report(folder)
+
+
+def manifest_of(record: Record, config: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """What the manifest says.
+
+    Args:
+        record: how the question was asked.
+        config: the resolved question, as ``config.yaml`` states it.
+        inputs: path -> content hash of the files that the answer comes from.
+    """
+    return {
         "fervis": version("fervis"),
         "command": record.command,
+        "differs": dict(told.split("=", 1) for told in shlex.split(record.command) if "=" in told),
         "question_id": record.card.id,
         "versions": {"python": platform.python_version(), **installed()},
         "platform": platform.platform(),
         "hashes": {"config": hashlib.sha256(config.encode()).hexdigest(), **record.hashes},
-        "inputs": {str(path.resolve()): content_hash(path, cache) for path in sources},
+        "inputs": dict(inputs),
         "seed": record.seed,
         "device": record.device,
         "precision": "fp32",
@@ -118,56 +135,56 @@ def write_answer(
         "seconds": record.seconds,
         "warnings": record.warnings,
     }
-    write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    write_text(folder / "summary.json", json.dumps(summary(explanation, numbers, figures), indent=1) + "\n")
-    write_report(folder)
 
 
 def arrays(explanation: Explanation) -> dict[str, np.ndarray]:
-    """The raw results with all that is needed to read them, one entry a face, layer and target."""
-    result = explanation.result
-    found = {
-        "maps": result.maps.cpu().float().numpy(),
-        "rows": explanation.faces.rows.numpy(),
-        "labels": explanation.faces.labels.numpy(),
-        "predictions": explanation.predictions.numpy(),
-        "probabilities": explanation.probabilities.float().numpy(),
-        "targets": np.array(explanation.targets),
-        "layers": np.array(explanation.layers),
-        "classes": np.array(explanation.classes),
+    """The raw results with all that is needed to read them, entry by entry."""
+    names = {
+        "targets": explanation.targets,
+        "layers": explanation.layers,
+        "checkpoints": explanation.checkpoints,
+        "classes": explanation.classes,
     }
-    if result.pixel_maps is not None:
-        found["pixel_maps"] = result.pixel_maps.cpu().float().numpy()
+    found = {**explanation.result.arrays(), **{name: np.array(words) for name, words in names.items()}}
+    if explanation.of_faces:
+        found |= {
+            "rows": explanation.faces.rows.numpy(),
+            "labels": explanation.faces.labels.numpy(),
+            "predictions": explanation.predictions.numpy(),
+            "probabilities": explanation.probabilities.float().numpy(),
+        }
     return found
 
 
 def summary(explanation: Explanation, numbers: Mapping[str, float], figures: Sequence[Figure]) -> dict[str, Any]:
     """What an answer says in numbers and words."""
     layers = ", ".join(dict.fromkeys(explanation.layers))
-    entries = [
-        {
-            "row": int(row),
-            "label": label,
-            "predicted": explanation.classes[int(guess)],
-            "probability": round(float(probability[guess]), 6),
+    several = explanation.several_checkpoints
+    entries = []
+    for number, (layer, target) in enumerate(zip(explanation.layers, explanation.targets, strict=True)):
+        place = {
             "layer": layer,
             "target": target,
+            **({"checkpoint": explanation.checkpoints[number]} if several else {}),
         }
-        for row, label, guess, probability, layer, target in zip(
-            explanation.faces.rows,
-            label_names(explanation),
-            explanation.predictions,
-            explanation.probabilities,
-            explanation.layers,
-            explanation.targets,
-            strict=True,
-        )
-    ]
+        face = _face(explanation, number) if explanation.of_faces else {}
+        entries.append(face | place | explanation.result.told(number))
     return {
         "title": f"{explanation.explainer} at {layers} of {explanation.model} on {explanation.dataset}",
         "entries": entries,
         "numbers": dict(numbers),
         "figures": [{"file": f"figures/{figure.path.name}", "caption": figure.caption} for figure in figures],
+    }
+
+
+def _face(explanation: Explanation, number: int) -> dict[str, Any]:
+    """Which face an entry is of, and what the network says of it."""
+    guess = int(explanation.predictions[number])
+    return {
+        "row": int(explanation.faces.rows[number]),
+        "label": label_names(explanation)[number],
+        "predicted": explanation.classes[guess],
+        "probability": round(float(explanation.probabilities[number, guess]), 6),
     }
 
 

@@ -47,6 +47,14 @@ def shipped_file(model: str, name: str, checkpoint: Any = "best") -> Path:
     return path
 
 
+def shipped_epochs(model: str, name: str) -> dict[int, Path]:
+    """The epochs of a shipped training whose weights come with fervis, each with its file."""
+    from fervis.engines.weights import read_metadata
+
+    files = [shipped_file(model, name), *FOLDER.glob(f"{model}-{name}-epoch*.safetensors")]
+    return dict(sorted((int(read_metadata(path)["epoch"]), path) for path in files))
+
+
 def frame(path: Path) -> dict[str, Any]:
     """What a shipped network was built for: ``model`` (its settings), ``channels``, ``size`` and ``classes``."""
     from fervis.engines.weights import read_metadata

@@ -29,7 +29,7 @@ def ship_training(overrides: Sequence[str]) -> None:
     faces = asked.dataset.load(question.cache)
     folder, history = trained_network(asked, faces)
     model, dataset = str(question.model["name"]), str(question.dataset["name"])
-    for epoch, ending in (("best", ""), (1, "-epoch1")):
+    for epoch, ending in ((history["best"], ""), (1, "-epoch1")):
         network = asked.network(faces)
         load_weights(network, checkpoint_file(epoch, folder, history))
         ship(network, question.model, FOLDER / f"{model}-{dataset}{ending}.safetensors", {"epoch": str(epoch)})

@@ -14,6 +14,7 @@ import torch
 
 from fervis.atomic import write_text
 from fervis.contracts import Model, Trainer, TrainingContext
+from fervis.engines.parallel import leads
 from fervis.errors import WrongQuestion
 from fervis.faces import Faces
 from fervis.network import Network
@@ -24,10 +25,24 @@ log = logging.getLogger("fervis")
 
 
 def training_key(model: Mapping[str, Any], trainer: Mapping[str, Any], faces: Faces, seed: int, precision: str) -> str:
-    """Hex digits over everything that determines a trained network."""
+    """Hex digits over everything that determines a trained network.
+
+    The number of processes is part of it: theirs is the network of one alone up to rounding, not to the bit.
+    """
+    # One process on one machine is what every training was before there was a choice, and keeps its key.
+    trainer = {key: value for key, value in trainer.items() if key not in ("devices", "nodes") or value != 1}
     model = {key: value for key, value in model.items() if key not in ("checkpoint", "weights")}
     told = [FORMAT, model, trainer, training_faces(faces).fingerprint(), seed, precision]
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def training_folder(
+    outputs: str, model: Mapping[str, Any], trainer: Mapping[str, Any], faces: Faces, seed: int, precision: str
+) -> Path:
+    """Where a training's checkpoints are kept; other settings, other faces or another seed have another folder."""
+    return (
+        Path(outputs) / "checkpoints" / f"{model['name']}-{training_key(model, trainer, faces, seed, precision)[:12]}"
+    )
 
 
 def training_faces(faces: Faces) -> Faces:
@@ -73,7 +88,8 @@ def trained(
         torch.manual_seed(seed_for(training.seed, "training"))  # dropout knows no other generator
         numbers = dict(trainer.train(network, train, val, folder, training))
     numbers |= {"trainer": asdict(trainer), "seed": training.seed, "precision": training.precision}  # pyright: ignore
-    write_text(record, json.dumps(numbers, indent=1) + "\n")
+    if leads():
+        write_text(record, json.dumps(numbers, indent=1) + "\n")
     return numbers
 
 

@@ -214,11 +214,57 @@ def test_a_sweep_resumes_and_does_only_what_is_missing(fervis: Run, answered: Pa
     assert (two / "arrays.npz").stat().st_mtime_ns == times
 
 
-def test_a_failing_job_does_not_stop_the_others(fervis: Run, answered: Path):
+def test_a_failing_job_does_not_stop_the_others_and_is_told_in_its_folder(fervis: Run, answered: Path):
     done = fervis(*SMALL, "-m", "layer=cnv1,conv1")
     assert done.returncode == 2
-    assert len(done.stdout.splitlines()) == 1
+    (whole,) = map(Path, done.stdout.splitlines())
+    assert "1 of 2 jobs failed" in done.stderr
     assert "Did you mean conv1?" in done.stderr
+    (failure,) = whole.parent.glob("*/failure.json")
+    told = json.loads(failure.read_text())
+    assert "Did you mean conv1?" in told["error"]
+    assert told["overrides"] == [*SMALL, "layer=cnv1"]
+    page = (whole.parent / "index.html").read_text()
+    assert "Did you mean conv1?" in page
+    assert whole.name in page
+    rebuilt = fervis("report", str(whole.parent))
+    assert rebuilt.stdout.splitlines() == [str(whole.parent / "index.html")]
+    assert fervis("report", str(whole.parent / "nothing")).returncode == 2
+
+
+def test_what_failed_once_is_forgotten_when_it_succeeds(fervis: Run, answered: Path):
+    command = [*SMALL, "-m", "layer=conv2,conv3"]
+    (whole, _) = map(Path, fervis(*command).stdout.splitlines())
+    (whole / "summary.json").unlink()
+    (whole / "failure.json").write_text(json.dumps({"error": "the disk was full", "code": 1, "overrides": []}))
+    again = fervis(*command)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("answered before") == 1
+    assert not (whole / "failure.json").exists()
+    assert "the disk was full" not in (whole.parent / "index.html").read_text()
+
+
+def test_each_layer_is_a_job_of_its_own(fervis: Run, answered: Path):
+    done = fervis(*SMALL, "model.width=4", "checkpoint=initial", "-m", "layer=each", "faces=[0]", "split=all")
+    assert done.returncode == 0, done.stderr
+    folders = list(map(Path, done.stdout.splitlines()))
+    assert [str(np.load(folder / "arrays.npz")["layers"][0]) for folder in folders] == [f"conv{n}" for n in range(1, 9)]
+    assert len({folder.parent for folder in folders}) == 1
+    assert folders[0].parent.name.startswith("layer-")
+    assert "ask with -m" in fervis(*SMALL, "layer=each").stderr
+    assert "of several networks" in fervis(*SMALL, "-m", "layer=each", "model=vgg8,resnet18").stderr
+
+
+def test_two_processes_with_one_question_do_the_work_once(tmp_path: Path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "fervis", *SMALL, "layer=conv7"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    both = [subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, **pipes) for _ in range(2)]
+    told = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert sum("answered before" in errors for _, errors in told) == 1
+    assert sum("training on" in errors for _, errors in told) == 1
+    assert told[0][0] == told[1][0]
 
 
 @pytest.mark.parametrize("delay", [0.5, 1.5, 2.5, 3.5, 5.0])

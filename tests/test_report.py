@@ -5,6 +5,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import needs_browser, told_by
+from PIL import Image
 
 from fervis.report import LIMITS, write_report
 
@@ -26,7 +28,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "br", "wbr", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -144,3 +146,88 @@ def test_a_picture_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     (folder / "figures" / "299.png").unlink()
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert "figures/299.png is missing from the run folder." in page.text["p"]
+
+
+QUESTION = """
+dataset: {name: fer2013}
+model: {name: vgg8, weights: fer2013}
+explainer: {name: saliency}
+split: test
+faces: per_class:2
+layer: conv7
+target: predicted
+seed: 3
+"""
+
+
+def test_question_is_told_in_words(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "run")
+    (folder / "config.yaml").write_text(QUESTION)
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert page.text["p"][0] == (
+        "What saliency at conv7 says of vgg8 with the weights that fervis ships for fer2013, for the class predicted "
+        "for each face, on 2 faces of each class of the test split of fer2013; seed 3."
+    )
+
+
+def test_settings_that_differ_from_the_default_are_told(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "run")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    differs = {"layer": ["conv1", "conv7"], "target": EVIL, "model.weights": None, "trainer.votes": True}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"differs": differs}))
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert "Settings that differ from the default" in page.text["h2"]
+    cells = page.text["td"]
+    place = cells.index("conv1, conv7")
+    assert cells[place : place + 4] == ["conv1, conv7", EVIL, "none", "true"]
+
+
+def test_what_else_an_entry_tells_is_in_the_table(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "run")
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["entries"] = [
+        {"layer": "conv7", "target": "conv7/4", "reached": 1.23456, "rows": [1, 2], "deep": {"a": 1}, "row": None},
+        {"layer": "conv7", "target": "conv7/5", "reached": None, "row": 4},
+    ]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    columns = [given for tag, given in page.tags if tag == "th" and given.get("scope") == "col"]
+    assert page.text["th"][: len(columns)] == ["row", "layer", "target", "reached"]
+    assert [given.get("class") for given in columns] == ["n", None, None, "n"]
+    assert page.text["td"][:7] == ["conv7", "conv7/4", "1.235", "4", "conv7", "conv7/5", "0.6432"]
+
+
+@needs_browser
+def test_figures_are_enlarged_in_a_browser(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "run")
+    summary = json.loads((folder / "summary.json").read_text())
+    for place in range(3):
+        Image.new("RGB", (40, 30), (80 * place, 0, 0)).save(folder / "figures" / f"{place}.png")
+    figures = [{"file": f"figures/{place}.png", "caption": f"Figure {place}"} for place in range(3)]
+    (folder / "summary.json").write_text(json.dumps(summary | {"figures": figures}))
+    script = """
+    const dialog = document.querySelector("dialog");
+    const zooms = [...document.querySelectorAll("figure > .zoom")];
+    const seen = () => [dialog.open, dialog.querySelector("img").alt, dialog.querySelector("span").textContent];
+    const press = (key) => dialog.dispatchEvent(new KeyboardEvent("keydown", { key }));
+    const told = { closed: dialog.open, zooms: zooms.map((zoom) => zoom.firstChild.alt) };
+    zooms[1].focus();
+    zooms[1].click();
+    told.opened = seen();
+    press("ArrowRight"); press("ArrowRight");
+    told.around = seen();
+    press("ArrowLeft");
+    told.back = seen();
+    dialog.close();
+    await new Promise((done) => setTimeout(done, 50));
+    told.after = [dialog.open, zooms.indexOf(document.activeElement)];
+    return told;
+    """
+    assert told_by(write_report(folder), script) == {
+        "closed": False,
+        "zooms": ["Figure 0", "Figure 1", "Figure 2"],
+        "opened": [True, "Figure 1", "2 of 3"],
+        "around": [True, "Figure 0", "1 of 3"],
+        "back": [True, "Figure 2", "3 of 3"],
+        "after": [False, 2],
+    }

@@ -7,6 +7,7 @@ colour-blind. All lengths are in inches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,61 +74,140 @@ def draw_confusion(
     return Figure(path, _caption(counts, classes, title, intervals))
 
 
-def matrix(
-    counts: NDArray[Any], classes: Sequence[str], *, title: str, intervals: NDArray[Any] | None, dpi: int
-) -> Sheet:
-    """The sheet that ``draw_confusion`` saves."""
-    size, totals, shares = len(classes), counts.sum(1), _shares(counts)
-    sizes = [f"n = {total:,}" for total in totals]
+@dataclass(frozen=True)
+class Grid:
+    """Lengths of a matrix with the names of its classes, from the upper left corner of the whole.
+
+    Attributes:
+        side: of a cell.
+        left: where the cells begin.
+        top: where the cells begin.
+        names: width of the names beside the rows.
+        heads: height of the names above the columns.
+        upright: whether these stand upright.
+    """
+
+    side: float
+    left: float
+    top: float
+    names: float
+    heads: float
+    upright: bool
+
+
+def grid_of(totals: NDArray[Any], classes: Sequence[str], *, room: float) -> Grid:
+    """The lengths of a matrix in this room, for classes with so many faces; cells are at most 0.62 inches wide."""
     longest = max(_width(name, 7) for name in classes)
-    names = max(min(NAME, longest), max(_width(text, 6) for text in sizes))
-    left = MARGIN + 0.17 + names + 0.07
-    side = min(0.62, (WIDTH - left - MARGIN) / size)
+    names = max(min(NAME, longest), max(_width(_size(total), 6) for total in totals))
+    left = 0.17 + names + 0.07
+    side = min(0.62, (room - left) / len(classes))
     upright = longest > side - 0.06
     heads = min(NAME, longest) if upright else 0.11
-    top = TOP + 0.16 + heads + 0.05
-    foot = top + size * side + 0.08
-    width = max(left + size * side + MARGIN, NARROWEST)
-    left += (width - left - size * side - MARGIN) / 2  # centred where the title needs more room than the cells
-    lines, legend = _cells(counts, shares, intervals, side)
-    notes = drawing.lines_of(legend, room=width - 2 * MARGIN - 1.4, size=6, most=3)
-    sheet = drawing.sheet(width, foot + max(0.27, 0.105 * len(notes) + 0.06), dpi)
+    return Grid(side, left, 0.16 + heads + 0.05, names, heads, upright)
 
-    drawing.write(sheet, MARGIN, 0.03, title, room=width - 2 * MARGIN, size=8.5, fontweight="bold")
-    drawing.write(sheet, MARGIN, 0.185, _accuracy(counts), room=width - 2 * MARGIN, size=7.5)
-    drawing.write(sheet, left + size * side / 2, TOP, "predicted class", room=2, ha="center", color=FAINT)
+
+def draw_grid(
+    sheet: Sheet,
+    x: float,
+    y: float,
+    grid: Grid,
+    totals: NDArray[Any],
+    classes: Sequence[str],
+    colours: NDArray[np.uint8],
+    lines: Sequence[tuple[Texts, float]],
+) -> None:
+    """Draw a matrix with its names from the corner (x, y).
+
+    Args:
+        sheet: where.
+        x: of the left end of the whole.
+        y: of its top.
+        grid: its lengths.
+        totals: [K] faces of each class.
+        classes: K names.
+        colours: [K,K,3] uint8, of the cells.
+        lines: the cells' lines of text with their size in points, from above; empty texts take no room.
+    """
+    size, side, left, top = len(classes), grid.side, x + grid.left, y + grid.top
+    drawing.write(sheet, left + size * side / 2, y, "predicted class", room=2, ha="center", color=FAINT)
     middle = top + size * side / 2
-    aside = drawing.write(
-        sheet, left - names - 0.16, middle, "true class", room=2, ha="center", va="center", color=FAINT
-    )
+    beside = left - grid.names - 0.16
+    aside = drawing.write(sheet, beside, middle, "true class", room=2, ha="center", va="center", color=FAINT)
     aside.set_rotation(90)
-    drawing.picture(sheet, left, top, size * side, _coloured(shares))
+    drawing.picture(sheet, left, top, size * side, colours)
     _rules(sheet, left, top, side, totals)
     for index, name in enumerate(classes):
-        centre = left + (index + 0.5) * side
-        head = drawing.write(sheet, centre, top - 0.05, name, room=heads if upright else side, ha="center", va="bottom")
-        head.set_rotation(90 if upright else 0)
+        centre, room = left + (index + 0.5) * side, grid.heads if grid.upright else side
+        head = drawing.write(sheet, centre, top - 0.05, name, room=room, ha="center", va="bottom")
+        head.set_rotation(90 if grid.upright else 0)
         middle = top + (index + 0.5) * side
-        right: dict[str, Any] = {"ha": "right", "va": "center", "room": names}
-        drawing.write(sheet, left - 0.07, middle - 0.055, name, **right)
-        drawing.write(sheet, left - 0.07, middle + 0.06, sizes[index], size=6, color=FAINT, **right)
+        # Of two lines the name must be nearer to its own number than to the one above, in low rows too.
+        apart = min(1.0, side / 0.25)
+        right: dict[str, Any] = {"ha": "right", "va": "center", "room": grid.names}
+        drawing.write(sheet, left - 0.07, middle - 0.055 * apart, name, **right)
+        drawing.write(sheet, left - 0.07, middle + 0.06 * apart, _size(totals[index]), size=6, color=FAINT, **right)
         if not totals[index]:
             centre, room = left + size * side / 2, size * side
             drawing.write(sheet, centre, middle, "no face", room=room, ha="center", va="center", color=FAINT)
-    _write_cells(sheet, left, top, side, shares, lines)
+    _write_cells(sheet, left, top, side, colours, lines)
+
+
+def matrix(
+    counts: NDArray[Any],
+    classes: Sequence[str],
+    *,
+    title: str,
+    intervals: NDArray[Any] | None,
+    dpi: int,
+    show: str = "both",
+    everywhere: bool = False,
+    subtitle: str | None = None,
+    words: Sequence[str] = (),
+) -> Sheet:
+    """The sheet that ``draw_confusion`` saves.
+
+    Args:
+        counts: as there.
+        classes: as there.
+        title: as there.
+        intervals: as there.
+        dpi: as there.
+        show: what a cell says: ``share``, ``counts`` or ``both``.
+        everywhere: whether the intervals of all cells are written, not of the diagonal alone.
+        subtitle: the line below the title; by default the accuracy.
+        words: lines at the foot, such as the best and the worst cells.
+    """
+    size, totals, shares = len(classes), counts.sum(1), shares_of(counts)
+    grid = grid_of(totals, classes, room=WIDTH - 2 * MARGIN)
+    foot = TOP + grid.top + size * grid.side + 0.08
+    cells = grid.left + size * grid.side
+    width = max(cells + 2 * MARGIN, NARROWEST)
+    left = MARGIN + (width - 2 * MARGIN - cells) / 2  # centred where the title needs more room than the cells
+    lines, legend = cells_of(counts, shares, intervals, grid.side, show=show, everywhere=everywhere)
+    room = width - 2 * MARGIN
+    notes = drawing.lines_of(legend, room=room - 1.4, size=6, most=3)
+    said = [line for text in words for line in drawing.lines_of(text, room=room, size=6.5, most=4)]
+    below = foot + max(0.27, 0.105 * len(notes) + 0.06)
+    sheet = drawing.sheet(width, below + 0.12 * len(said) + (0.06 if said else 0), dpi)
+
+    drawing.write(sheet, MARGIN, 0.03, title, room=room, size=8.5, fontweight="bold")
+    drawing.write(sheet, MARGIN, 0.185, subtitle or _accuracy(counts), room=room, size=7.5)
+    draw_grid(sheet, left, TOP, grid, totals, classes, coloured(shares), lines)
     drawing.colour_bar(sheet, MARGIN, foot, 1.2, COLORMAP, ("0 %", "50 %", "100 %"))
     for index, note in enumerate(notes):
-        drawing.write(sheet, MARGIN + 1.4, foot - 0.02 + 0.105 * index, note, room=width - 2 * MARGIN - 1.4, size=6)
+        drawing.write(sheet, MARGIN + 1.4, foot - 0.02 + 0.105 * index, note, room=room - 1.4, size=6)
+    for index, line in enumerate(said):
+        drawing.write(sheet, MARGIN, below + 0.02 + 0.12 * index, line, room=room, size=6.5)
     return sheet
 
 
 def _write_cells(
-    sheet: Sheet, left: float, top: float, side: float, shares: NDArray[Any], lines: Sequence[tuple[Texts, float]]
+    sheet: Sheet, left: float, top: float, side: float, colours: NDArray[np.uint8], lines: Sequence[tuple[Texts, float]]
 ) -> None:
     """Write each cell's lines into its middle."""
-    for row, column in np.argwhere(np.isfinite(shares)):
+    for row, column in np.ndindex(*colours.shape[:2]):
         here = [(texts[row][column], points) for texts, points in lines if texts[row][column]]
-        ink = text_colour(float(shares[row, column]))
+        ink = ink_on(colours[row, column] / 255)
         x, base = left + (column + 0.5) * side, top + (row + 0.5) * side - _height(points for _, points in here) / 2
         for text, points in here:
             base += _height([points])
@@ -137,7 +217,11 @@ def _write_cells(
 
 def text_colour(share: float) -> str:
     """Black or white, whichever has more contrast (WCAG 2) with the colour of this share."""
-    colour = drawing.colormaps[COLORMAP](share)[:3]
+    return ink_on(drawing.colormaps[COLORMAP](share)[:3])
+
+
+def ink_on(colour: Iterable[float]) -> str:
+    """Black or white, whichever has more contrast (WCAG 2) with an sRGB colour of three parts in [0, 1]."""
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
     luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
     return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
@@ -149,13 +233,14 @@ def percent(count: int, total: int) -> str:
     return "<1" if 0 < share < 0.5 else ">99" if 99.5 <= share < 100 else f"{share:.0f}"
 
 
-def _shares(counts: NDArray[Any]) -> NDArray[np.float64]:
+def shares_of(counts: NDArray[Any]) -> NDArray[np.float64]:
     """Each cell's share of its row; nan in a row without faces."""
     totals = counts.sum(1, keepdims=True)
     return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
 
 
-def _coloured(shares: NDArray[Any]) -> NDArray[np.uint8]:
+def coloured(shares: NDArray[Any]) -> NDArray[np.uint8]:
+    """[K,K,3] the colours of the shares; white in a row without faces."""
     pixels = drawing.colormaps[COLORMAP](np.nan_to_num(shares), bytes=True)[..., :3]
     return np.where(np.isnan(shares)[..., None], np.uint8(255), pixels)
 
@@ -181,8 +266,14 @@ def _rules(sheet: Sheet, left: float, top: float, side: float, totals: NDArray[A
             box(index, 0, size, linewidth=0.4, edgecolor="#CCCCCC", facecolor="white", zorder=2.5)
 
 
-def _cells(
-    counts: NDArray[Any], shares: NDArray[Any], intervals: NDArray[Any] | None, side: float
+def cells_of(
+    counts: NDArray[Any],
+    shares: NDArray[Any],
+    intervals: NDArray[Any] | None,
+    side: float,
+    *,
+    show: str = "both",
+    everywhere: bool = False,
 ) -> tuple[list[tuple[Texts, float]], str]:
     """The lines of text of all cells with their size in points, and a sentence that says what they are."""
     totals = counts.sum(1)
@@ -192,18 +283,24 @@ def _cells(
         return [[of(row, column) if totals[row] else "" for column in every] for row in every]
 
     def interval(row: int, column: int) -> str:
-        if intervals is None or row != column or not np.isfinite(intervals[row, column]).all():
+        if intervals is None or (row != column and not everywhere):
             return ""
-        low, high = (f"{100 * end:.0f}" for end in intervals[row, column])
-        return f"{low}\N{EN DASH}{high}"
+        low, high = intervals[row, column]
+        # A bootstrap of none or all of the faces gives 0 to 0 or 100 to 100, as if nothing else could be.
+        if not low < high:
+            return ""
+        return f"{100 * low:.0f}\N{EN DASH}{100 * high:.0f}" if high >= 0.005 else "<1"
 
     large, small = max(5.5, min(8.5, 14 * side)), max(SMALLEST_TYPE, min(6.0, 10 * side))
-    faces = texts(lambda row, column: f"{counts[row, column]:,}" if counts[row, column] else "")
-    asked = [
-        ("per cent of the true class", large, texts(lambda row, column: percent(counts[row, column], totals[row]))),
-        ("number of faces", small, faces),
-        ("95 % interval of the percentage (diagonal)", small, texts(interval)),
-    ]
+    none = "0" if show == "counts" else ""  # beside a share of 0 it would say the same twice
+    faces = texts(lambda row, column: f"{counts[row, column]:,}" if counts[row, column] else none)
+    share = texts(lambda row, column: percent(counts[row, column], totals[row]))
+    where = "" if everywhere else " (diagonal)"
+    asked = {
+        "share": [("per cent of the true class", large, share)],
+        "counts": [("number of faces", large, faces)],
+        "both": [("per cent of the true class", large, share), ("number of faces", small, faces)],
+    }[show] + [(f"95 % interval of the percentage{where}", small, texts(interval))]
     lines, said = [], []
     for what, wanted, those in asked:
         widest = max(_width(text, 10) for text in {text for row in those for text in row})
@@ -211,7 +308,10 @@ def _cells(
         if points >= SMALLEST_TYPE and _height([points, *(points for _, points in lines)]) <= side:
             lines.append((those, points))
             said.append(what)
-    return lines, f"A cell, from above: {'; '.join(said)}." if said else "The cells have no room for numbers."
+    if not said:
+        return lines, "The cells have no room for numbers."
+    colour = " Colour: per cent of the true class." if show == "counts" else ""
+    return lines, f"A cell{', from above' * (len(said) > 1)}: {'; '.join(said)}.{colour}"
 
 
 def _height(points: Iterable[float]) -> float:
@@ -224,13 +324,17 @@ def _width(text: str, points: float) -> float:
     return probe.get_window_extent().width / 100 if text else 0.0
 
 
+def _size(total: int) -> str:
+    return f"n = {total:,}"
+
+
 def _accuracy(counts: NDArray[Any]) -> str:
     right, total = int(np.trace(counts)), int(counts.sum())
     return f"accuracy {100 * right / total:.1f} % ({right:,} of {total:,} faces)" if total else "no face"
 
 
 def _caption(counts: NDArray[Any], classes: Sequence[str], title: str, intervals: NDArray[Any] | None) -> str:
-    totals, shares = counts.sum(1), _shares(counts)
+    totals, shares = counts.sum(1), shares_of(counts)
 
     def of(index: int) -> str:
         text = f"{classes[index]} (n = {totals[index]:,}"

@@ -11,6 +11,12 @@ from fervis.engines.drawing import Scale, number, rgb, scale_of
 from fervis.errors import RunFailed
 from fervis.results import Explanation
 
+# What a title of the reader's own may name.
+TITLE_WORDS = (
+    *("method", "layer", "checkpoint", "target"),
+    *("label", "label_index", "row", "predicted", "model", "dataset"),
+)
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -62,6 +68,7 @@ class Entry:
     label_index: int
     target: str
     layer: str
+    checkpoint: str  # empty where the answer is of one
     predicted: str
     probability: float
     known: bool
@@ -79,7 +86,17 @@ class Entry:
     @property
     def title(self) -> str:
         """Of the figure: method, layer, class and row."""
-        return f"{self.method} at {self.layer} · {self.label} ({self.label_index}), face {self.row}"
+        return f"{self.method} at {self.place} · {self.label} ({self.label_index}), face {self.row}"
+
+    @property
+    def place(self) -> str:
+        """The layer, and the checkpoint where the answer is of several."""
+        return f"{self.layer}, checkpoint {self.checkpoint}" if self.checkpoint else self.layer
+
+    def titled(self, template: str) -> str:
+        """The figure's title from a template of the reader's own, or the usual one where it is empty."""
+        words = {name: getattr(self, name) for name in TITLE_WORDS}
+        return template.format(**words) if template else self.title
 
     @property
     def verdict(self) -> str:
@@ -88,7 +105,9 @@ class Entry:
 
     @property
     def short(self) -> str:
-        """Of a block of the overview."""
+        """Of a block of the overview; with several checkpoints each map tells its own prediction."""
+        if self.checkpoint:
+            return f"{self.row} {self.label}"
         return f"{self.row} {self.label} → {self.predicted} {self.probability:.2f}{self.mark[:2]}"
 
     def caption(self) -> str:
@@ -98,7 +117,7 @@ class Entry:
         course = f"is {least} everywhere" if shown.constant else f"runs from {least} to {most}; {shown.where()}"
         return (
             f"Face {self.row} of {self.dataset}, labelled {self.label}, predicted {self.predicted} by {self.model} "
-            f"(probability {self.probability:.2f}). The map, {self.method} at {self.layer} for {self.target} as "
+            f"(probability {self.probability:.2f}). The map, {self.method} at {self.place} for {self.target} as "
             f"{shown.unit}, {course}."
         )
 
@@ -136,23 +155,25 @@ def entries_of(explanation: Explanation, *, shared: bool, clip: float) -> list[E
             ]
         )
     predictions = explanation.predictions.tolist()
+    labels = [faces.classes[label] if label >= 0 else "?" for label in faces.labels.tolist()]
     return [
         Entry(
             row=int(faces.rows[i]),
-            label=faces.classes[int(faces.labels[i])],
+            label=label,
             label_index=int(faces.labels[i]),
             target=explanation.targets[i],
             layer=explanation.layers[i],
+            checkpoint=explanation.checkpoints[i] if explanation.several_checkpoints else "",
             predicted=explanation.classes[predictions[i]],
             probability=float(explanation.probabilities[i, predictions[i]]),
-            known=faces.classes[int(faces.labels[i])] in explanation.classes,
+            known=label in explanation.classes,
             face=rgb(faces.images[i]),
             maps=tuple(stack[i] for stack in shown),
             method=explanation.explainer,
             model=explanation.model,
             dataset=explanation.dataset,
         )
-        for i in range(len(faces))
+        for i, label in enumerate(labels)
     ]
 
 

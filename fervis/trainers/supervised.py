@@ -2,13 +2,17 @@
 
 Order and augmentation are drawn from one explicit generator. After each epoch a checkpoint and the whole state of the
 training are written; killed at any moment, the same training goes on from the last whole epoch, to the bit.
+
+Several processes share every batch: each draws the numbers of the whole batch and changes all of its faces, which
+mixing needs and costs little, and trains on its share. What is computed is what one process would, up to rounding.
 """
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,8 @@ from fervis.engines.course import Course, begin, resume_course, save_course
 from fervis.engines.goals import goals
 from fervis.engines.mixing import balanced_order, class_weights, cutmix, mixup
 from fervis.engines.optimizing import OPTIMIZERS, SCHEDULES, follow, learning_rate, optimizer_for
-from fervis.engines.weights import save_weights, start_from
+from fervis.engines.parallel import Log, Team, check, together
+from fervis.engines.weights import load_weights, save_weights, start_from
 from fervis.errors import RunFailed, WrongQuestion, unknown
 from fervis.faces import Faces
 from fervis.network import Network
@@ -56,6 +61,8 @@ class Supervised(Augmentation):
         patience: epochs without a better accuracy on val after which the training ends; 0 for never.
         start: file of weights to start from, those of other classes' heads left out.
         keep: ``all`` epochs' checkpoints, or a ``few``: the first, the best and the last.
+        devices: processes of each machine, with a GPU or a part of the cores each, that share every batch.
+        nodes: machines; torchrun or srun starts the command on them.
     """
 
     epochs: int = 30
@@ -76,10 +83,13 @@ class Supervised(Augmentation):
     patience: int = 0
     start: str | None = None
     keep: str = "all"
+    devices: int = 1
+    nodes: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         least = {"epochs": 1, "batch_size": 2, "lr": 0, "clip": 0, "mixup": 0, "cutmix": 0, "patience": 0}
+        least |= {"devices": 1, "nodes": 1}
         for knob, smallest in least.items():
             if getattr(self, knob) < smallest:
                 raise WrongQuestion(f"trainer.{knob}={getattr(self, knob)}: expected at least {smallest}.")
@@ -90,7 +100,13 @@ class Supervised(Augmentation):
         for knob, known in choices.items():
             if getattr(self, knob) not in known:
                 raise unknown(f"trainer.{knob}", getattr(self, knob), known)
+        if self.batch_size % (self.devices * self.nodes):
+            raise WrongQuestion(
+                f"trainer.batch_size={self.batch_size}: expected a multiple of {self.devices * self.nodes}, since so "
+                "many processes share a batch."
+            )
         super().__post_init__()
+        check(self.devices, self.nodes)
 
     def train(
         self, network: Network, train: Faces, val: Faces, folder: Path, training: TrainingContext
@@ -102,10 +118,29 @@ class Supervised(Augmentation):
             accuracy, ``val/accuracy``.
 
         Raises:
-            RunFailed: the loss is no longer a number.
+            RunFailed: the loss is no longer a number, or one of several processes ended.
+            WrongQuestion: this machine has fewer devices.
         """
+        if self.devices * self.nodes == 1:
+            return self._train(Team(), network, train, val, folder, training)
+        train, val = replace(train, truth=None), replace(val, truth=None)
+        told = replace(training, log=_nothing)  # what a closure of ours cannot be to another process
+        arguments = (self, network, train, val, folder, told)
+        numbers = together(_train_one, arguments, devices=self.devices, device=training.device, log=training.log)
+        load_weights(network, checkpoint(folder, numbers["last"]))
+        return dict(numbers)
+
+    def _train(
+        self, team: Team, network: Network, train: Faces, val: Faces, folder: Path, training: TrainingContext
+    ) -> dict[str, Any]:
+        """What one process of the team does; alone, it is the whole training."""
         course = self._course(network, folder, training)
+        if team.sums(course.step)[0] != course.step * team.size:
+            raise RunFailed(f"trainer.nodes={self.nodes}: {folder} is not one folder that all machines share.")
+        forward = team.joined(course.network)
         batch = min(self.batch_size, len(train))
+        if batch % team.size:
+            raise WrongQuestion(f"trainer.devices={self.devices}: {batch} training faces do not divide evenly.")
         targets = goals(train, smoothing=self.label_smoothing, votes=self.votes)
         weights = class_weights(train.labels, len(train.classes)) if self.balance == "loss" else torch.tensor([])
         images, targets, weights = (tensor.to(training.device) for tensor in (train.images, targets, weights))
@@ -114,7 +149,7 @@ class Supervised(Augmentation):
             total=self.epochs * steps * batch,
             initial=course.epoch * steps * batch,
             unit=" faces",
-            disable=True if training.quiet else None,
+            disable=True if training.quiet or not team.leads else None,
         )
         while course.epoch < self.epochs and not self._enough(course):
             started, seen, loss, right = time.perf_counter(), 0, 0.0, 0
@@ -122,29 +157,34 @@ class Supervised(Augmentation):
             for index in self._batches(train.labels, batch, course.generator):
                 index = index.to(training.device)
                 pixels, wanted = self._mixed(self(images[index], course.generator), targets[index], course.generator)
-                rate = self._step(course, pixels, wanted, weights, self.epochs * steps, training)
+                pixels, wanted = team.share(pixels), team.share(wanted)
+                rate = self._step(course, forward, pixels, wanted, weights, self.epochs * steps, training)
                 loss, right, seen = loss + rate[0], right + rate[1], seen + batch
                 bar.update(batch)
                 val_word = f"{course.history[-1]['val/accuracy']:.1%}" if course.history else "-"
                 bar.set_description(f"epoch {course.epoch + 1}/{self.epochs}", refresh=False)
-                bar.set_postfix(loss=f"{loss / seen:.3f}", val=val_word, refresh=False)
+                bar.set_postfix(loss=f"{loss * team.size / seen:.3f}", val=val_word, refresh=False)
+            loss, right = team.sums(loss, right)
             if not loss < float("inf"):
                 raise RunFailed(f"The loss of epoch {course.epoch + 1} is {loss / seen}; a lower trainer.lr may help.")
             seconds = time.perf_counter() - started
-            val_loss, val_accuracy = measure(course.average, val, training)
+            val_loss, val_right = team.sums(*measure(course.average, _part_of(val, team), training))
             numbers = {
                 "train/loss": loss / seen,
                 "train/accuracy": right / seen,
-                "val/loss": val_loss,
-                "val/accuracy": val_accuracy,
+                "val/loss": val_loss / len(val),
+                "val/accuracy": val_right / len(val),
                 "lr": course.optimizer.param_groups[0]["lr"],
                 "images_per_second": seen / seconds,
             }
             course.history.append({"epoch": course.epoch + 1, **numbers})
-            self._keep(course, folder)
-            training.log(course.epoch, numbers)
+            if team.leads:
+                self._keep(course, folder)
+                training.log(course.epoch, numbers)
         bar.close()
-        (folder / "course.safetensors").unlink(missing_ok=True)
+        if team.leads:
+            (folder / "course.safetensors").unlink(missing_ok=True)
+        team.sums(0)  # nobody goes on before everything is written
         network.load_state_dict(course.average.state_dict())
         best = course.history[course.best - 1]
         return {"best": course.best, "last": course.epoch, "val/accuracy": best["val/accuracy"]}
@@ -182,18 +222,25 @@ class Supervised(Augmentation):
         return chosen(pixels, targets, self.mixup if chosen is mixup else self.cutmix, generator)
 
     def _step(
-        self, course: Course, pixels: Tensor, targets: Tensor, weights: Tensor, steps: int, training: TrainingContext
+        self,
+        course: Course,
+        forward: Callable[[Tensor], Tensor],
+        pixels: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        steps: int,
+        training: TrainingContext,
     ) -> tuple[float, int]:
-        """One step of the optimizer; the summed loss of the batch and how many faces it got right."""
+        """One step of the optimizer on a batch or a share of it; its summed loss and how many faces it got right."""
         lr = learning_rate(course.step, steps, peak=self.lr, schedule=self.schedule, warmup=self.warmup)
         for group in course.optimizer.param_groups:
             group["lr"] = lr
         with autocast(training):
-            logits = course.network(pixels.contiguous(memory_format=torch.channels_last))
+            logits = forward(pixels.contiguous(memory_format=torch.channels_last))
         logits = logits.float()
         loss = F.cross_entropy(logits, targets, weight=weights if len(weights) else None)
         course.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # equal shares: the mean of their gradients is that of the batch
         if self.clip:
             torch.nn.utils.clip_grad_norm_(course.network.parameters(), self.clip)
         course.optimizer.step()
@@ -225,8 +272,8 @@ def autocast(training: TrainingContext) -> torch.autocast:
 
 
 @torch.no_grad()
-def measure(network: Network, faces: Faces, training: TrainingContext, batch: int = 128) -> tuple[float, float]:
-    """Mean cross-entropy (nats) and accuracy on the faces, in eval mode, in the precision of the training."""
+def measure(network: Network, faces: Faces, training: TrainingContext, batch: int = 128) -> tuple[float, int]:
+    """Summed cross-entropy (nats) and how many faces are right, in eval mode, in the precision of the training."""
     network.eval()
     loss, right = 0.0, 0
     for images, labels in zip(faces.images.split(batch), faces.labels.split(batch), strict=True):
@@ -235,7 +282,32 @@ def measure(network: Network, faces: Faces, training: TrainingContext, batch: in
             logits = network(pixels.contiguous(memory_format=torch.channels_last)).float().cpu()
         loss += F.cross_entropy(logits, labels, reduction="sum").item()
         right += int((logits.argmax(1) == labels).sum())
-    return loss / len(faces), right / len(faces)
+    return loss, right
+
+
+def _part_of(faces: Faces, team: Team) -> Faces:
+    """The faces that this process of a team looks at."""
+    return faces if team.size == 1 else faces.take(torch.arange(team.rank, len(faces), team.size))
+
+
+def _train_one(
+    team: Team,
+    device: str,
+    log: Log,
+    trainer: Supervised,
+    network: Network,
+    train: Faces,
+    val: Faces,
+    folder: Path,
+    training: TrainingContext,
+) -> dict[str, Any]:
+    """One process's part; the network is copied, since processes of one machine share the tensors they are given."""
+    training = replace(training, device=device, log=log)
+    return trainer._train(team, copy.deepcopy(network), train, val, folder, training)
+
+
+def _nothing(epoch: int, numbers: Mapping[str, float]) -> None:
+    """Say nothing of an epoch."""
 
 
 PLUGIN = Supervised

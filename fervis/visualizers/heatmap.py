@@ -7,7 +7,7 @@ colour-blind. Every figure says what a value is and how it was scaled. All lengt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fervis.engines import drawing
 from fervis.engines.drawing import FAINT, Sheet
-from fervis.engines.entries import Entry, Shown, entries_of
+from fervis.engines.entries import TITLE_WORDS, Entry, Shown, entries_of
 from fervis.errors import WrongQuestion, nearest
 from fervis.results import Explanation, Figure
 
@@ -37,6 +37,8 @@ class HeatMap:
         opacity: of the overlay where the map is strongest, in [0, 1]; it falls with the map to nothing.
         scale: ``own`` (each map its own range) or ``shared`` (one range for all maps of the answer).
         clip: percentile of the values that gets the last colour, in [50, 100].
+        title: of a single figure, such as ``Saliency map for feature {label}, picture number {row}``; empty for the
+            usual one. It may name each of ``TITLE_WORDS``.
         max_single: an answer of more entries than this gets overviews only.
     """
 
@@ -46,6 +48,7 @@ class HeatMap:
     opacity: float = 0.85
     scale: str = "own"
     clip: float = 100.0
+    title: str = ""
     max_single: int = 16
     kind: ClassVar[str] = "heatmaps"
 
@@ -55,6 +58,11 @@ class HeatMap:
         if self.scale not in ("own", "shared"):
             hint = nearest(self.scale, ("own", "shared"))
             raise WrongQuestion(f"visualizer.scale={self.scale}: expected own or shared.{hint}")
+        try:
+            self.title.format(**dict.fromkeys(TITLE_WORDS, ""))
+        except (KeyError, IndexError, ValueError) as error:
+            known = ", ".join(f"{{{word}}}" for word in TITLE_WORDS)
+            raise WrongQuestion(f"visualizer.title={self.title}: expected text that names some of {known}.") from error
         for name, low, high in (("dpi", 30, 1200), ("opacity", 0, 1), ("clip", 50, 100), ("max_single", 0, 1000)):
             if not low <= getattr(self, name) <= high:
                 raise WrongQuestion(f"visualizer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
@@ -62,11 +70,14 @@ class HeatMap:
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
         """Write ``overview.png`` (more than one entry) and ``<row>_<target>_<layer>.png`` an entry into ``folder``.
 
-        More than 40 entries make several overviews, ``overview_1.png`` and on. The overviews come first.
+        More than 40 entries make several overviews, ``overview_1.png`` and on. The overviews come first. Checkpoints
+        are compared on one scale, whatever ``scale`` says.
 
         Raises:
             RunFailed: a map has values that are not finite.
         """
+        if explanation.several_checkpoints and self.scale != "shared":
+            return replace(self, scale="shared").draw(explanation, folder)
         entries = entries_of(explanation, shared=self.scale == "shared", clip=self.clip)
         figures: list[Figure] = []
 
@@ -81,7 +92,7 @@ class HeatMap:
                 keep(self.overview(blocks), name, _overview_caption(blocks))
             used: set[str] = set()
             for entry in entries if len(entries) <= self.max_single else ():
-                name = drawing.file_name(entry.row, entry.target, entry.layer, used=used)
+                name = drawing.file_name(entry.row, entry.target, entry.layer, *entry.checkpoint.split(), used=used)
                 keep(self.single(entry), name, entry.caption())
         return figures
 
@@ -99,7 +110,7 @@ class HeatMap:
         sheet = drawing.sheet(width, below + 0.24 + 0.105 * deepest + 0.03, self.dpi)
 
         room = width - 2 * MARGIN
-        drawing.write(sheet, MARGIN, 0.03, entry.title, room=room, size=8.5, fontweight="bold")
+        drawing.write(sheet, MARGIN, 0.03, entry.titled(self.title), room=room, size=8.5, fontweight="bold")
         drawing.write(sheet, MARGIN, 0.185, entry.verdict, room=room - 1.7, size=7.5)
         source = f"{entry.model} · {entry.dataset}"
         drawing.write(sheet, width - MARGIN, 0.19, source, room=1.6, size=6.5, ha="right", color=FAINT)
@@ -121,7 +132,8 @@ class HeatMap:
         several = max(map(len, blocks)) > 1
         tiles = [self._row_of_maps(block) if several else self._tiles(block[0]) for block in blocks]
         columns = min(max(map(len, tiles)), 10)
-        across = 1 if several else 2 if len(blocks) <= 14 else 3 if len(blocks) <= 24 or columns > 3 else 4
+        paired = 2 if columns <= 4 and len(blocks) > 2 else 1
+        across = paired if several else 2 if len(blocks) <= 14 else 3 if len(blocks) <= 24 or columns > 3 else 4
         gap, between, own = 0.05, 0.16, self.scale == "own"
         room = (WIDTH - 2 * MARGIN - (across - 1) * between) / across
         side = min(1.05, (room - (columns - 1) * gap) / columns)
@@ -158,10 +170,13 @@ class HeatMap:
 
     def _row_of_maps(self, block: list[Entry]) -> list[Tile]:
         """The face and its maps, named by what tells them apart."""
-        layers, targets = ({getattr(entry, what) for entry in block} for what in ("layer", "target"))
+        kinds = [{getattr(entry, what) for entry in block} for what in ("layer", "target", "checkpoint")]
         tiles: list[Tile] = [("face", "", block[0].face)]
         for entry in block:
-            name = " · ".join([entry.layer] * (len(layers) > 1) + [entry.target] * (len(targets) > 1)) or entry.layer
+            words = (entry.layer, entry.target, entry.checkpoint)
+            name = " · ".join(word for word, kind in zip(words, kinds, strict=True) if len(kind) > 1) or entry.layer
+            if entry.checkpoint:
+                name += f" → {entry.predicted} {entry.probability:.2f}{entry.mark[:2]}"
             tiles.append(self._tile(name, entry.maps[0]))
         return tiles
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import fervis
+from fervis.errors import WrongQuestion
 from fervis.registry import build, names, plugin_class, settings
+from fervis.results import HeatMaps
 
 HEATMAPS = [
     n for n in names("explainer") if plugin_class("explainer", settings("explainer", n).name).kind == "heatmaps"
 ]
+# At the package's own defaults quickshift finds a single superpixel in faces as small as these.
+KNOBS: dict[str, dict[str, Any]] = {
+    "lime": {"samples": 200, "repeats": 1},
+    "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 50},
+}
 
 
 @pytest.fixture(params=HEATMAPS)
@@ -28,6 +36,10 @@ def network(channels: int = 1) -> nn.Module:
         return build("model", "vgg8", width=4).build(channels=channels, size=16, classes=("a", "b", "c"))
 
 
+def explain(model: nn.Module, faces: torch.Tensor, explainer: str, *arguments: Any, **more: Any) -> HeatMaps:
+    return fervis.explain(model, faces, explainer, *arguments, **KNOBS.get(explainer, {}), **more)
+
+
 def images(count: int = 3, channels: int = 1) -> torch.Tensor:
     return torch.rand(count, channels, 16, 16, generator=torch.Generator().manual_seed(4))
 
@@ -35,7 +47,12 @@ def images(count: int = 3, channels: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("layer", [None, "conv5"])
 def test_maps_have_the_images_size_and_are_finite_and_not_all_equal(explainer: str, channels: int, layer: str | None):
-    result = fervis.explain(network(channels), images(channels=channels), explainer, layer, [0, 1, 2])
+    cls = plugin_class("explainer", settings("explainer", explainer).name)
+    if layer and not getattr(cls, "uses_layers", True):
+        with pytest.raises(WrongQuestion, match=f"layer={layer}: "):
+            explain(network(channels), images(channels=channels), explainer, layer, [0, 1, 2])
+        return
+    result = explain(network(channels), images(channels=channels), explainer, layer, [0, 1, 2])
     assert result.maps.shape == (3, 16, 16)
     assert result.maps.dtype == torch.float32
     assert result.maps.isfinite().all()
@@ -47,20 +64,20 @@ def test_maps_have_the_images_size_and_are_finite_and_not_all_equal(explainer: s
 
 def test_the_same_question_gives_the_same_bytes(explainer: str):
     model, faces = network(), images()
-    one, two = (fervis.explain(model, faces, explainer, target=[0, 1, 2], seed=5).maps for _ in range(2))
+    one, two = (explain(model, faces, explainer, target=[0, 1, 2], seed=5).maps for _ in range(2))
     assert torch.equal(one, two)
 
 
 def test_a_face_is_explained_alike_in_any_batch(explainer: str):
     model, faces = network(), images(5)
-    whole = fervis.explain(model, faces, explainer, target=0).maps
-    parts = fervis.explain(model, faces, explainer, target=0, batch_size=2).maps
+    whole = explain(model, faces, explainer, target=0).maps
+    parts = explain(model, faces, explainer, target=0, batch_size=2).maps
     torch.testing.assert_close(whole, parts, rtol=1e-5, atol=1e-7)
 
 
 def test_another_class_gives_another_map(explainer: str):
     model, faces = network(), images()
-    one, two = (fervis.explain(model, faces, explainer, target=target).maps for target in (0, 1))
+    one, two = (explain(model, faces, explainer, target=target).maps for target in (0, 1))
     assert not torch.allclose(one, two)
 
 
@@ -79,7 +96,7 @@ def test_the_network_and_the_images_are_left_as_they_were(explainer: str, fails:
 
     handle = model.get_submodule("body.head").register_forward_hook(explode) if fails else None
     with pytest.raises(RuntimeError, match="midway") if fails else nullcontext():
-        fervis.explain(model, faces, explainer, target=0)
+        explain(model, faces, explainer, target=0)
     if handle:
         handle.remove()
     after = [(module.training, len(module._forward_hooks), len(module._backward_hooks)) for module in model.modules()]
@@ -92,5 +109,5 @@ def test_the_network_and_the_images_are_left_as_they_were(explainer: str, fails:
 
 def test_an_in_place_activation_changes_nothing(explainer: str, in_place: Callable[[bool], nn.Module]):
     faces = torch.randn(2, 1, 12, 12, generator=torch.Generator().manual_seed(6))
-    maps = [fervis.explain(in_place(flag), faces, explainer, target=[0, 1]).maps for flag in (False, True)]
+    maps = [explain(in_place(flag), faces, explainer, target=[0, 1]).maps for flag in (False, True)]
     assert torch.equal(*maps)

@@ -196,6 +196,28 @@ def test_an_interrupted_training_goes_on_to_the_bit(tmp_path: Path, recipe: dict
     assert {f"epoch_{number:03d}.safetensors" for number in kept} | {"metrics.csv", "training.json"} == names
 
 
+def test_votes_train_as_the_labels_they_agree_on_would(tmp_path: Path):
+    """Raters who all choose the other class train the network that the other labels train, to the bit."""
+    faces = drawn()
+    votes = torch.zeros(len(faces), 3, dtype=torch.uint8)
+    votes[torch.arange(len(faces)), 1 - faces.labels] = 10
+    votes[:, 2] = 3  # raters who chose no class of the network's
+    lone = torch.arange(len(faces)) % 5 == 0
+    votes[lone] = torch.tensor([0, 1, 9], dtype=torch.uint8)  # one vote is too few: the label stands in
+    names = ("dark", "bright", "NF")
+    rated = Faces(faces.images, faces.labels, faces.rows, faces.splits, faces.classes, votes, names)
+    relabelled = torch.where(lone, faces.labels, 1 - faces.labels)
+    twins = Faces(faces.images, relabelled, faces.rows, faces.splits, faces.classes)
+    weights = []
+    for name, those in (("votes", rated), ("labels", twins), ("neither", faces)):
+        network = untrained(tiny(), faces, 0)
+        trainer = build("trainer", "supervised", epochs=2, batch_size=8, votes=name == "votes")
+        trainer.train(network, those.split("train"), those.split("val"), tmp_path / name, context())
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
 def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path):
     faces = drawn()
     trainer = build("trainer", "supervised", epochs=50, batch_size=12, patience=3)

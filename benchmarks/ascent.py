@@ -1,0 +1,152 @@
+"""Seconds a filter of gradient ascent in fervis beside torch-lucent, on the same network, canvas and steps, in one run.
+
+torch-lucent 0.1.8 is asked as its documentation shows: one filter after the other, its own Adam and transformations,
+grey, on a canvas of the network's size. What either reached is measured alike: on the image as it is, in fp32. It needs
+kornia 0.4.1 and IPython, so keep it apart from fervis's environment:
+
+    pip install --target elsewhere --no-deps torch-lucent==0.1.8 kornia==0.4.1 decorator future
+    pip install --target elsewhere ipython
+    PYTHONPATH=elsewhere python benchmarks/ascent.py [--filters 16] [--rounds 2]
+
+Without torch-lucent its recipe is followed literally here, and the output says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import fervis
+from fervis.contracts import Inquiry
+from fervis.engines.ascent import climb, measured
+from fervis.engines.canvases import canvas_of
+from fervis.engines.objectives import filter_values
+from fervis.layers import find_layer
+from fervis.models.timm import import_timm
+from fervis.network import Network
+from fervis.registry import build
+
+FILTERS = [4, 6, 18, 20, 21, 22, 24, 25, 41, 42, 43, 44, 47, 53, 57, 59]
+SIZE = 48
+STEPS = 128
+
+
+def lucent(network: Network, number: int) -> Tensor:
+    """[1,1,48,48] of torch-lucent itself."""
+    from lucent.optvis import param, render  # pyright: ignore[reportMissingImports]
+
+    torch.manual_seed(number)
+    np.random.seed(number)  # what torch-lucent draws from
+    image = render.render_vis(
+        network,
+        f"body_conv7:{number}",
+        lambda: param.image(SIZE, channels=1),
+        thresholds=(STEPS,),
+        preprocess=False,
+        progress=False,
+        show_image=False,
+        fixed_image_size=SIZE,
+    )[-1]
+    return torch.from_numpy(image).permute(0, 3, 1, 2)
+
+
+def recipe(network: Network, number: int) -> Tensor:
+    """[1,1,48,48] of its recipe, written down here: Adam 0.05, Fourier, padding, jitter, scale, rotation, jitter."""
+    generator = torch.Generator().manual_seed(number)
+    heard: list[Tensor] = []
+    handle = network.body.get_submodule("conv7").register_forward_hook(lambda _m, _i, output: heard.append(output))
+    radius = torch.hypot(torch.fft.fftfreq(SIZE)[:, None], torch.fft.rfftfreq(SIZE)[None]).clamp(min=1 / SIZE)
+    numbers = (0.01 * torch.randn(1, 1, SIZE, SIZE // 2 + 1, 2, generator=generator)).requires_grad_()
+    optimizer = torch.optim.Adam([numbers], lr=0.05)
+
+    def image() -> Tensor:
+        spectrum = torch.view_as_complex(numbers / radius[..., None])
+        return (torch.fft.irfft2(spectrum, s=(SIZE, SIZE), norm="ortho") / 4).sigmoid()
+
+    def draw(count: int) -> int:
+        return int(torch.randint(count, (), generator=generator))
+
+    def warped(images: Tensor, turn: float, down: int, right: int) -> Tensor:
+        height, width = images.shape[2:]
+        angle = torch.deg2rad(torch.tensor(float(turn)))
+        cos, sin = angle.cos(), angle.sin()
+        shift = torch.tensor([-2 * right / width, -2 * down / height])
+        matrix = torch.cat([torch.stack([torch.stack([cos, -sin]), torch.stack([sin, cos])]), shift[:, None]], 1)
+        grid = F.affine_grid(matrix[None], list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False)
+
+    turns = [*range(-10, 11), *[0] * 5]
+    for _ in range(STEPS):
+        seen = F.pad(image(), [12] * 4, value=0.5)
+        seen = warped(seen, 0, draw(8), draw(8))
+        scale = 1 + (draw(11) - 5) / 50
+        sides = [int(np.ceil(scale * side)) for side in seen.shape[2:]]
+        margin = max(0, int(np.ceil((seen.shape[2] - sides[0]) / 2)))
+        seen = F.pad(F.interpolate(seen, sides, mode="bilinear", align_corners=True), [margin] * 4)
+        seen = warped(warped(seen, turns[draw(len(turns))], 0, 0), 0, draw(4), draw(4))
+        network(F.interpolate(seen, (SIZE, SIZE), mode="bilinear", align_corners=True))
+        optimizer.zero_grad()
+        (-heard.pop()[:, number].mean()).backward()
+        optimizer.step()
+    handle.remove()
+    return image().detach()
+
+
+def ours(network: Network, filters: list[int]) -> Tensor:
+    """[N,1,48,48] of fervis as it is without any setting, starts included."""
+    layer = find_layer(network, "conv7", torch.zeros(1, 1, SIZE, SIZE))
+    nothing = torch.zeros(1, 1, SIZE, SIZE)
+    row = torch.zeros(1, dtype=torch.int64)
+    inquiry = Inquiry(nothing, nothing, row, row, network.classes, (layer,))
+    knobs = build("explainer", "filters", steps=STEPS)
+    canvas = canvas_of("fourier", (1, SIZE, SIZE))
+    start = torch.stack([canvas.noise(inquiry.generator(f"filters/conv7/{number}")) for number in filters])
+    rules, generator = knobs.rules(nothing, canvas.lr), inquiry.generator("climb/transformations")
+    with filter_values(network, layer, filters, "mean") as values:
+        return climb(values, canvas, start, rules, generator, unit=torch.full((len(filters),), 0.03))[0]
+
+
+def timed(work: Callable[[], Tensor]) -> tuple[Tensor, float, float]:
+    """What the work gives, and its seconds by the clock and on the processor."""
+    clock, processor = time.perf_counter(), time.process_time()
+    found = work()
+    return found, time.perf_counter() - clock, time.process_time() - processor
+
+
+def main() -> None:
+    """Print what either reached and how long it took, several times, since machines are noisy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--filters", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2)
+    asked = parser.parse_args()
+    import_timm()  # and torchvision with it, whose compiled part may be missing
+    network = fervis.load_model("vgg8", weights="fer2013")
+    layer = find_layer(network, "conv7", torch.zeros(1, 1, SIZE, SIZE))
+    there = importlib.util.find_spec("lucent") is not None
+    other, name = (lucent, "torch-lucent 0.1.8") if there else (recipe, "torch-lucent's recipe, followed here")
+    some = FILTERS[: asked.filters]
+    for number in range(asked.rounds):
+        own, clock, processor = timed(lambda: ours(network, some))
+        theirs, other_clock, other_processor = timed(lambda: torch.cat([other(network, one) for one in some]))
+        network.zero_grad()
+        with filter_values(network, layer, some, "mean") as values:
+            reached, beside = measured(values, own), measured(values, theirs)
+        if not number:
+            for one, mine, its in zip(some, reached.tolist(), beside.tolist(), strict=True):
+                print(f"conv7/{one}: fervis {mine:.3f}, {name} {its:.3f}")
+            print(f"fervis reaches at least as much for {int((reached >= beside).sum())} of {len(some)}")
+        print(
+            f"{STEPS} steps: fervis {clock / len(some):.3f} s a filter, {name} {other_clock / len(some):.3f}: "
+            f"ratio {other_clock / clock:.1f} (processor seconds: {other_processor / processor:.1f})"
+        )
+
+
+if __name__ == "__main__":
+    main()

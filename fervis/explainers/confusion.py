@@ -1,0 +1,126 @@
+"""Confusion: which class the faces of each class are taken for, every number with its bootstrap interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from fervis.contracts import Inquiry
+from fervis.engines.confused import best_and_worst, largest_confusions
+from fervis.engines.evaluation import PER_CLASS, SINGLE, score
+from fervis.engines.metrics import bootstrap, confusion_counts
+from fervis.engines.passes import INPUT, undisturbed
+from fervis.engines.views import VIEWS, views
+from fervis.errors import WrongQuestion, unknown
+from fervis.network import Network
+from fervis.results import Confusion, Findings
+
+LEAST_RESAMPLES = 20
+
+
+@dataclass
+class ConfusionMatrix:
+    """Asks a network about all labelled faces of the split and counts its answers.
+
+    Attributes:
+        resamples: of the bootstrap, from 20.
+        views: of each face, whose probabilities are averaged: ``none`` (the face itself), ``flip`` (and its mirror
+            image) or ``tencrop`` (four corners and the centre, and their mirror images).
+    """
+
+    resamples: int = 2000
+    views: str = "none"
+    kind: ClassVar[str] = Confusion.kind
+    default_layer: ClassVar[str] = INPUT
+    uses_layers: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.resamples < LEAST_RESAMPLES:
+            raise WrongQuestion(f"explainer.resamples={self.resamples}: expected {LEAST_RESAMPLES} or more.")
+        if self.views not in VIEWS:
+            raise unknown("explainer.views", self.views, VIEWS)
+
+    def examine(self, model: nn.Module, inquiry: Inquiry) -> Findings:
+        """Count the answers to the labelled faces of the pool; faces labelled -1 are left out.
+
+        Images that are the same to the byte are drawn together by the bootstrap: copies tell no more than one of them.
+        The intervals are those of ``fervis.engines.evaluation`` for the same seed, so that a figure and the network's
+        card say the same.
+
+        Raises:
+            WrongQuestion: no face has a label, a label is none of the network's classes, or the network gives something
+                else than one logit a class.
+        """
+        classes = inquiry.classes
+        known = inquiry.labels >= 0
+        if not known.any():
+            raise WrongQuestion(f"split={inquiry.split}: no face there has a label, so nothing can be confused.")
+        labels = inquiry.labels[known].cpu()
+        if (largest := int(labels.max())) >= len(classes):
+            raise WrongQuestion(
+                f"model: its classes are {', '.join(classes)}, and a face has the label {largest}, counting "
+                "from 0; the two must be of the same classes."
+            )
+        asked = replace(inquiry, pool=inquiry.pool[known], rows=inquiry.rows[known], labels=labels)
+        probabilities = self._answers(model, asked)
+        first: dict[bytes, int] = {}
+        groups = [first.setdefault(image.tobytes(), len(first)) for image in asked.pool.contiguous().cpu().numpy()]
+        ends = bootstrap(
+            probabilities,
+            labels,
+            resamples=self.resamples,
+            generator=Generator().manual_seed(inquiry.seed),
+            groups=torch.tensor(groups),
+        )
+        scored = score(probabilities, labels, classes, ends)
+        low, high = (end[None].float() for end in ends["confusion"])
+        metrics = {name: scored[name] for name in ("n", *SINGLE, "per_class")}
+        metrics |= {"left_out": int((~known).sum()), "resamples": self.resamples, "views": self.views}
+        metrics["words"] = _words(scored, classes)
+        counts = confusion_counts(probabilities, labels)[None]
+        result = Confusion(counts, low, high, (metrics,), inquiry.split)
+        return Findings(result, ("network",), (f"{len(classes)} classes",), numbers=_numbers(metrics))
+
+    def _answers(self, model: nn.Module, asked: Inquiry) -> Tensor:
+        """[M,K] float32 probabilities on the CPU, the mean over the views."""
+        if self.views == "tencrop" and not isinstance(model, Network):
+            raise WrongQuestion("explainer.views=tencrop: the network takes no crops; expected none or flip.")
+        found = []
+        with undisturbed(model), torch.no_grad():
+            for _, pixels in asked.batches():
+                logits = [model(view).float() for view in views(pixels, self.views)]
+                if logits[0].ndim != 2 or logits[0].shape[1] != len(asked.classes):
+                    shape = list(logits[0].shape)
+                    raise WrongQuestion(f"model: its output is {shape}, expected [N,{len(asked.classes)}] logits.")
+                found.append(torch.stack([each.softmax(1) for each in logits]).mean(0).cpu())
+        return torch.cat(found)
+
+
+def _words(scored: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
+    """The best and the worst cells."""
+    cells = scored["confusion"]["shares"]
+    shares, low, high = (
+        np.array([[np.nan if cell[name] is None else cell[name] for cell in row] for row in cells])
+        for name in ("value", "low", "high")
+    )
+    confused = [sentence for _, _, sentence in largest_confusions(shares, low, high, classes)]
+    return best_and_worst(shares, low, high, classes) + confused
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """What is known of ``accuracy``, ``accuracy/low``, ``accuracy/high``, ..., ``recall/<class>``, ..."""
+    found = {"faces": float(metrics["n"])}
+    for name in SINGLE:
+        ends = {f"{name}{end}": metrics[name][key] for end, key in (("", "value"), ("/low", "low"), ("/high", "high"))}
+        found |= {key: float(value) for key, value in ends.items() if value is not None}
+    for name in PER_CLASS:
+        values = {f"{name}/{label}": table[name]["value"] for label, table in metrics["per_class"].items()}
+        found |= {key: float(value) for key, value in values.items() if value is not None}
+    return found
+
+
+PLUGIN = ConfusionMatrix

@@ -1,0 +1,37 @@
+"""One process at a time: two that are asked the same question, or need the same training, do the work once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger("fervis")
+
+
+@contextmanager
+def alone(outputs: Path, folder: Path, doing: str) -> Iterator[None]:
+    """Wait until no other process works on a folder; one that is killed holds nothing.
+
+    Args:
+        outputs: the folder of runs, sweeps and trained networks, where the locks are kept.
+        folder: what is worked on.
+        doing: what another process is then said to be doing, such as ``answers this``.
+    """
+    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    locks = outputs / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / f"{folder.name}-{digest}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another process %s, waiting for it: %s", doing, folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

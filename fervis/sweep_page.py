@@ -1,0 +1,248 @@
+"""A sweep as one self-contained page: ``index.html``, from what lies in the sweep's folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from fervis.atomic import write_text
+from fervis.engines.sweep_figures import Trend, key_mark, line_chart, number
+from fervis.page import COPY, command_box, document, section, shown
+from fervis.sweep import Job, Sweep, label, natural, read_sweep
+from fervis.sweep_pictures import Picture, compared, image, link, multiples, small_pictures
+from fervis.sweep_script import SCRIPT, STYLE
+from fervis.sweep_trends import trends
+from fervis.wording import in_words, listed, said
+
+MOST_COLUMNS = 8
+MOST_CHARTS = 12
+SPOKEN = ("explainer.name", "model.name", "dataset.name", "layer", "target", "checkpoint", "split", "faces", "seed")
+"""The axes that the sweep in words tells of by itself."""
+
+
+def write_sweep(folder: Path, command: str = "") -> Path:
+    """Build ``index.html`` of a sweep's folder.
+
+    The page needs nothing beside itself but what it links to, the jobs' own pages; only the comparison of two jobs
+    takes their figures from their folders, and is content with the page's smaller ones where those are gone.
+
+    Args:
+        folder: it holds a folder a job.
+        command: what started the sweep; where it is empty, what Hydra kept of it.
+
+    Returns:
+        The path of the page.
+    """
+    sweep = read_sweep(folder, command)
+    pictures = {job.name: picture for job in sweep.jobs if (picture := small_pictures(job))}
+    failed = [job for job in sweep.jobs if job.state == "failed"]
+    manifests = [job.manifest for job in sweep.jobs if job.manifest]
+    sections = [
+        ("What failed", "".join(_failure(sweep, job) for job in failed)),
+        ("Ask it again", command_box(sweep.command)),
+        ("Side by side", multiples(sweep, pictures)),
+        ("Trends", _trends(trends(sweep))),
+        ("Every question", _table(sweep, pictures)),
+        ("All numbers", _all_numbers(sweep)),
+        ("Warnings", _warnings(sweep)),
+        ("Versions", _versions(manifests)),
+    ]
+    body = [section(name, html) for name, html in sections]
+    body.insert(5, compared(sweep, pictures))
+    page = document(
+        heading(sweep),
+        _header(sweep),
+        "".join(body),
+        version=str(manifests[0].get("fervis", "")) if manifests else "",
+        script=COPY + SCRIPT,
+        style=STYLE,
+    )
+    write_text(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def heading(sweep: Sweep) -> str:
+    """What the sweep is about, in a line: ``saliency of vgg8 on fer2013, by layer``."""
+    settings = _settings(sweep)
+    names = {
+        kind: listed([said(one) for one in found] if isinstance(found, tuple) else [said(found)], most=3)
+        for kind in ("explainer", "model", "dataset")
+        if (found := settings.get(f"{kind}.name"))
+    }
+    over = listed([label(axis) for axis in sweep.axes])
+    if len(names) < 3 or settings.get("parts"):
+        return f"A sweep over {over}" if over else f"The sweep {sweep.folder.resolve().name}"
+    return f"{names['explainer']} of {names['model']} on {names['dataset']}" + (f", by {over}" if over else "")
+
+
+def _settings(sweep: Sweep) -> dict[str, Any]:
+    """The settings of one job, with a tuple of all values in the place of what is swept."""
+    settings = dict(next((job.settings for job in sweep.jobs if job.settings), {}))
+    return settings | {axis: values for axis, values in sweep.axes.items() if axis in settings}
+
+
+def _header(sweep: Sweep) -> str:
+    """The sweep in words, its counts, what it took."""
+    settings = _settings(sweep)
+    told = in_words(settings, of_faces=all(job.of_faces for job in sweep.jobs))
+    unspoken = [axis for axis in sweep.axes if not told or axis not in SPOKEN]
+    told = " ".join([told, *(f"By {label(axis)}: {listed(sweep.axes[axis])}." for axis in unspoken)]).strip()
+    lead = f'<p class="lead">{escape(told)}</p>\n' if told else ""
+    words = {"answered": "good", "failed": "bad", "unfinished": "warn"}
+    counts = [
+        f'<span class="{css if sweep.count(state) else "faint"}">{sweep.count(state)} {state}</span>'
+        for state, css in words.items()
+        if sweep.count(state) or state != "unfinished"
+    ]
+    total = f"{len(sweep.jobs)} question{'' if len(sweep.jobs) == 1 else 's'}"
+    seconds = [job.seconds for job in sweep.jobs if job.seconds is not None]
+    started = min((str(job.manifest["started"]) for job in sweep.jobs if job.manifest.get("started")), default="")
+    facts = [f"{_time(sum(seconds))} in all"] if seconds else []
+    facts += [f"begun {started}"] if started else []
+    facts += [sweep.folder.resolve().name]
+    return (
+        f'{lead}<p class="counts">{total}: {" · ".join(counts)}</p>\n<p class="faint">{escape(" · ".join(facts))}</p>\n'
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def _failure(sweep: Sweep, job: Job) -> str:
+    return (
+        f'<div class="failure"><h3>{escape(sweep.named(job))}</h3><p>{escape(job.error)}</p>'
+        f"{command_box(job.command)}</div>"
+    )
+
+
+def _trends(found: Sequence[Trend]) -> str:
+    """A chart for each number that varies; beyond a dozen they are folded away."""
+    charts = [_chart(trend) for trend in found]
+    folded = "".join(charts[MOST_CHARTS:])
+    more = f'<details><summary>{len(charts) - MOST_CHARTS} more</summary><div class="charts">{folded}</div></details>'
+    return f'<div class="charts">{"".join(charts[:MOST_CHARTS])}</div>{more if folded else ""}' if charts else ""
+
+
+def _chart(trend: Trend) -> str:
+    """A chart, its name, the names of its lines."""
+    names = "".join(
+        f"<li>{key_mark(order)} {escape(name)}</li>" for order, name in enumerate(trend.series) if len(trend.series) > 1
+    )
+    means = [
+        (fmean(there), place)
+        for line in trend.series.values()
+        for there, place in zip(line, trend.places, strict=True)
+        if there
+    ]
+    (low, least), (high, most) = min(means), max(means)
+    ends = f"{number(low)} ({least}) to {number(high)} ({most})" if low != high else number(low)
+    over = trend.over + (" (lines: means over seeds)" if trend.repeated else "")
+    key = f"<ul>{names}</ul>" if names else ""
+    return (
+        f"<figure><figcaption><strong>{escape(trend.quantity)}</strong> over {escape(over)}<br>{escape(ends)}"
+        f"</figcaption>{line_chart(trend)}{key}</figure>"
+    )
+
+
+def _columns(sweep: Sweep) -> list[str]:
+    """The numbers in the table: those that vary first, as many as there is room for."""
+    jobs = [job.own_numbers() for job in sweep.jobs if job.state == "answered"]
+    names = dict.fromkeys(name for numbers in jobs for name in numbers)
+    values = {name: {numbers.get(name) for numbers in jobs} for name in names}
+    return sorted(names, key=lambda name: len(values[name]) < 2)[:MOST_COLUMNS]
+
+
+def _table(sweep: Sweep, pictures: Mapping[str, Picture]) -> str:
+    """A row a job; scripts make the heads buttons that sort and the field above a filter."""
+    numbers = _columns(sweep)
+    told = any(job.state != "answered" for job in sweep.jobs)
+    heads = ['<th scope="col"><span class="unseen">figure</span></th>']
+    heads += [_head(label(axis), "order") for axis in sweep.axes or ["question"]]
+    heads += [_head("state", "text")] if told else []
+    heads += [_head(name, "number", css="n") for name in numbers] + [_head("seconds", "number", css="n")]
+    rows = "".join(_row(sweep, job, numbers, pictures.get(job.name), told=told) for job in sweep.jobs)
+    return (
+        '<p class="filter" hidden><label>Filter <input type="search" id="filter" placeholder="such as conv3"></label>'
+        '<span id="found" class="faint" role="status"></span></p>'
+        f'<div class="scroll"><table id="jobs"><thead><tr>{"".join(heads)}</tr></thead><tbody>{rows}</tbody>'
+        "</table></div>"
+    )
+
+
+def _head(name: str, kind: str, css: str = "") -> str:
+    css = f' class="{css}"' if css else ""
+    return f'<th scope="col"{css} data-sort="{kind}">{_breakable(name)}</th>'
+
+
+def _breakable(name: str) -> str:
+    """A number's name that may be broken after its parts."""
+    return escape(name).replace("/", "/<wbr>").replace("_", "_<wbr>")
+
+
+def _row(sweep: Sweep, job: Job, names: Sequence[str], picture: Picture | None, *, told: bool) -> str:
+    shown_image = link(job, image(picture.corner, f"Report of {sweep.named(job)}")) if picture else ""
+    cells = [f'<td class="thumb">{shown_image}</td>']
+    for place, axis in enumerate(sweep.axes or ["question"]):
+        value = job.swept.get(axis, "" if place else job.name)
+        order = sweep.axes[axis].index(value) if value in sweep.axes.get(axis, ()) else ""
+        text = link(job, escape(value)) if place == 0 else escape(value)
+        tag = 'th scope="row"' if place == 0 else "td"
+        cells.append(f'<{tag} data-value="{order}">{text}</{tag[:2]}>')
+    if told:
+        error = f"<small>{escape(job.error)}</small>" if job.error else ""
+        cells.append(f'<td data-value="{job.state}"><span class="{job.state}">{job.state}</span>{error}</td>')
+    own = job.own_numbers()
+    values = [own.get(name) for name in names] + [job.seconds]
+    cells += [
+        f'<td class="n" data-value="{"" if value is None else repr(value)}">{escape(shown(value))}</td>'
+        for value in values
+    ]
+    return f'<tr class="{job.state}">{"".join(cells)}</tr>'
+
+
+def _all_numbers(sweep: Sweep) -> str:
+    """Every number of every job, folded away, where the table has no room for all."""
+    jobs = [job for job in sweep.jobs if job.state == "answered"]
+    own = [job.own_numbers() for job in jobs]
+    names = dict.fromkeys(name for numbers in own for name in numbers)
+    if len(names) <= MOST_COLUMNS:
+        return ""
+    head = "".join(f'<th scope="col" class="n">{escape(sweep.named(job))}</th>' for job in jobs)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        + "".join(f'<td class="n">{escape(shown(numbers.get(name)))}</td>' for numbers in own)
+        + "</tr>"
+        for name in sorted(names, key=natural)
+    )
+    return (
+        f'<details><summary>{len(names)} numbers of each question</summary><div class="scroll"><table><thead><tr>'
+        f'<th scope="col">number</th>{head}</tr></thead><tbody>{lines}</tbody></table></div></details>'
+    )
+
+
+def _warnings(sweep: Sweep) -> str:
+    """Each warning once, with the jobs that it is of."""
+    found: dict[str, list[str]] = {}
+    for job in sweep.jobs:
+        for warning in job.warnings:
+            found.setdefault(warning, []).append(sweep.named(job))
+    return "".join(
+        f'<p class="warning">{escape(text)} <span class="faint">({escape(listed(names, most=4))})</span></p>'
+        for text, names in found.items()
+    )
+
+
+def _versions(manifests: Sequence[Mapping[str, Any]]) -> str:
+    """What the answers were computed with; where they differ in a version, all of it."""
+    found: dict[str, dict[str, None]] = {}
+    for manifest in manifests:
+        for name, version in manifest.get("versions", {}).items():
+            found.setdefault(name, {})[str(version)] = None
+    line = " · ".join(f"{name} {' or '.join(versions)}" for name, versions in found.items())
+    return f'<p class="faint">{escape(line)}</p>' if line else ""

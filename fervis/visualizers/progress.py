@@ -1,0 +1,166 @@
+"""Numbers over the epochs of a training, for a paper's text width: a panel a number, a line a layer.
+
+Layers are coloured in their order, darker for deeper, by a map whose brightness is monotone, so that they keep their
+order in grey; what belongs to no layer is black. Shaded are the 95 % intervals over faces. All lengths are in inches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from fervis.engines import drawing
+from fervis.engines.curves import epoch_ticks, y_ticks
+from fervis.engines.drawing import Sheet
+from fervis.engines.panels import LINE, axes_at, key
+from fervis.errors import RunFailed, WrongQuestion
+from fervis.results import Explanation, Figure, Progress
+
+WIDTH = 6.5  # the text width of a paper
+LEFTS = (0.4, 2.56, 4.72)
+PANEL = (1.7, 1.25)
+ROW = 1.82  # from a panel's top to that of the one below
+NETWORK = "network"
+PALEST = 0.88  # of the colour map: the rest of viridis is too bright for a line on white
+KEYS = 8  # layers' names in a line
+MOST_KEYS = 32
+TITLES = {
+    "cka": "linear CKA to the last epoch",
+    "dead": "dead filters (%)",
+    "black": "black outputs (%)",
+    "accuracy": "accuracy on these faces (%)",
+    "train/loss": "training loss (nats per face)",
+    "val/accuracy": "validation accuracy (%)",
+}
+
+
+@dataclass
+class ProgressFigure:
+    """Draws what changes over a training.
+
+    Attributes:
+        dpi: dots an inch.
+        colormap: matplotlib's name of the layers' colours.
+    """
+
+    dpi: int = 300
+    colormap: str = "viridis"
+    kind: ClassVar[str] = Progress.kind
+
+    def __post_init__(self) -> None:
+        drawing.known_colormap("visualizer.colormap", self.colormap)
+        if not 30 <= self.dpi <= 1200:
+            raise WrongQuestion(f"visualizer.dpi={self.dpi}: expected a number from 30 to 1200.")
+
+    def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
+        """Write ``progress.png``.
+
+        Raises:
+            RunFailed: there is no finite number to draw.
+        """
+        progress, layers = _once(explanation)
+        title = f"What changes over the training of {explanation.model} on {explanation.dataset}"
+        path = folder / "progress.png"
+        with drawing.plain_style():
+            drawing.save(self.sheet(progress, layers, title), path, self.dpi)
+        return [Figure(path, _caption(progress, layers, title))]
+
+    def sheet(self, progress: Progress, layers: tuple[str, ...], title: str) -> Sheet:
+        """The sheet that ``draw`` saves."""
+        names = [name for name, values in progress.values.items() if values.isfinite().any()]
+        if not names:
+            raise RunFailed("visualizer=progress: no number of any epoch is finite.")
+        inner = [entry for entry, layer in enumerate(layers) if layer != NETWORK]
+        keys = inner[:: -(-len(inner) // MOST_KEYS) or 1]
+        top = 0.42 + 0.14 * -(-len(keys) // KEYS) + 0.2
+        sheet = drawing.sheet(WIDTH, top + ROW * -(-len(names) // len(LEFTS)) - 0.14, self.dpi)
+        drawing.write(sheet, 0.04, 0.03, title, room=WIDTH - 0.08, size=8.5, fontweight="bold")
+        epochs = progress.epochs
+        told = f"epochs {epochs[0]} to {epochs[-1]}, {len(epochs)} of them · shaded: 95 % intervals over faces"
+        drawing.write(sheet, 0.04, 0.185, told, room=WIDTH - 0.08)
+        looks = {entry: self._looks(layer, entry, inner) for entry, layer in enumerate(layers)}
+        for place, entry in enumerate(keys):
+            line, column = divmod(place, KEYS)
+            key(sheet, 0.1 + 0.8 * column, 0.44 + 0.14 * line, looks[entry], layers[entry], room=0.47)
+        for place, name in enumerate(names):
+            line, column = divmod(place, len(LEFTS))
+            _panel(sheet, LEFTS[column], top + ROW * line, progress, name, looks)
+        return sheet
+
+    def _looks(self, layer: str, entry: int, inner: list[int]) -> dict[str, Any]:
+        if layer == NETWORK:
+            return {"color": "black"}
+        depth = inner.index(entry) / max(1, len(inner) - 1)
+        return {"color": to_hex(colormaps[self.colormap](PALEST * (1 - depth)))}
+
+
+def _panel(
+    sheet: Sheet, left: float, top: float, progress: Progress, name: str, looks: dict[int, dict[str, Any]]
+) -> None:
+    axes = axes_at(sheet, left, top, *PANEL)
+    epochs = np.array(progress.epochs, np.float64)
+    factor = 100 if _is_share(name) else 1
+    values, low, high = (factor * part[name].numpy() for part in (progress.values, progress.low, progress.high))
+    line: dict[str, Any] = LINE | {"marker": "o" if len(epochs) <= 12 else "", "markersize": 1.8}
+    for entry, own in looks.items():
+        if np.isfinite(values[entry]).any():
+            axes.fill_between(epochs, low[entry], high[entry], color=own["color"], alpha=0.18, linewidth=0)
+            axes.plot(epochs, values[entry], clip_on=False, **line | own)
+    everything = np.concatenate([values.ravel(), low.ravel(), high.ravel()])
+    ticks, labels = y_ticks(np.append(everything, (0, 1) if name == "cka" else (0, 5) if name == "dead" else ()))
+    axes.set_ylim(ticks[0], ticks[-1])
+    axes.set_yticks(ticks, labels)
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
+    margin = 0.02 * (epochs[-1] - epochs[0])
+    axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
+    axes.set_xticks(epoch_ticks(progress.epochs[0], progress.epochs[-1]))
+    axes.set_xlabel("epoch", fontsize=7, labelpad=2)
+    drawing.write(sheet, left - 0.3, top - 0.06, TITLES.get(name, name), room=PANEL[0] + 0.3, va="bottom")
+
+
+def _once(explanation: Explanation) -> tuple[Progress, tuple[str, ...]]:
+    """The entries, each layer once: a training is the same whichever of its checkpoints it was asked of."""
+    progress = explanation.result
+    assert isinstance(progress, Progress)
+    first = [entry for entry, layer in enumerate(explanation.layers) if layer not in explanation.layers[:entry]]
+    values, low, high = (
+        {name: rows[first] for name, rows in part.items()} for part in (progress.values, progress.low, progress.high)
+    )
+    return Progress(progress.epochs, values, low, high), tuple(explanation.layers[entry] for entry in first)
+
+
+def _is_share(name: str) -> bool:
+    return name in ("dead", "black") or name.endswith("accuracy")
+
+
+def _caption(progress: Progress, layers: tuple[str, ...], title: str) -> str:
+    """Each number at the first and the last epoch: the network's own, or the range over the layers."""
+    first, last = progress.epochs[0], progress.epochs[-1]
+    sentences = [f"{title}, epochs {first} to {last}: a panel a number, a line a layer"]
+    for name, values in progress.values.items():
+        ends = [f"{_range(values[:, at].numpy(), layers, name)} at epoch {progress.epochs[at]}" for at in (0, -1)]
+        what = TITLES.get(name, name).removesuffix(" (%)")
+        sentences.append(f"{what[0].upper()}{what[1:]}: {', '.join(ends)}")
+    return ". ".join(sentences) + "."
+
+
+def _range(values: np.ndarray, layers: tuple[str, ...], name: str) -> str:
+    known = [(float(value), layer) for value, layer in zip(values, layers, strict=True) if np.isfinite(value)]
+
+    def said(value: float) -> str:
+        return f"{100 * value:.1f} %" if _is_share(name) else drawing.number(value)
+
+    if not known:
+        return "not known"
+    (least, lowest), (most, highest) = min(known), max(known)
+    if len(known) == 1 or least == most:
+        return said(least)
+    return f"{said(least)} ({lowest}) to {said(most)} ({highest})"
+
+
+PLUGIN = ProgressFigure

@@ -1,0 +1,251 @@
+"""Gradient ascent against closed forms: linear networks, literal transforms, and images that climb alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fervis.engines.ascent import Rules, blurred, climb, frequency, measured, moved, noise_images, penalties, strength
+from fervis.engines.canvases import Fourier, Pixels
+from fervis.engines.objectives import at_place, check_place, class_values, filter_values
+from fervis.errors import WrongQuestion
+from fervis.layers import find_layer
+
+
+def seeded(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def linear(weights: Tensor):
+    return lambda images: torch.einsum("nchw,nchw->n", images, weights)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_under_l2_a_linear_objective_is_highest_along_its_weights():
+    # w·x - l mean((x - t)²) is highest at t + n w / (2 l), n the number of pixels.
+    weights = 0.1 * seeded(2, 1, 6, 5).double()
+    tie = torch.full((1, 6, 5), 0.4, dtype=torch.float64)
+    unit = torch.tensor([1.0, 2.0])
+    images, trace = climb(
+        linear(weights),
+        Pixels((1, 6, 5)),
+        0.5 + 0.1 * seeded(2, 1, 6, 5, seed=1).double(),
+        Rules(steps=250, lr=0.05, l2=20.0),
+        generator(),
+        unit=unit,
+        tie=tie,
+    )
+    expected = tie + 30 * weights / unit[:, None, None, None] / (2 * 20)
+    assert ((expected > 0) & (expected < 1)).all()
+    torch.testing.assert_close(images, expected, atol=1e-4, rtol=0)
+    assert trace.shape == (2, 250)
+
+
+def test_without_rules_a_linear_objective_ends_in_black_and_white():
+    weights = seeded(1, 1, 4, 4)
+    start = torch.full((1, 1, 4, 4), 0.5)
+    images, trace = climb(linear(weights), Pixels((1, 4, 4)), start, Rules(steps=60), generator(), unit=torch.ones(1))
+    assert torch.equal(images, (weights > 0).float())
+    assert torch.equal(start, torch.full((1, 1, 4, 4), 0.5))
+    torch.testing.assert_close(trace[0, 0], (0.5 * weights).sum())
+    assert (trace[0].diff() >= -1e-6).all()
+
+
+def test_the_first_step_is_adams():
+    weights = seeded(3, 1, 8, 8)
+    start = 0.3 + 0.4 * torch.rand(3, 1, 8, 8, generator=generator())
+    rules = Rules(steps=1, lr=0.03)
+    images, _ = climb(linear(weights), Pixels((1, 8, 8)), start, rules, generator(), unit=torch.ones(3))
+    torch.testing.assert_close(images, start + 0.03 * weights.sign())
+
+
+def test_each_image_has_its_own_gradient(residual: nn.Module):
+    layer = find_layer(residual, "conv2", torch.zeros(1, 1, 12, 12))
+    canvas = Fourier((1, 12, 12))
+    start = torch.stack([canvas.noise(torch.Generator().manual_seed(one)) for one in range(3)]).double()
+    rules = Rules(steps=12, total_variation=3.0, jitter=2, scale=0.1, rotation=8)
+    network, unit = residual.double(), torch.tensor([0.2, 0.1, 0.3])
+
+    def run(which: list[int]) -> Tensor:
+        with filter_values(network, layer, [(3, 0, 2)[one] for one in which], "mean") as values:
+            return climb(values, canvas, start[which], rules, generator(), unit=unit[which])[0]
+
+    together = run([0, 1, 2])
+    for one in range(3):
+        torch.testing.assert_close(together[one], run([one])[0], atol=1e-10, rtol=0)
+    assert not torch.allclose(together[0], together[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("place", ["mean", "centre", (0, 3)])
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        nn.Conv2d(3, 5, 3, padding=1),
+        nn.Conv2d(3, 5, (3, 2), stride=(1, 2), padding=(0, 1), dilation=(2, 1), bias=False),
+        nn.Conv2d(3, 6, 3, groups=3),
+        nn.Conv2d(3, 5, 3, padding="same"),
+        nn.Conv2d(3, 5, 3, padding=1, padding_mode="reflect"),
+    ],
+)
+def test_a_filter_alone_is_what_it_is_among_all(convolution: nn.Conv2d, place: str | tuple[int, int]):
+    network = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(inplace=True), convolution, nn.ReLU(inplace=True))
+    images = seeded(4, 1, 9, 8).requires_grad_()
+    filters = [4, 0, 2, 2]
+    outputs = network[:3](images)[range(4), filters]
+    expected = at_place(outputs, place, "")
+    (slope,) = torch.autograd.grad(expected.sum(), images)
+    layer = find_layer(network, "conv2", images.detach()[:1])
+    with filter_values(network, layer, filters, place) as values:
+        found = values(images)
+        (own,) = torch.autograd.grad(found.sum(), images)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(own, slope)
+
+
+def test_nothing_behind_the_layer_runs_and_the_network_is_left_as_it_was():
+    class Loud(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise AssertionError("ran")
+
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4))
+    layers = {name: find_layer(network, name, torch.zeros(1, 1, 8, 8)) for name in ("conv2", "3")}
+    network[1].eval()
+    for name, layer in layers.items():
+        whole = nn.Sequential(*network, Loud()) if name == "3" else nn.Sequential(*network[:3], Loud())
+        state = {key: value.clone() for key, value in whole.state_dict().items()}
+        strides = [value.stride() for value in whole.state_dict().values()]
+        modes = [module.training for module in whole.modules()]
+        with filter_values(whole, layer, [1], "mean") as values:
+            assert not whole.training
+            values(torch.zeros(1, 1, 8, 8))
+        assert [module.training for module in whole.modules()] == modes
+        assert all(torch.equal(value, state[key]) for key, value in whole.state_dict().items())
+        assert [value.stride() for value in whole.state_dict().values()] == strides
+        assert all(parameter.requires_grad for parameter in whole.parameters())
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in whole.modules())
+
+
+def test_class_values_are_logits(residual: nn.Module):
+    images = seeded(3, 1, 8, 8)
+    with class_values(residual, [2, 0, 1]) as values:
+        found = measured(values, images)
+    torch.testing.assert_close(found, residual(images)[range(3), [2, 0, 1]].detach())
+    assert residual.training
+
+
+def test_penalties_are_what_they_say():
+    images = torch.rand(2, 3, 5, 6, generator=generator())
+    tie = torch.rand(3, 5, 6, generator=generator())
+    steps_down = (images[:, :, 1:] - images[:, :, :-1]).abs().mean((1, 2, 3))
+    steps_across = (images[..., 1:] - images[..., :-1]).abs().mean((1, 2, 3))
+    grey = ((images - 0.5) ** 2).mean((1, 2, 3))
+    tied = ((images - tie) ** 2).mean((1, 2, 3))
+    torch.testing.assert_close(penalties(images, Rules(l2=2.0)), 2 * grey)
+    torch.testing.assert_close(penalties(images, Rules(l2=3.0), tie), 3 * tied)
+    torch.testing.assert_close(penalties(images, Rules(total_variation=0.5)), 0.5 * (steps_down + steps_across))
+    assert torch.equal(penalties(images, Rules()), torch.zeros(2))
+
+
+def test_jitter_moves_by_whole_pixels_all_images_alike():
+    images = torch.rand(2, 1, 9, 7, generator=generator())
+    seen = set()
+    draws = torch.Generator().manual_seed(3)
+    for _ in range(200):
+        found = moved(images, Rules(jitter=2), draws)
+        ways = []
+        for down in range(-2, 3):
+            for right in range(-2, 3):
+                rows = [abs(row - down) if row - down < 9 else 16 - (row - down) for row in range(9)]
+                columns = [abs(one - right) if one - right < 7 else 12 - (one - right) for one in range(7)]
+                if torch.equal(found, images[..., rows, :][..., columns]):
+                    ways.append((down, right))
+        assert len(ways) == 1
+        seen |= set(ways)
+    assert len(seen) == 25
+
+
+def test_a_quarter_turn_is_exact():
+    images = torch.rand(1, 1, 6, 6, generator=generator())
+    # What this seed draws of the rotation, so that just a quarter turn can be asked for.
+    draws = torch.Generator().manual_seed(1)
+    torch.randint(0, 1, (2,), generator=draws)
+    share = float((2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1)[1])
+    found = moved(images, Rules(rotation=90 / share), torch.Generator().manual_seed(1))
+    turned = [torch.rot90(images, way, (2, 3)) for way in (1, -1)]
+    assert any(torch.allclose(found, one, atol=1e-5) for one in turned)
+    assert torch.equal(moved(images, Rules(), generator()), images)
+
+
+def test_blur_is_a_gaussian():
+    point = torch.zeros(1, 1, 31, 31, dtype=torch.float64)
+    point[0, 0, 15, 15] = 1
+    found = blurred(point, 2.0)[0, 0]
+    place = torch.arange(-15, 16, dtype=torch.float64)
+    bell = torch.where(place.abs() <= 6, torch.exp(-(place**2) / 8), 0)
+    bell = bell / bell.sum()
+    torch.testing.assert_close(found, bell[:, None] * bell[None])
+    flat = torch.full((2, 3, 8, 8), 0.3)
+    torch.testing.assert_close(blurred(flat, 1.5), flat)
+
+
+def test_blur_smooths_the_image_that_comes_out():
+    start = torch.full((1, 1, 16, 16), 0.5)
+    weights = seeded(1, 1, 16, 16)
+    rules = Rules(steps=30, blur=2.0)
+    smooth, _ = climb(linear(weights), Pixels((1, 16, 16)), start, rules, generator(), unit=torch.ones(1))
+    rough, _ = climb(linear(weights), Pixels((1, 16, 16)), start, Rules(steps=30), generator(), unit=torch.ones(1))
+    assert frequency(smooth) < 0.4 * frequency(rough)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 5), (3, 0), (4, 3), (8, 8), (8, 2)])
+def test_a_wave_has_its_frequency_and_strength(rows: int, columns: int):
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    wave = 0.5 + 0.2 * torch.cos(2 * math.pi * (rows * y + columns * x) / 16)
+    images = wave.expand(1, 3, 16, 16)
+    torch.testing.assert_close(frequency(images), torch.tensor([math.hypot(rows, columns) / 16]))
+    amplitude = 0.2 if rows in (0, 8) and columns in (0, 8) else 0.2 / math.sqrt(2)
+    torch.testing.assert_close(strength(images), torch.tensor([amplitude]))
+
+
+def test_noise_has_the_mean_frequency_of_all_waves_and_a_constant_has_none():
+    waves = torch.hypot(torch.fft.fftfreq(64)[:, None], torch.fft.fftfreq(64)[None])
+    noise = noise_images(64, (1, 64, 64), 0.5, 0.1, generator())
+    torch.testing.assert_close(frequency(noise).mean(), waves.mean(), atol=2e-3, rtol=0)
+    assert noise.std().sub(0.1).abs() < 1e-3
+    assert frequency(torch.full((1, 1, 8, 8), 0.25)).isnan().all()
+
+
+def test_places_of_the_objective():
+    maps = torch.arange(24.0).view(1, 4, 6)
+    assert at_place(maps, check_place("mean"), "a").item() == 11.5
+    assert at_place(maps, check_place("centre"), "a").item() == maps[0, 2, 3]
+    assert at_place(maps, check_place([1, 5]), "a").item() == maps[0, 1, 5]
+    with pytest.raises(WrongQuestion, match=r"objective=\[4,0\]: the map of a has 4 rows and 6 columns"):
+        at_place(maps, check_place([4, 0]), "a")
+    for wrong in ("center of", [1], [1, -1], [1, 2.0], 3):
+        with pytest.raises(WrongQuestion, match="expected mean, centre, or a position"):
+            check_place(wrong)
+
+
+def test_bf16_climbs_where_fp32_does():
+    convolution = nn.Conv2d(1, 4, 3)
+    layer = find_layer(nn.Sequential(convolution), "conv1", torch.zeros(1, 1, 12, 12))
+    canvas = Fourier((1, 12, 12))
+    start = canvas.noise(generator())[None]
+    with filter_values(nn.Sequential(convolution), layer, [1], "mean") as values:
+        images = [
+            climb(values, canvas, start, Rules(steps=40, bf16=flag), generator(), unit=torch.ones(1))[0]
+            for flag in (False, True)
+        ]
+        both = [measured(values, one) for one in images]
+    assert images[1].dtype == torch.float32
+    torch.testing.assert_close(both[0], both[1], rtol=0.05, atol=0.01)
+    exact = F.conv2d(images[1], convolution.weight, convolution.bias)[:, 1].mean()
+    torch.testing.assert_close(both[1][0], exact.detach())
