@@ -109,7 +109,7 @@ def ours(network: Network, filters: list[int]) -> Tensor:
     canvas = canvas_of("fourier", (1, SIZE, SIZE))
     start = torch.stack([canvas.noise(inquiry.generator(f"filters/conv7/{number}")) for number in filters])
     rules, generator = knobs.rules(nothing, canvas.lr), inquiry.generator("climb/transformations")
-    with filter_values(network, layer, filters, "mean") as values:
+    with filter_values(network, layer, filters, "mean", torch.bfloat16 if rules.bf16 else torch.float32) as values:
         return climb(values, canvas, start, rules, generator, unit=torch.full((len(filters),), 0.03))[0]
 
 

@@ -43,7 +43,7 @@ from fervis.registry import build, visualizer_for
 from fervis.results import Explanation, Findings, HeatMaps, joined
 from fervis.selection import choose_device, choose_faces, choose_precision, choose_targets, class_target
 from fervis.shipped import frame, shipped_epochs
-from fervis.training import checkpoint_file, trained, training_key, untrained
+from fervis.training import checkpoint_file, trained, training_folder, untrained
 
 log = logging.getLogger("fervis")
 
@@ -236,7 +236,17 @@ def numbers_of(findings: Findings, chosen: Faces, classes: tuple[str, ...], pred
         guesses = [classes[int(index)] for index in predictions[findings.who]]
         right = sum(label == guess for label, guess in zip(labels, guesses, strict=True))
         numbers = {"explained": len(labels), "explained/accuracy": right / len(labels)}
+    if isinstance(findings.result, HeatMaps):
+        numbers["strongest_tenth"] = strongest_tenth(findings.result.maps)
+        numbers |= {name: float(values.nanmean()) for name, values in (findings.result.scores or {}).items()}
     return numbers | dict(findings.numbers or {})
+
+
+def strongest_tenth(maps: Tensor) -> float:
+    """How much of a map's absolute sum lies in its strongest tenth of pixels, mean over [N,H,W]; 0.1 for flat maps."""
+    strength = maps.detach().flatten(1).abs().double().sort(1, descending=True).values
+    tenth = strength[:, : max(1, round(strength.shape[1] / 10))].sum(1) / strength.sum(1).clamp(min=1e-300)
+    return float(tenth.mean())
 
 
 def explanation_of(
@@ -346,8 +356,8 @@ def trained_network(asked: Asked, faces: Faces) -> tuple[Path, dict[str, Any]]:
     may lay weights out differently in memory.
     """
     question = asked.question
-    key = training_key(question.model, question.trainer, faces, question.seed, asked.precision)
-    folder = Path(question.outputs) / "checkpoints" / f"{question.model['name']}-{key[:12]}"
+    given = question.model, question.trainer, faces, question.seed, asked.precision
+    folder = training_folder(question.outputs, *given)
 
     def follow(epoch: int, numbers: Mapping[str, float]) -> None:
         asked.tracker.log(numbers, epoch=epoch)

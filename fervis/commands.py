@@ -37,7 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     except WrongQuestion as error:
         return complain(str(error), 2)
     except (HydraException, OmegaConfBaseException) as error:
-        return complain(explain_mistake(arguments, error, COMMANDS), 2)
+        told = arguments[1:] if word in COMMANDS else arguments
+        return complain(explain_mistake(told, error, COMMANDS), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left, as `| head` does
         return 0

@@ -241,12 +241,12 @@ def joined(results: Sequence[R]) -> R:
     first = results[0]
     if len(results) == 1:
         return first
-    together = {f.name: _together([getattr(result, f.name) for result in results]) for f in fields(first)}  # pyright: ignore[reportArgumentType]
+    own = _heat_maps_together([result for result in results if isinstance(result, HeatMaps)])
+    names = [f.name for f in fields(first) if f.name not in own]  # pyright: ignore[reportArgumentType]
+    together = {name: _together([getattr(result, name) for result in results]) for name in names}
     if isinstance(first, Progress):
         together["epochs"] = first.epochs
-    if isinstance(first, HeatMaps):
-        together |= _heat_maps_together([result for result in results if isinstance(result, HeatMaps)])
-    return replace(first, **together)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return replace(first, **together, **own)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _together(values: list[Any]) -> Any:
@@ -262,6 +262,8 @@ def _together(values: list[Any]) -> Any:
 
 def _heat_maps_together(results: Sequence[HeatMaps]) -> dict[str, Any]:
     """The unit that holds for all, and maps of the pixels where any of the maps is of an inner layer."""
+    if not results:
+        return {}
     pixels = [result.maps if result.pixel_maps is None else result.pixel_maps for result in results]
     inner = any(result.pixel_maps is not None for result in results)
     same = len({result.unit for result in results}) == 1

@@ -17,7 +17,13 @@ FILES = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.py")}
 PLUGINS = [name for name in FILES if name.split("/")[0] in KINDS.values() and not name.endswith("__init__.py")]
 # What a plug-in and the machinery under it may import of fervis.
 OPEN_TO_PLUGINS = r"fervis\.(engines|layers|faces|network|results|errors|atomic|contracts)(\.|$)"
-OWNERS = {"wandb": r"trackers/wandb\.py", "lime": r"explainers/lime.*\.py", "timm": r"models/timm\.py"}
+OWNERS = {
+    "wandb": r"trackers/wandb\.py",
+    "lime": r"explainers/lime.*\.py",
+    "timm": r"models/timm\.py",
+    "accelerate": r"engines/parallel\.py",
+    "filelock": r"locks\.py",
+}
 HYDRA = {"question.py", "asking.py", "commands.py", "hints.py"}
 
 

@@ -44,6 +44,9 @@ def test_an_answer_is_a_whole_folder(answered: Path):
     assert summary["title"] == "saliency at conv7 of vgg8 on faces"
     assert len(summary["entries"]) == 7
     assert summary["numbers"]["explained"] == 7
+    maps = np.load(answered / "arrays.npz")["maps"].reshape(7, -1).astype(np.float64)
+    tenth = np.mean([np.sort(one)[-230:].sum() / one.sum() for one in maps])
+    assert summary["numbers"]["strongest_tenth"] == pytest.approx(tenth, rel=1e-9)
     for figure in summary["figures"]:
         assert (answered / figure["file"]).is_file()
         assert figure["caption"]
@@ -134,7 +137,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("argument", "sentence"), MISTAKES)
 def test_a_mistake_gets_one_sentence_and_exit_code_2(answered: Path, fervis: Run, argument: str, sentence: str):
     before = sorted(path.name for path in answered.parent.iterdir())
-    done = fervis(*(SMALL if not argument.startswith("trainer") else SMALL[:-1]), argument)
+    done = fervis(*(SMALL if not argument.startswith("trainer") else SMALL[:-1]), argument, "rerun=true")
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if "trained before" not in line]
     assert len(lines) == 1, done.stderr

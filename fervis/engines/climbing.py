@@ -98,7 +98,7 @@ class Climbing:
 def climbed(
     knobs: Climbing,
     inquiry: Inquiry,
-    objective: Callable[[Sequence[int]], AbstractContextManager[Values]],
+    objective: Callable[[Sequence[int], torch.dtype | None], AbstractContextManager[Values]],
     members: Sequence[int],
     beside: Beside,
     *,
@@ -110,7 +110,8 @@ def climbed(
     Args:
         knobs: of the climb.
         inquiry: whose images say the size, and whose first image is the face to start from.
-        objective: gives the objectives of some of the members, image n's for member n.
+        objective: gives the objectives of some of the members, image n's for member n, from a network that is quick in
+            a precision, or from the network as it is.
         members: N filters or classes.
         beside: their M = N objectives at other images.
         use: where the members are from, such as ``filters/conv7``: the name of the randomness.
@@ -133,7 +134,7 @@ def climbed(
                 ]
             ).to(inquiry.images)
             scale = beside.noise_sd[first : first + knobs.batch_size]
-            with objective(some) as values:
+            with objective(some, torch.bfloat16 if rules.bf16 else start.dtype) as values:
                 images, trace = ascent.climb(
                     values,
                     canvas,
@@ -144,6 +145,7 @@ def climbed(
                     tie=face,
                     tick=bar.update,
                 )
+            with objective(some, None) as values:
                 parts.append((images.float().cpu(), ascent.measured(values, images), trace))
     images, reached, trace = (torch.cat(part) for part in zip(*parts, strict=True))
     return FilterImages(

@@ -144,7 +144,7 @@ def bootstrap(
     if groups is not None:
         _, member = groups.unique(return_inverse=True)
         units = units.new_zeros(int(member.max()) + 1, units.shape[1]).index_add_(0, member, units)
-    drawn = torch.cat([counts @ units for counts in _resamples(len(units), resamples, generator)])
+    drawn = torch.cat([counts @ units for counts in resampled_counts(len(units), resamples, generator)])
     values = metrics_of(drawn, probabilities.shape[1])
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     intervals = {name: tuple(value.nanquantile(ends, dim=0)) for name, value in values.items()}
@@ -154,7 +154,7 @@ def bootstrap(
     return {name: (low, high) for name, (low, high) in intervals.items()}
 
 
-def _resamples(count: int, resamples: int, generator: Generator) -> Iterator[Tensor]:
+def resampled_counts(count: int, resamples: int, generator: Generator) -> Iterator[Tensor]:
     """Yield [<=_CHUNK, count] float64: how often each of ``count`` units is in each resample of as many."""
     for start in range(0, resamples, _CHUNK):
         draws = torch.randint(count, (min(_CHUNK, resamples - start), count), generator=generator)

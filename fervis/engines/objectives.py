@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fervis.engines.passes import undisturbed
+from fervis.engines.quickening import quickened
 from fervis.errors import WrongQuestion
 from fervis.layers import Layer, spatial
 
@@ -58,7 +59,9 @@ def at_place(maps: Tensor, place: Place, layer: str) -> Tensor:
 
 
 @contextmanager
-def filter_values(model: nn.Module, layer: Layer, filters: Sequence[int], place: Place) -> Iterator[Values]:
+def filter_values(
+    model: nn.Module, layer: Layer, filters: Sequence[int], place: Place, quick: torch.dtype | None = None
+) -> Iterator[Values]:
     """The objective of filter n for image n, from passes that end at the layer; the model is left as it was found.
 
     Before a plain convolution the pass ends already: of all its filters, image n needs one.
@@ -68,6 +71,7 @@ def filter_values(model: nn.Module, layer: Layer, filters: Sequence[int], place:
         layer: whose filters.
         filters: N filters' numbers, for as many images.
         place: as ``check_place``.
+        quick: make the network quick for passes in this precision; None computes as the network does.
     """
     module = model.get_submodule(layer.path)
     convolution = module if isinstance(module, nn.Conv2d) and _is_plain(module) else None
@@ -88,6 +92,8 @@ def filter_values(model: nn.Module, layer: Layer, filters: Sequence[int], place:
         if convolution is None:
             maps = spatial(found, layer)[torch.arange(len(images), device=images.device), chosen]
         else:
+            if place == "mean":
+                return _mean_of_one_filter_each(found, convolution, chosen)
             maps = _one_filter_each(found, convolution, chosen)
         return at_place(maps, place, layer.name)
 
@@ -96,10 +102,25 @@ def filter_values(model: nn.Module, layer: Layer, filters: Sequence[int], place:
     else:
         handle = module.register_forward_pre_hook(lambda _module, inputs: stop(inputs[0]))
     try:
-        with undisturbed(model), channels_last(model):
-            yield values
+        with undisturbed(model), ExitStack() as stack:
+            yield _quick(values, model, quick, module, stack) if quick else values
     finally:
         handle.remove()
+
+
+def _quick(values: Values, model: nn.Module, dtype: torch.dtype, spare: nn.Module, stack: ExitStack) -> Values:
+    """The values from a network that is quickened when the first images come, for as long as the stack is open."""
+    done = False
+
+    def quick(images: Tensor) -> Tensor:
+        nonlocal done
+        if not done:
+            done = True
+            with torch.autocast(images.device.type, enabled=False):
+                stack.enter_context(quickened(model, lambda: values(images.detach()), dtype, spare))
+        return values(images)
+
+    return quick
 
 
 def _is_plain(module: nn.Conv2d) -> bool:
@@ -124,30 +145,28 @@ def _one_filter_each(inputs: Tensor, module: nn.Conv2d, filters: Tensor) -> Tens
     return found.unflatten(1, (tall, wide))
 
 
+def _mean_of_one_filter_each(inputs: Tensor, module: nn.Conv2d, filters: Tensor) -> Tensor:
+    """[N]: the mean of ``_one_filter_each``, from the means of what each weight meets: there is no map to be made."""
+    padding, stride, dilation, kernel = module.padding, module.stride, module.dilation, module.kernel_size
+    assert not isinstance(padding, str)
+    means = F.pad(inputs.to(module.weight.dtype), (padding[1], padding[1], padding[0], padding[0]))
+    for axis in (0, 1):
+        # Rows go to the end, and columns take their place: [N,C,H,W] -> [N,C,W,kh] -> [N,C,kh,kw].
+        count = (means.shape[2] - dilation[axis] * (kernel[axis] - 1) - 1) // stride[axis] + 1
+        first = [dilation[axis] * one for one in range(kernel[axis])]
+        span = stride[axis] * (count - 1) + 1
+        means = torch.stack([means[:, :, one : one + span : stride[axis]].mean(2) for one in first], -1)
+    found = (module.weight[filters] * means).sum((1, 2, 3))
+    return found if module.bias is None else found + module.bias[filters]
+
+
 @contextmanager
-def class_values(model: nn.Module, classes: Sequence[int]) -> Iterator[Values]:
-    """The logit of class ``classes[n]`` for image n; the model is left as it was found."""
+def class_values(model: nn.Module, classes: Sequence[int], quick: torch.dtype | None = None) -> Iterator[Values]:
+    """The logit of class ``classes[n]`` for image n, ``quick`` as above; the model is left as it was found."""
 
     def values(images: Tensor) -> Tensor:
         logits = model(images.clone())
         return logits[torch.arange(len(images), device=images.device), torch.as_tensor(classes, device=images.device)]
 
-    with undisturbed(model), channels_last(model):
-        yield values
-
-
-@contextmanager
-def channels_last(model: nn.Module) -> Iterator[None]:
-    """Weights of convolutions with the channels innermost, which is where processors convolve fastest; then as before.
-
-    Grey images have one channel, so that nothing but the weights can tell a network in which order to work.
-    """
-    weights = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
-    before = [weight.data for weight in weights]
-    try:
-        for weight in weights:
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        yield
-    finally:
-        for weight, data in zip(weights, before, strict=True):
-            weight.data = data
+    with undisturbed(model), ExitStack() as stack:
+        yield _quick(values, model, quick, model, stack) if quick else values

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fervis.engines.cka import cka, gram
-from fervis.engines.metrics import _resamples
+from fervis.engines.metrics import resampled_counts
 from fervis.engines.passes import listening, undisturbed
 from fervis.layers import Layer, spatial
 
@@ -86,7 +86,7 @@ def _response(outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def resampled(faces: int, generator: torch.Generator) -> Tensor:
     """[1000,n] float64: how often each of n faces is in each bootstrap resample of as many, drawn with replacement."""
-    return torch.cat(list(_resamples(faces, RESAMPLES, generator)))
+    return torch.cat(list(resampled_counts(faces, RESAMPLES, generator)))
 
 
 def mean_of(values: Tensor, weights: Tensor) -> Interval:

@@ -49,7 +49,7 @@ class ClassImage(Climbing):
         result = climbed(
             self,
             inquiry,
-            lambda some: class_values(model, some),
+            lambda some, quick: class_values(model, some, quick),
             classes,
             chosen_of(beside, classes),
             use="class_image",

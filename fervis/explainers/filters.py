@@ -71,7 +71,7 @@ class Filters(Climbing):
             result = climbed(
                 self,
                 inquiry,
-                lambda some, layer=layer: filter_values(model, layer, some, place),
+                lambda some, quick, layer=layer: filter_values(model, layer, some, place, quick),
                 filters,
                 chosen_of(beside, filters),
                 use=f"filters/{layer.name}",
