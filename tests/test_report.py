@@ -218,8 +218,9 @@ def test_figures_are_enlarged_in_a_browser(tmp_path: Path) -> None:
     told.around = seen();
     press("ArrowLeft");
     told.back = seen();
+    const closed = new Promise((done) => dialog.addEventListener("close", () => setTimeout(done, 50), { once: true }));
     dialog.close();
-    await new Promise((done) => setTimeout(done, 50));
+    await closed;
     told.after = [dialog.open, zooms.indexOf(document.activeElement)];
     return told;
     """
