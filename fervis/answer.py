@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fervis.checkpoints import INITIAL, Checkpoint, checkpoints, epochs_of, history_of
+from fervis.blocks import FOLDER, WHOLE, Blocks, Shard, open_blocks, shard_of
+from fervis.checkpoints import INITIAL, Checkpoint, checkpoints, epoch_of, epochs_of, history_of
 from fervis.contracts import (
     Dataset,
     Examiner,
@@ -38,11 +41,14 @@ from fervis.layers import expand
 from fervis.locks import alone
 from fervis.network import Network
 from fervis.question import Question
-from fervis.record import Record, is_answered, whole_answer, write_answer
+from fervis.record import Record, arrays, installed, is_answered, whole_answer, write_answer
 from fervis.registry import build, visualizer_for
 from fervis.results import Explanation, Findings, HeatMaps, joined
 from fervis.selection import choose_device, choose_faces, choose_precision, choose_targets, class_target
 from fervis.shipped import frame, shipped_epochs
+from fervis.telling import tell_answer, tell_kept
+from fervis.terminal import GOOD
+from fervis.threads import choose_threads, computing_with, every_core
 from fervis.training import checkpoint_file, trained, training_folder, untrained
 
 log = logging.getLogger("fervis")
@@ -61,8 +67,10 @@ class Asked:
     tracker: Tracker
     device: str
     precision: str
+    threads: int
     checkpoints: tuple[Checkpoint, ...]
     frame: dict[str, Any] | None  # what the shipped network was built for: channels, size, classes
+    shard: Shard | None
 
     def files(self) -> list[Path]:
         """The files that the answer comes from, data and weights."""
@@ -93,33 +101,63 @@ def answer(question: Question, folder: Path, card: RunCard, command: str) -> Pat
     Returns:
         ``folder``.
     """
-    with alone(Path(question.outputs), folder, "answers this question"):
+    shard = shard_of(question.shard)
+    place = folder / f"shard {shard.number} of {shard.of}" if shard else folder
+    with alone(Path(question.outputs), place, "answers this question"):
         if not question.rerun and is_answered(folder, question.cache):
-            log.info("answered before (rerun=true asks again)")
+            log.info("answered before (rerun=true asks again)", extra=GOOD)
+            tell_kept(question, card)
         else:
-            answer_anew(prepare(question), folder, card, command)
+            asked = prepare(question)
+            with computing_with(asked.threads):
+                answer_anew(asked, folder, card, command)
     return folder
 
 
 def answer_anew(asked: Asked, folder: Path, card: RunCard, command: str) -> None:
-    """Answer a question into its run folder, whatever is there, and tell the tracker."""
+    """Answer a question into its run folder, whatever is there, and tell the tracker; of a shard, keep its blocks."""
     question, cache = asked.question, asked.question.cache
-    record = Record(command=command, card=card, seed=question.seed, device=asked.device, training=asked.precision)
+    record = Record(command, card, question.seed, asked.device, asked.precision, asked.threads)
+    if asked.shard:
+        answer_shard(asked, record, folder)
+        return
     asked.tracker.start(card)
     whole = False
     try:
-        explanation, numbers, contrasts = explained(asked, record, cache)
+        looked = look(asked, record, cache)
+        blocks = blocks_of(asked, record, folder, looked)
+        explanation, numbers, contrasts = explained(asked, record, looked, blocks)
         with whole_answer(folder) as staging:
             with record.stage("draw"):
                 figures = asked.visualizer.draw(explanation, staging / "figures")
                 figures += draw_contrasts(contrasts, explanation, staging / "figures")
-            write_answer(staging, record, explanation, numbers, figures, asked.files(), cache)
-        asked.tracker.log(numbers)
-        for figure in figures:
-            asked.tracker.picture(figure.path.stem, replace(figure, path=folder / "figures" / figure.path.name))
+            write_answer(staging, record, explanation, numbers, figures, asked.files(), cache, blocks)
+        if blocks:
+            shutil.rmtree(blocks.folder)
+        tell_answer(asked.tracker, card, explanation.faces)
         whole = True
     finally:
         asked.tracker.finish(ok=whole)
+
+
+def answer_shard(asked: Asked, record: Record, folder: Path) -> None:
+    """Explain the blocks of the question's shard, and say what is left to do.
+
+    Raises:
+        WrongQuestion: the question is not one of faces.
+    """
+    if not of_faces(asked):
+        raise WrongQuestion(
+            f"shard={asked.shard}: explainer={asked.question.explainer['name']} looks at the network as a whole; a "
+            "shard is a part of the faces that are explained."
+        )
+    blocks = blocks_of(asked, record, folder, look(asked, record, asked.question.cache))
+    assert blocks is not None
+    left = len(blocks.missing())
+    if left:
+        log.info("shard %s is there; %d of %d blocks are left to the other shards", asked.shard, left, len(blocks))
+    else:
+        log.info("every shard is there: python -m fervis merge %s", folder)
 
 
 def prepare(question: Question) -> Asked:
@@ -144,8 +182,10 @@ def prepare(question: Question) -> Asked:
         tracker=build("tracker", question.tracker),
         device=device,
         precision=choose_precision(question.precision, device),
+        threads=choose_threads(question.threads),
         checkpoints=asked_for,
         frame=told,
+        shard=shard_of(question.shard),
     )
     if asked.visualizer.kind != asked.explainer.kind:
         raise WrongQuestion(
@@ -156,8 +196,42 @@ def prepare(question: Question) -> Asked:
     return asked
 
 
-def explained(asked: Asked, record: Record, cache: Path) -> tuple[Explanation, dict[str, float], list[Contrast]]:
-    """Load the faces, get the network of each checkpoint, explain what was asked for, and contrast the checkpoints.
+@dataclass(frozen=True)
+class Ready:
+    """A checkpoint's network with its weights, on its device, ready to be asked.
+
+    Attributes:
+        checkpoint: which one.
+        network: with its weights.
+        numbers: of the training that it comes from.
+        inquiry: what an examination is told of it, but for the faces; None for a method that explains faces.
+    """
+
+    checkpoint: Checkpoint
+    network: Network
+    numbers: dict[str, float]
+    inquiry: Inquiry | None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """All that is needed before anything is explained.
+
+    Attributes:
+        faces: of the data set.
+        chosen: those that the question is about.
+        layers: names of the layers that it is about.
+        ready: the network of each checkpoint.
+    """
+
+    faces: Faces
+    chosen: Faces
+    layers: list[str]
+    ready: list[Ready]
+
+
+def look(asked: Asked, record: Record, cache: Path) -> Looked:
+    """Load the faces, find what was asked for, and get the network of each checkpoint.
 
     Layers, classes and filters are checked on the untrained network: a mistyped name must not cost a training.
     """
@@ -167,32 +241,110 @@ def explained(asked: Asked, record: Record, cache: Path) -> tuple[Explanation, d
         record.hashes["data"] = faces.fingerprint()
         chosen = choose_faces(faces, question.split, question.faces)
     network = asked.network(faces).to(asked.device)
-    pixels = chosen.images.to(asked.device).float() / 255
+    few = chosen.take(torch.arange(min(len(chosen), WHOLE)))
+    pixels = pixels_of(few, asked)
     layers = layers_of(asked, network, pixels)
-    if not hasattr(asked.explainer, "examine"):
-        plan(question.target, chosen, network, pixels, torch.zeros(len(chosen), dtype=torch.int64))
-    networks: list[Network] = []
-    findings: list[Findings] = []
-    probabilities: list[Tensor] = []
-    numbers: dict[str, float] = {}
+    if not isinstance(asked.explainer, Examiner):
+        plan(question.target, few, network, pixels, torch.zeros(len(few), dtype=torch.int64))
+    ready = []
     for checkpoint in asked.checkpoints:
         one = asked.network(faces)
         with record.stage("network"):
-            found = weights_into(one, checkpoint, asked, faces, record)
-        with record.stage("explain"):
-            networks.append(one.to(asked.device).eval())
-            probabilities.append(predict(one, pixels).cpu())
-            findings.append(findings_of(asked, checkpoint, one, faces, chosen, layers, probabilities[-1].argmax(1)))
-        found |= numbers_of(findings[-1], chosen, one.classes, probabilities[-1].argmax(1))
-        prefix = f"{checkpoint.name}/" if len(asked.checkpoints) > 1 else ""
-        numbers |= {f"{prefix}{name}": value for name, value in found.items()}
-    explanation = explanation_of(asked, network.classes, chosen, findings, probabilities)
+            numbers = weights_into(one, checkpoint, asked, faces, record)
+        one = one.to(asked.device).eval()
+        examiner = isinstance(asked.explainer, Examiner)
+        inquiry = inquiry_of(asked, checkpoint, one, faces, pixels[:1], layers) if examiner else None
+        ready.append(Ready(checkpoint, one, numbers, inquiry))
+    return Looked(faces, chosen, layers, ready)
+
+
+def of_faces(asked: Asked) -> bool:
+    """Whether the method explains face by face, so that many faces can be explained a block at a time."""
+    return not isinstance(asked.explainer, Examiner) or getattr(asked.explainer, "by_face", False)
+
+
+def blocks_of(asked: Asked, record: Record, folder: Path, looked: Looked) -> Blocks | None:
+    """The faces explained by blocks, where there are many or some blocks are there already; None for a few.
+
+    Of a shard, its own blocks are explained; else all that are missing.
+    """
+    begun = (folder / FOLDER / "about.json").is_file()
+    if not of_faces(asked) or not (asked.shard or begun or len(looked.chosen) > WHOLE):
+        return None
+    question = asked.question
+
+    def probe() -> int:
+        explanation, _, _ = explain_faces(asked, looked, looked.chosen.take(torch.tensor([0])))
+        return sum(values.nbytes for values in arrays(explanation).values())
+
+    key = {
+        "question": record.card.id,
+        "hashes": record.hashes,
+        "versions": {"fervis": version("fervis"), **installed()},
+    }
+    card = record.card
+    told = {"command": record.command, "name": card.name, "id": card.id, "tags": card.tags, "config": card.config}
+    groups = len(looked.layers) * len(looked.ready)
+    with record.stage("explain"):
+        with alone(Path(question.outputs), folder / FOLDER, "opens the blocks of this question"):
+            blocks = open_blocks(folder, looked.chosen, groups, probe, key=key, asked=told)
+        anew = question.rerun and asked.shard is not None
+        blocks.explain(lambda some: explain_faces(asked, looked, some), asked.shard, quiet=question.quiet, anew=anew)
+    return blocks
+
+
+def explained(
+    asked: Asked, record: Record, looked: Looked, blocks: Blocks | None
+) -> tuple[Explanation, dict[str, float], list[Contrast]]:
+    """What is shown and said: of all chosen faces, or of some where they were explained by blocks."""
+    with record.stage("explain"):
+        if blocks:
+            explanation, found = blocks.shown(), blocks.numbers()
+        else:
+            explanation, _, found = explain_faces(asked, looked, looked.chosen)
+    many = len(looked.chosen)
+    shown = len(set(explanation.faces.rows.tolist()))
+    if blocks and shown < many:
+        record.warnings.append(f"Figures and table show {shown:,} of the {many:,} faces; arrays.npz has all of them.")
+    numbers: dict[str, float] = {}
+    for ready, own in zip(looked.ready, found, strict=True):
+        prefix = f"{ready.checkpoint.name}/" if len(looked.ready) > 1 else ""
+        numbers |= {f"{prefix}{name}": value for name, value in {**ready.numbers, **own}.items()}
     with record.stage("contrast"):
-        pool = faces.split(question.split)
-        contrasts = contrasts_of(explanation, networks, pool, layers, question.seed, asked.device)
+        pool = looked.faces.split(asked.question.split)
+        networks = [ready.network for ready in looked.ready]
+        contrasts = contrasts_of(explanation, networks, pool, looked.layers, asked.question.seed, asked.device)
     if len(networks) > 1 and not contrasts:
-        record.warnings.append(f"split={question.split} has too few faces to contrast the checkpoints' layers on.")
+        split = asked.question.split
+        record.warnings.append(f"split={split} has too few faces to contrast the checkpoints' layers on.")
     return explanation, numbers | {name: value for one in contrasts for name, value in one.numbers().items()}, contrasts
+
+
+def explain_faces(asked: Asked, looked: Looked, some: Faces) -> tuple[Explanation, Tensor, list[dict[str, float]]]:
+    """What every checkpoint's network makes of some faces.
+
+    Returns:
+        The explanation; the position [N] among ``some`` of each entry's face, empty where entries are no faces; and the
+        numbers of each checkpoint.
+    """
+    pixels = pixels_of(some, asked)
+    probabilities = [predict(ready.network, pixels).cpu() for ready in looked.ready]
+    findings = [
+        findings_of(asked, ready, some, pixels, looked.layers, seen.argmax(1))
+        for ready, seen in zip(looked.ready, probabilities, strict=True)
+    ]
+    numbers = [
+        numbers_of(found, some, ready.network.classes, seen.argmax(1))
+        for found, ready, seen in zip(findings, looked.ready, probabilities, strict=True)
+    ]
+    explanation = explanation_of(asked, looked.ready[0].network.classes, some, findings, probabilities)
+    nobody = torch.zeros(0, dtype=torch.int64)
+    return explanation, torch.cat([nobody if found.who is None else found.who for found in findings]), numbers
+
+
+def pixels_of(faces: Faces, asked: Asked) -> Tensor:
+    """[N,C,H,W] float32 in [0, 1], on the question's device."""
+    return faces.images.to(asked.device).float() / 255
 
 
 def layers_of(asked: Asked, network: Network, pixels: Tensor) -> list[str]:
@@ -210,20 +362,14 @@ def layers_of(asked: Asked, network: Network, pixels: Tensor) -> list[str]:
 
 
 def findings_of(
-    asked: Asked,
-    checkpoint: Checkpoint,
-    network: Network,
-    faces: Faces,
-    chosen: Faces,
-    layers: list[str],
-    predictions: Tensor,
+    asked: Asked, ready: Ready, some: Faces, pixels: Tensor, layers: list[str], predictions: Tensor
 ) -> Findings:
     """What the question's method says of one network."""
-    pixels = chosen.images.to(asked.device).float() / 255
     if isinstance(asked.explainer, Examiner):
-        return examined(asked.explainer, network, inquiry_of(asked, checkpoint, network, faces, pixels, layers))
-    who, target, words = plan(asked.question.target, chosen, network, pixels, predictions)
-    results = [explain_at(asked, network, pixels[who], target, name) for name in layers]
+        assert ready.inquiry is not None
+        return examined(asked.explainer, ready.network, replace(ready.inquiry, images=pixels))
+    who, target, words = plan(asked.question.target, some, ready.network, pixels, predictions)
+    results = [explain_at(asked, ready.network, pixels[who], target, name) for name in layers]
     names = tuple(name for name in layers for _ in who)
     return Findings(joined(results), names, words * len(layers), who.repeat(len(layers)))
 
@@ -340,7 +486,8 @@ def weights_into(
     if path is None:
         folder, history = trained_network(asked, faces)
         path = checkpoint_file(checkpoint.spec, folder, history)
-        numbers = {"val/accuracy": float(history["val/accuracy"])}
+        own = epoch_of(folder, path) or (history if checkpoint.spec == "best" else {})
+        numbers = {name: float(own[name]) for name in ("val/accuracy",) if name in own}
     load_weights(network, path)
     several = len(asked.checkpoints) > 1
     record.hashes[f"weights {checkpoint.name}" if several else "weights"] = hashlib.sha256(
@@ -365,4 +512,5 @@ def trained_network(asked: Asked, faces: Faces) -> tuple[Path, dict[str, Any]]:
     training = TrainingContext(question.seed, asked.device, asked.precision, follow, question.quiet)
     # Processes that train together do so under the lock of the first.
     with alone(Path(question.outputs), folder, "trains this network") if leads() else nullcontext():
-        return folder, trained(asked.trainer, asked.network(faces), faces, folder, training)
+        turn = every_core(Path(question.outputs), asked.device)
+        return folder, trained(asked.trainer, asked.network(faces), faces, folder, training, turn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +19,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fervis.atomic import write_text
+from fervis.engines.progress_bar import quietly
 from fervis.errors import RunFailed, WrongQuestion
 from fervis.hints import explain_mistake
+from fervis.launching import end_with, heard, speaking_as
+from fervis.locks import alone
 from fervis.question import (
     Question,
     ask_hydra,
@@ -33,6 +37,8 @@ from fervis.question import (
     to_question,
 )
 from fervis.registry import CONF
+from fervis.sweeping import announce, kept_of
+from fervis.terminal import GOOD
 
 if TYPE_CHECKING:
     from fervis.contracts import RunCard
@@ -56,11 +62,30 @@ def ask_command_line() -> None:
     sys.argv[1:] = each_layer(arranged(typed))
     sweep = sweep_folder(sys.argv[1:])
     failed: list[BaseException] = []
+    launching = os.getpid()
 
     def job(config: DictConfig) -> str | None:
-        return answer_job(config, failed)
+        if os.getpid() == launching:
+            return answer_job(config, failed)
+        end_with(launching)
+        with speaking_as(HydraConfig.get().job.num + 1, quiet=config.quiet):
+            return answer_job(config, failed)
 
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    try:
+        with heard(sweep):
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    except KeyboardInterrupt as stopped:
+        if sweep.is_dir():
+            stopped.add_note(kept_of(sweep, command_line(typed)))
+        raise
+    except (HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        if not sweep.is_dir():
+            raise
+        why = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}" if str(error) else type(error).__name__
+        kept = kept_of(sweep, command_line(typed))
+        raise RunFailed(f"The launcher ended before the sweep did ({why}); kept: {kept}.") from error
     if failed:
         raise failed[0]
     if sweep.is_dir():
@@ -122,14 +147,30 @@ def finish_sweep(folder: Path, command: str) -> None:
     """
     from fervis.sweep_page import write_sweep
 
+    join_shards(folder)
     page = write_sweep(folder, command)
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*/{FAILURE}"))]
     jobs = len({path.parent for name in (FAILURE, "summary.json") for path in folder.glob(f"*/{name}")})
-    log.info("%d of %d answered: %s", jobs - len(failures), jobs, page)
+    log.info("%d of %d answered: %s", jobs - len(failures), jobs, page, extra=None if failures else GOOD)
     if failures:
         first = failures[0]["error"]
         words = f"{len(failures)} of {jobs} jobs failed, the first with: {first}"
         raise WrongQuestion(words) if all(one["code"] == 2 for one in failures) else RunFailed(words)
+
+
+def join_shards(sweep: Path) -> None:
+    """Answer the questions that a sweep has split over its jobs (``-m shard=1/4,2/4,3/4,4/4``)."""
+    from fervis.merging import ABOUT, merge
+
+    for about in sorted(sweep.glob(f"*/{ABOUT}")):
+        folder = about.parent.parent
+        try:
+            merge([str(folder)])
+        except Exception as error:
+            asked = shlex.split(json.loads(about.read_text(encoding="utf-8"))["asked"]["command"])[3:]
+            tell_failure(folder, asked, error)
+        else:
+            (folder / FAILURE).unlink(missing_ok=True)
 
 
 def answer_job(config: DictConfig, failed: list[BaseException]) -> str | None:
@@ -142,9 +183,12 @@ def answer_job(config: DictConfig, failed: list[BaseException]) -> str | None:
     folder = Path(hydra_config.runtime.output_dir)
     sweep = Path(hydra_config.sweep.dir).name if hydra_config.mode == RunMode.MULTIRUN else None
     overrides = list(hydra_config.overrides.task)
+    if sweep:
+        announce(hydra_config.job.num + 1, folder.parent, overrides)
     try:
         config = settled(config, overrides, hydra_config.runtime.choices["trainer"])
-        print(answer_config(config, folder, overrides, sweep))
+        # At once, for a launcher may end its processes without asking.
+        print(answer_config(config, folder, overrides, sweep), flush=True)
     except Exception as error:
         if sweep:
             tell_failure(folder, overrides, error)
@@ -181,10 +225,15 @@ def _remove_if_empty(folder: Path) -> None:
 
 def answer_config(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: str | None = None) -> Path:
     """Answer a composed question into a folder."""
+    question = to_question(config)
+    with quietly(question.quiet):
+        return _answer(question, config, folder, overrides, sweep)
+
+
+def _answer(question: Question, config: DictConfig, folder: Path, overrides: Sequence[str], sweep: str | None) -> Path:
     from fervis.answer import answer
     from fervis.contracts import RunCard
 
-    question = to_question(config)
     card = RunCard(
         name=folder.name,
         id=question_id(config),
@@ -202,19 +251,28 @@ def answer_study(question: Question, folder: Path, card: RunCard, overrides: Seq
     """Answer every part of a study, those that are answered already apart, and gather their figures."""
     from fervis.record import Record, is_answered
     from fervis.study import gather, parts_of
+    from fervis.threads import choose_threads
 
     parts = parts_of(question.parts)
+    if question.shard is not None:
+        raise WrongQuestion(f"shard={question.shard}: a study is several questions; split one of them.")
     if not question.rerun and is_answered(folder, question.cache):
-        log.info("answered before (rerun=true asks again)")
+        log.info("answered before (rerun=true asks again)", extra=GOOD)
         return folder
     configs = [ask_hydra([*part.overrides(overrides), f"rerun={question.rerun}"]) for part in parts]
-    record = Record(command_line(overrides), card, question.seed, question.device, question.precision)
+    threads = choose_threads(question.threads)
+    record = Record(command_line(overrides), card, question.seed, question.device, question.precision, threads)
     answers = []
-    for part, config in zip(parts, configs, strict=True):
-        log.info("%s", part.title)
-        with record.stage(part.title):
-            answers.append(answer_config(config, run_folder(config), part.overrides(overrides), folder.name))
-    return gather(parts, answers, folder, record)
+    for number, (part, config) in enumerate(zip(parts, configs, strict=True), 1):
+        log.info("part %d of %d: %s", number, len(parts), part.title)
+        try:
+            with record.stage(part.title):
+                answers.append(answer_config(config, run_folder(config), part.overrides(overrides), folder.name))
+        except KeyboardInterrupt as stopped:
+            stopped.add_note(f"{len(answers)} of {len(parts)} parts of the study")
+            raise
+    with alone(Path(question.outputs), folder, "gathers this study"):
+        return gather(parts, answers, folder, record)
 
 
 def ask(overrides: Sequence[str] = ()) -> Path:

@@ -92,3 +92,9 @@ def history_of(folder: Path) -> dict[int, Mapping[str, float]]:
     with path.open(encoding="utf-8", newline="") as lines:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
     return {int(row["epoch"]): {name: row[name] for name in row if name != "epoch"} for row in rows}
+
+
+def epoch_of(folder: Path, path: Path) -> Mapping[str, float]:
+    """The numbers of the epoch whose weights are in a file of a training's folder; empty where they were not kept."""
+    epochs = {file: epoch for epoch, file in epochs_of(folder).items()}
+    return history_of(folder).get(epochs.get(path, 0), {})

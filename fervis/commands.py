@@ -1,4 +1,4 @@
-"""What the command can do: answer a question, or list, layers, audit, train, report. Mistakes end in one sentence."""
+"""What the command can do: answer a question, or one of ``COMMANDS``. Mistakes end in one sentence."""
 
 from __future__ import annotations
 
@@ -13,31 +13,58 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from fervis.engines.progress_bar import quietly
 from fervis.errors import RunFailed, WrongQuestion
+from fervis.help_page import command_help, help_page, versions
 from fervis.hints import explain_mistake
 from fervis.question import Question, ask_hydra, sweep_name, swept, to_question
 from fervis.registry import KINDS, options, presets, summary
+from fervis.stopping import farewell, stoppable, typed_command
+from fervis.terminal import listen, said
 
+QUIET = ("-q", "--quiet")
+HELP = ("-h", "--help")
+ASKING = ("layers", "audit", "train")
+"""Commands that take a question's settings."""
 log = logging.getLogger("fervis")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says; return the exit code: 0, 2 for a wrong question, 1 for a failed run."""
-    word = arguments[0] if arguments else ""
-    listen()
+    flagged = bool({*QUIET} & {*arguments})
+    quiet = flagged or "quiet=true" in arguments
+    listen(quiet)
+    with stoppable(), quietly(quiet):
+        return attempt([argument for argument in arguments if argument not in QUIET], arguments, flagged)
+
+
+def attempt(asked: Sequence[str], typed: Sequence[str], quiet: bool) -> int:
+    """Do what the command line says, and turn what goes wrong into a sentence and an exit code.
+
+    Args:
+        asked: the command line but for ``-q``.
+        typed: the command line as it was typed.
+        quiet: whether ``-q`` was.
+    """
+    word = asked[0] if asked else ""
     try:
-        if word in COMMANDS:
-            COMMANDS[word](list(arguments[1:]))
+        if {*HELP} & {*asked}:
+            print(command_help(word, COMMANDS[word]) if word in COMMANDS else help_page(asked, COMMANDS))
+        elif "--version" in asked:
+            print(versions())
+        elif word in COMMANDS:
+            COMMANDS[word](with_quiet(asked[1:], quiet and word in ASKING))
         else:
             from fervis.asking import ask_command_line
 
+            sys.argv[1:] = with_quiet(asked, quiet)
             ask_command_line()
-    except KeyboardInterrupt:
-        return complain("Interrupted; nothing half-written is left, and the same command goes on.", 130)
+    except KeyboardInterrupt as stopped:
+        return complain(farewell(stopped, typed_command(typed)), getattr(stopped, "code", 130))
     except WrongQuestion as error:
         return complain(str(error), 2)
     except (HydraException, OmegaConfBaseException) as error:
-        told = arguments[1:] if word in COMMANDS else arguments
+        told = asked[1:] if word in COMMANDS else asked
         return complain(explain_mistake(told, error, COMMANDS), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left, as `| head` does
@@ -53,22 +80,22 @@ def complain(sentence: str, code: int) -> int:
     """Say what is wrong on standard error, with the traceback where it was asked for."""
     if os.environ.get("FERVIS_TRACEBACK") == "1":
         traceback.print_exc()
-    print(f"fervis: {sentence}", file=sys.stderr)
+    print(said(sentence, logging.ERROR), file=sys.stderr)
     return code
 
 
-def listen() -> None:
-    """Send fervis's own messages to standard error, plain."""
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("fervis: %(message)s"))
-        log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
+def with_quiet(arguments: Sequence[str], quiet: bool) -> list[str]:
+    """The arguments with ``quiet=true`` among the overrides, which must stand together, where it is asked for."""
+    place = next((place for place, argument in enumerate(arguments) if "=" in argument and argument[0] != "-"), None)
+    place = len(arguments) if place is None else place
+    return [*arguments[:place], *(["quiet=true"] if quiet else []), *arguments[place:]]
 
 
 def list_everything(arguments: list[str]) -> None:
-    """Print every plug-in and preset, one line each."""
+    """Print everything there is to choose, a line each.
+
+    ``list`` prints all kinds, ``list explainer model`` those kinds. What is printed is chosen as ``explainer=lime``.
+    """
     wanted = arguments or [*KINDS, "experiment"]
     for kind in wanted:
         found = presets() if kind == "experiment" else options(kind)
@@ -78,8 +105,59 @@ def list_everything(arguments: list[str]) -> None:
             print(f"  {name:<{width}}  {summary(path)}")
 
 
+def merge_shards(arguments: list[str]) -> None:
+    """Join the shards of a question into its answer, and print its folder.
+
+    ``shard=1/4``, ``shard=2/4``, ... split the faces of a question over jobs; each prints the question's run folder.
+    ``merge outputs/runs/<name>`` makes the answer of them, the same to the byte as that of one job. Further folders,
+    brought back from other machines, give the first what it lacks. ``merge key=value ...`` finds the folder by the
+    question.
+    """
+    from fervis.merging import merge
+
+    print(merge(arguments))
+
+
+def clean_outputs(arguments: list[str]) -> None:
+    """Say what lies in the outputs folder, and remove what killed runs left, or more.
+
+    ``clean`` removes what killed runs left half-written, which nobody misses. On request, and after asking, it removes
+    more; any of these words can stand together:
+
+      clean cache         parsed data, which is parsed again when it is needed
+      clean runs          answers
+      clean sweeps        sweeps with their jobs
+      clean failed        jobs of sweeps that failed
+      clean epochs        weights of epochs that no answer was made from, but for first, best and last
+      clean checkpoints   trained networks
+      clean trainings     summaries of trainings that differ in the seed
+      clean all           everything
+
+    ``--yes`` answers the question, and must where no terminal is; ``--dry-run`` removes nothing and lists what would be
+    removed; ``outputs=<folder>`` names another folder. What a living process works on stays; links are not followed.
+    """
+    from fervis.cleaning import clean
+
+    print(clean(arguments))
+
+
+def complete(arguments: list[str]) -> None:
+    """Print what makes a shell complete ``fervis`` by TAB.
+
+    In bash: ``eval "$(fervis completion bash)"``; in zsh, after ``compinit``: ``eval "$(fervis completion zsh)"``; in
+    fish: ``fervis completion fish | source``. In the shell's start file it is there in every new shell.
+    """
+    from fervis.completing import completion
+
+    completion(arguments)
+
+
 def show_layers(overrides: list[str]) -> None:
-    """Print the layers of the question's network: names, paths, shapes, parameter counts."""
+    """Print a network's layers: names for ``layer=``, paths, shapes, parameters.
+
+    ``layers`` prints those of the network that is taken where nothing is said, ``layers model=resnet18`` those of
+    another, ``layers dataset=fer2013 dataset.path=fer2013.csv`` those of the network for that data.
+    """
     from fervis.answer import prepare
     from fervis.layers import list_layers, table
 
@@ -90,7 +168,10 @@ def show_layers(overrides: list[str]) -> None:
 
 
 def audit_dataset(overrides: list[str]) -> None:
-    """Print what is in the question's data set: sizes, classes, duplicates, conflicts, leaks."""
+    """Print what is in a data set: sizes, classes, duplicates, conflicts, leaks.
+
+    ``audit dataset=fer2013 dataset.path=fer2013.csv`` looks at your own FER2013.
+    """
     from fervis.engines.audit import audit, audit_text
     from fervis.registry import build
 
@@ -100,7 +181,10 @@ def audit_dataset(overrides: list[str]) -> None:
 
 
 def rebuild_report(folders: list[str]) -> None:
-    """Write the pages of run folders and sweeps anew, from what lies in them; print where they are.
+    """Write the page of a run or a sweep anew, from what lies in its folder.
+
+    ``report outputs/runs/vgg8-saliency-1f0c2a9b`` writes that run's ``report.html``, ``report outputs/sweeps/<name>``
+    the ``index.html`` of a sweep and the page of each of its jobs. Prints where they are.
 
     Raises:
         WrongQuestion: no folder is named, or one holds no answer.
@@ -122,7 +206,10 @@ def rebuild_report(folders: list[str]) -> None:
 
 
 def train_network(arguments: list[str]) -> None:
-    """Train the question's network, or with ``-m`` those of a sweep, unless they are trained; tell what they are worth.
+    """Train a network, unless it is trained, and tell what it is worth.
+
+    ``train dataset=fer2013 dataset.path=fer2013.csv trainer=standard`` trains one, and a training that was interrupted
+    goes on from its last whole epoch. ``train -m seed=0,1,2`` trains one for each value.
 
     The trainings of a sweep that differ in the seed alone are told of together: mean, standard deviation and ensemble.
     The last line printed is the folder of the training, or of the last summary.
@@ -145,7 +232,11 @@ def train_network(arguments: list[str]) -> None:
     seeds_apart: dict[tuple[str, ...], list[Any]] = {}
     for number, (question, job) in enumerate(questions, start=1):
         log.info("training %d of %d: %s", number, len(questions), " ".join(job))
-        training = train(question, facts_for(question, job), group=sweep_name(overrides))
+        try:
+            training = train(question, facts_for(question, job), group=sweep_name(overrides))
+        except KeyboardInterrupt as stopped:
+            stopped.add_note(f"{number - 1} of {len(questions)} trainings")
+            raise
         key = tuple(override for override in job if not override.startswith("seed="))
         seeds_apart.setdefault(key, []).append(training)
     for key, trainings in seeds_apart.items():
@@ -164,7 +255,7 @@ def question_to_train(overrides: Sequence[str]) -> Question:
 
 def facts_for(question: Question, overrides: Sequence[str]) -> dict[str, Any]:
     """What a network's card is told of its training. Paths of data are left out: they are the reader's own."""
-    shown = [override for override in overrides if not override.startswith("outputs=")]
+    shown = [override for override in overrides if not override.startswith(("outputs=", "quiet="))]
     shown = ["dataset.path=<path>" if override.startswith("dataset.path=") else override for override in shown]
     return {
         "model": question.model["name"],
@@ -182,4 +273,7 @@ COMMANDS: dict[str, Callable[[list[str]], Any]] = {
     "audit": audit_dataset,
     "train": train_network,
     "report": rebuild_report,
+    "merge": merge_shards,
+    "clean": clean_outputs,
+    "completion": complete,
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from fervis.engines.passes import Target
@@ -189,8 +191,28 @@ class RunCard:
     tags: tuple[str, ...] = field(default_factory=tuple)
 
 
+@dataclass(frozen=True)
+class FaceRow:
+    """A line of a tracker's table of faces.
+
+    Attributes:
+        face: [H,W,3] uint8.
+        map: [H,W,3] uint8, the heat map in colours, or None where the answer has none.
+        scale: which values the map's first and last colour stand for, in words.
+        values: column -> word or number: ``row``, ``layer``, ``true``, ``predicted``, ``probability``, the scores, ...
+    """
+
+    face: NDArray[np.uint8]
+    map: NDArray[np.uint8] | None
+    scale: str
+    values: Mapping[str, Any]
+
+
 class Tracker(Protocol):
-    """Follows a run: one ``start`` and one ``finish`` around any number of ``log`` and ``picture``."""
+    """Follows a run: one ``start`` and one ``finish`` around any number of the others; writes into its folder alone.
+
+    ``fervis.telling`` says what it is told.
+    """
 
     def start(self, run: RunCard) -> None: ...
 
@@ -199,5 +221,17 @@ class Tracker(Protocol):
         ...
 
     def picture(self, name: str, figure: Figure) -> None: ...
+
+    def faces(self, rows: Sequence[FaceRow]) -> None:
+        """The answer's table of faces; told once, where there are some."""
+        ...
+
+    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+        """A confusion matrix: [K,K] faces of true class i that were predicted as class j."""
+        ...
+
+    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+        """Files worth keeping together, by the names they are kept under: an ``answer`` or a ``model``."""
+        ...
 
     def finish(self, ok: bool) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -71,6 +72,24 @@ class Faces:
         chosen = {f.name: getattr(self, f.name)[index] for f in fields(self)[:4]}
         votes = None if self.votes is None else self.votes[index]
         return replace(self, **chosen, votes=votes, truth=self.truth and self.truth.take(index))
+
+    def joined(self, others: Sequence[Faces]) -> Faces:
+        """These faces and then the others, of the same data set."""
+        parts = [self, *others]
+        columns = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(self)[:4]}
+        votes = [part.votes for part in parts if part.votes is not None]
+        truths = [part.truth for part in parts if part.truth is not None]
+        together = {
+            name: torch.cat([getattr(truth, name) for truth in truths])
+            for name in ("evidence", "regions", "action_units")
+            if truths
+        }
+        return replace(
+            self,
+            **columns,
+            votes=torch.cat(votes) if votes else None,
+            truth=replace(truths[0], **together) if truths else None,
+        )
 
     def split(self, name: str) -> Faces:
         """The faces of ``train``, ``val`` or ``test``; ``all`` gives every face."""

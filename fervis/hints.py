@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from importlib.metadata import distributions
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,6 +19,14 @@ from fervis.registry import CONF, KINDS, options, presets, settings
 
 # Flags of Hydra's whose next word is their value.
 FLAGS_WITH_VALUES = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-name", "-cn", "--config-dir", "-cd")
+LAUNCHERS = {
+    "joblib": ("hydra-joblib-launcher", "launchers"),
+    "slurm": ("hydra-submitit-launcher", "launchers"),
+    "submitit_local": ("hydra-submitit-launcher", "launchers"),
+    "submitit_slurm": ("hydra-submitit-launcher", "launchers"),
+    "ray": ("hydra-ray-launcher", "ray"),
+}
+"""Hydra's launchers: the package of each, and the extra that brings it."""
 EXPECTED = {"int": "a whole number", "bool": "true or false", "float": "a number", "str": "a word"}
 
 
@@ -38,7 +47,7 @@ def explain_mistake(arguments: Sequence[str], error: Exception, commands: Iterab
             override = OverridesParser.create().parse_override(argument)
         except (HydraException, OmegaConfBaseException) as unreadable:
             return f"{argument}: cannot be read as key=value ({str(unreadable).splitlines()[0]})."
-        sentence = _group(override) or _key(override, arguments) or _type(override)
+        sentence = _launcher(override) or _group(override) or _key(override, arguments) or _type(override)
         if sentence:
             return sentence
     return " ".join(str(error).split()) or type(error).__name__
@@ -54,6 +63,17 @@ def _values(override: Override) -> Iterator[Any]:
 
 def _known(group: str) -> list[str]:
     return list(presets()) if group == "experiment" else list(options(group))
+
+
+def _launcher(override: Override) -> str | None:
+    """A launcher that does not exist, or whose package is not installed."""
+    name = str(override.value()) if override.key_or_group == "hydra/launcher" else "basic"
+    if name not in ("basic", *LAUNCHERS):
+        return str(unknown("hydra/launcher", name, ["basic", *LAUNCHERS]))
+    package, extra = LAUNCHERS.get(name, ("hydra-core", ""))
+    if not any(distributions(name=package)):
+        return f"hydra/launcher={name}: it needs a package that pip install 'fervis[{extra}]' brings."
+    return None
 
 
 def _group(override: Override) -> str | None:

@@ -22,10 +22,7 @@ def alone(outputs: Path, folder: Path, doing: str) -> Iterator[None]:
         folder: what is worked on.
         doing: what another process is then said to be doing, such as ``answers this``.
     """
-    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-    locks = outputs / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{folder.name}-{digest}.lock")
+    lock = lock_of(outputs, folder)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -35,3 +32,38 @@ def alone(outputs: Path, folder: Path, doing: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def unless_held(outputs: Path, folder: Path) -> Iterator[bool]:
+    """Hold a folder for a moment, so that nobody else works on it; False where a living process holds it."""
+    lock = lock_of(outputs, folder)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def somebody_works(outputs: Path) -> bool:
+    """Whether a living process holds any folder of these outputs."""
+    for path in (outputs / "locks").glob("*.lock"):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+    return False
+
+
+def lock_of(outputs: Path, folder: Path) -> FileLock:
+    """The lock of a folder, which is the same for every process."""
+    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    locks = outputs / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / f"{folder.name}-{digest}.lock")

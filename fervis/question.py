@@ -42,8 +42,10 @@ class Question:
     target: Any = "auto"
     checkpoint: Any = "best"
     seed: int = 0
+    shard: Any = None
     device: str = "auto"
     precision: str = "auto"
+    threads: Any = "auto"
     rerun: bool = False
     quiet: bool = False
     outputs: str = "outputs"
@@ -56,7 +58,7 @@ class Question:
 
 
 # What a machine or a reader chooses without changing the answer.
-NOT_ASKED = ("hydra", "device", "tracker", "rerun", "quiet", "outputs")
+NOT_ASKED = ("hydra", "shard", "device", "threads", "tracker", "rerun", "quiet", "outputs")
 
 
 class _OtherPackages(SearchPathPlugin):
@@ -157,6 +159,11 @@ def _slug(words: str) -> str:
 
 def sweep_name(overrides: Sequence[str]) -> str:
     """``layer-explainer-5e0c77d1``: what is swept, and equal for the same command, so that it goes on where it was."""
+    # Asked again, quietly, on another device or by another launcher, it is the same sweep.
+    apart = {"quiet", "rerun", "threads", "device", "tracker", "outputs", "hydra/launcher"}
+    beneath = ("hydra.launcher.", "tracker.")
+    keys = {override: override.partition("=")[0].lstrip("+~") for override in overrides}
+    overrides = [one for one in overrides if keys[one] not in apart and not keys[one].startswith(beneath)]
     values = {key: value for key, _, value in (override.partition("=") for override in overrides)}
     preset = presets().get(values.get("experiment", ""))
     told = [sorted(overrides), preset.read_text(encoding="utf-8") if preset else ""]

@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 
 from fervis.atomic import whole_file, write_text
+from fervis.blocks import Blocks
 from fervis.contracts import RunCard
 from fervis.engines.content import content_hash
 from fervis.report import write_report
@@ -39,6 +40,7 @@ class Record:
         seed: root of all randomness.
         device: where the network ran.
         training: precision of the training; explanations are always fp32.
+        threads: that explained.
         started: UTC, ISO 8601.
         seconds: wall time by stage.
         hashes: SHA-256 of the faces and of the weights' file.
@@ -50,6 +52,7 @@ class Record:
     seed: int
     device: str
     training: str
+    threads: int
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     seconds: dict[str, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
@@ -60,7 +63,7 @@ class Record:
         """Time what happens inside."""
         begun = time.perf_counter()
         yield
-        self.seconds[name] = round(time.perf_counter() - begun, 3)
+        self.seconds[name] = round(self.seconds.get(name, 0) + time.perf_counter() - begun, 3)
 
 
 def is_answered(folder: Path, cache: Path) -> bool:
@@ -97,12 +100,21 @@ def write_answer(
     figures: Sequence[Figure],
     sources: Sequence[Path],
     cache: Path,
+    blocks: Blocks | None = None,
 ) -> None:
-    """Write config, arrays, manifest, summary and report into a folder that holds the figures."""
+    """Write config, arrays, manifest, summary and report into a folder that holds the figures.
+
+    Where the faces were explained by blocks, the arrays are of them all, and so is ``entries.csv``; ``explanation`` and
+    with it the summary are of those that are shown.
+    """
     config = yaml.safe_dump(record.card.config, sort_keys=False, allow_unicode=True)
     write_text(folder / "config.yaml", config)
-    with whole_file(folder / "arrays.npz") as partial:
-        np.savez_compressed(partial, allow_pickle=False, **arrays(explanation))
+    if blocks is None:
+        with whole_file(folder / "arrays.npz") as partial:
+            np.savez_compressed(partial, allow_pickle=False, **arrays(explanation))
+    else:
+        blocks.write_arrays(folder / "arrays.npz", arrays)
+        blocks.write_table(folder / "entries.csv", entries_of)
     inputs = {str(path.resolve()): content_hash(path, cache) for path in sources}
     manifest = manifest_of(record, config, inputs)
     write_text(folder / "manifest.json", json.dumps(manifest, indent=1) + "\n")
@@ -131,6 +143,7 @@ def manifest_of(record: Record, config: str, inputs: Mapping[str, str]) -> dict[
         "device": record.device,
         "precision": "fp32",
         "training_precision": record.training,
+        "threads": record.threads,
         "started": record.started,
         "seconds": record.seconds,
         "warnings": record.warnings,
@@ -159,6 +172,16 @@ def arrays(explanation: Explanation) -> dict[str, np.ndarray]:
 def summary(explanation: Explanation, numbers: Mapping[str, float], figures: Sequence[Figure]) -> dict[str, Any]:
     """What an answer says in numbers and words."""
     layers = ", ".join(dict.fromkeys(explanation.layers))
+    return {
+        "title": f"{explanation.explainer} at {layers} of {explanation.model} on {explanation.dataset}",
+        "entries": entries_of(explanation),
+        "numbers": dict(numbers),
+        "figures": [{"file": f"figures/{figure.path.name}", "caption": figure.caption} for figure in figures],
+    }
+
+
+def entries_of(explanation: Explanation) -> list[dict[str, Any]]:
+    """What is said of each entry: its face, where it was explained, and its result's own numbers."""
     several = explanation.several_checkpoints
     entries = []
     for number, (layer, target) in enumerate(zip(explanation.layers, explanation.targets, strict=True)):
@@ -169,12 +192,7 @@ def summary(explanation: Explanation, numbers: Mapping[str, float], figures: Seq
         }
         face = _face(explanation, number) if explanation.of_faces else {}
         entries.append(face | place | explanation.result.told(number))
-    return {
-        "title": f"{explanation.explainer} at {layers} of {explanation.model} on {explanation.dataset}",
-        "entries": entries,
-        "numbers": dict(numbers),
-        "figures": [{"file": f"figures/{figure.path.name}", "caption": figure.caption} for figure in figures],
-    }
+    return entries
 
 
 def _face(explanation: Explanation, number: int) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import TYPE_CHECKING, Any
 
 from fervis.errors import WrongQuestion, nearest, unknown
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 KINDS = {
     "dataset": "datasets",
@@ -74,6 +74,8 @@ def summary(path: Path) -> str:
 
 def settings(kind: str, name: str) -> DictConfig:
     """The settings of an option as its YAML states them, those of the options it starts from included."""
+    from omegaconf import DictConfig, OmegaConf  # here, since completion lists names in a moment
+
     known = options(kind)
     if name not in known:
         raise unknown(kind, name, known)
@@ -95,6 +97,9 @@ def build(kind: str, config: Mapping[str, Any] | str, **changes: Any) -> Any:
         >>> build("tracker", "none")
         NoTracker()
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     given: Mapping[Any, Any] = {**settings(kind, config), **changes} if isinstance(config, str) else config
     knobs = {str(key): value for key, value in given.items()}
     schema = OmegaConf.structured(plugin_class(kind, knobs.pop("name")))

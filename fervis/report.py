@@ -11,20 +11,35 @@ from typing import Any
 import yaml
 
 from fervis.atomic import write_text
-from fervis.page import COPY, LIMITS, ZOOM, command_box, data_uri, details, document, section, shown, two_columns
+from fervis.page import (
+    COPY,
+    LIMITS,
+    ZOOM,
+    beside,
+    command_box,
+    data_uri,
+    details,
+    document,
+    moment,
+    sections,
+    shown,
+    two_columns,
+)
 from fervis.wording import flattened, in_words, said
 
 __all__ = ["LIMITS", "write_report"]
 
 COLUMNS = ("row", "label", "predicted", "probability", "layer", "target", "checkpoint")
 MOST_COLUMNS = 12
+SWEEP = "../index.html"
+"""The page of the sweep that a run belongs to, as the run's page finds it."""
 
 
 def write_report(folder: Path) -> Path:
     """Build ``report.html`` of a run folder from its ``summary.json``, ``manifest.json``, ``config.yaml`` and figures.
 
     The page needs nothing beside itself: pictures are inside it, nothing is loaded. Keys that are missing from the
-    files are left out of the page.
+    files are left out of the page. Where the run is one of a sweep whose page is there, it is linked.
 
     Returns:
         The path of the page.
@@ -33,7 +48,7 @@ def write_report(folder: Path) -> Path:
     path = folder / "config.yaml"
     config = path.read_text(encoding="utf-8") if path.exists() else ""
     differs = ((key, said(value)) for key, value in manifest.get("differs", {}).items())
-    sections = [
+    told = [
         *_figures(folder, summary.get("figures", [])),
         ("Answers", _answers(summary.get("entries", []))),
         (
@@ -41,22 +56,30 @@ def write_report(folder: Path) -> Path:
             two_columns(((name, shown(value)) for name, value in summary.get("numbers", {}).items()), numeric=True),
         ),
         ("Ask it again", command_box(manifest.get("command", ""))),
-        ("Settings that differ from the default", two_columns(differs)),
+        ("Settings that differ from the default", two_columns(differs, css="said")),
         ("Settings", details("config.yaml", config)),
-        ("Seconds", two_columns(((stage, shown(value)) for stage, value in _seconds(manifest)), numeric=True)),
-        ("Versions", two_columns(manifest.get("versions", {}).items())),
-        ("Hashes", two_columns(manifest.get("hashes", {}).items(), css="hash")),
-        ("Inputs", details("files read", json.dumps(manifest["inputs"], indent=2) if manifest.get("inputs") else "")),
+        ("How it was computed", beside([("Seconds", _seconds(manifest)), ("Versions", _versions(manifest))])),
+        ("What it was computed from", _sources(manifest)),
     ]
     page = document(
         str(summary.get("title") or folder.resolve().name),
-        _header(config, summary, manifest),
-        "".join(section(name, html) for name, html in sections),
+        _back(folder) + _header(config, summary, manifest),
+        sections(told),
         version=str(manifest.get("fervis", "")),
         script=COPY + ZOOM,
     )
     write_text(folder / "report.html", page)
     return folder / "report.html"
+
+
+def links_to_sweep(folder: Path) -> bool:
+    """Whether the page of a run folder links to that of its sweep."""
+    return f'href="{SWEEP}"' in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def _back(folder: Path) -> str:
+    there = (folder / SWEEP).is_file()
+    return f'<p class="back"><a href="{SWEEP}">\N{LEFTWARDS ARROW} The whole sweep</a></p>\n' if there else ""
 
 
 def _header(config: str, summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
@@ -67,7 +90,7 @@ def _header(config: str, summary: Mapping[str, Any], manifest: Mapping[str, Any]
     question = in_words(flattened(told), of_faces=of_faces) if isinstance(told, dict) else ""
     facts = [("question", "question_id"), ("seed", "seed"), ("device", "device"), ("precision", "precision")]
     line = [f"{name} {manifest[key]}" for name, key in facts if key in manifest]
-    line += [str(manifest["started"])] if manifest.get("started") else []
+    line += [moment(str(manifest["started"]))] if manifest.get("started") else []
     warnings = "".join(f'<p class="warning">{escape(str(text))}</p>' for text in manifest.get("warnings", []))
     lead = f'<p class="lead">{escape(question)}</p>\n' if question else ""
     return f'{lead}<p class="faint">{escape(" · ".join(line))}</p>\n{warnings}'
@@ -77,9 +100,24 @@ def _read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _seconds(manifest: Mapping[str, Any]) -> list[tuple[str, float]]:
+def _seconds(manifest: Mapping[str, Any]) -> str:
     stages = dict(manifest.get("seconds", {}))
-    return [*stages.items(), ("in all", sum(stages.values()))] if len(stages) > 1 else list(stages.items())
+    total = {"in all": sum(stages.values())} if len(stages) > 1 else {}
+    return two_columns(((stage, shown(value)) for stage, value in (stages | total).items()), numeric=True)
+
+
+def _versions(manifest: Mapping[str, Any]) -> str:
+    return two_columns([*manifest.get("versions", {}).items(), *_given(manifest, ["platform"])])
+
+
+def _sources(manifest: Mapping[str, Any]) -> str:
+    """Hashes of what was read, and which files that was."""
+    inputs = details("Files read", json.dumps(manifest["inputs"], indent=2)) if manifest.get("inputs") else ""
+    return two_columns(manifest.get("hashes", {}).items(), css="hash") + inputs
+
+
+def _given(manifest: Mapping[str, Any], names: list[str]) -> list[tuple[str, Any]]:
+    return [(name, manifest[name]) for name in names if name in manifest]
 
 
 def _answers(entries: list[dict[str, Any]]) -> str:
@@ -121,6 +159,6 @@ def _figure(folder: Path, figure: Mapping[str, str]) -> str:
     kind = "jpeg" if path.suffix == ".jpg" else path.suffix.lstrip(".")
     caption = escape(figure.get("caption", ""))
     return (
-        f'<figure><img src="{data_uri(path.read_bytes(), kind)}" alt="{caption}" loading="lazy">'
+        f'<figure><img src="{data_uri(path.read_bytes(), kind)}" alt="{caption}">'
         f"<figcaption>{caption}</figcaption></figure>"
     )

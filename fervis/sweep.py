@@ -17,8 +17,13 @@ from fervis.wording import flattened, said
 
 FIRST = ("explainer.name", "model.name", "dataset.name", "layer", "target", "checkpoint", "seed")
 """What a difference between jobs is put down to first, where their commands do not tell what was swept."""
-APART = ("tracker", "device", "rerun", "quiet", "outputs", "hydra")
+APART = ("tracker", "device", "threads", "rerun", "quiet", "outputs", "hydra")
 """Settings that say how the jobs ran, not what they asked."""
+
+
+COMMAND = "command.txt"
+UNFINISHED = ("blocks", "wandb", "tensorboard")  # what a job that was stopped may have written
+"""What started a sweep as it was typed, beside its page: a command with other words is a sweep of another folder."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,10 @@ def read_sweep(folder: Path, command: str = "") -> Sweep:
 
     Args:
         folder: it holds a folder a job, and ``multirun.yaml`` where Hydra wrote it.
-        command: what started the sweep; read from ``multirun.yaml`` where it is empty.
+        command: what started the sweep; where it is empty, what was kept of it, in ``command.txt`` or by Hydra.
     """
-    kept = _command_of(folder)
+    kept, typed = _command_of(folder), folder / COMMAND
+    command = command or (typed.read_text(encoding="utf-8").strip() if typed.is_file() else "")
     found = [_job(path) for path in sorted(folder.iterdir()) if _is_job(path)]
     known = [job for job in found if job.settings or job.command]
     swept = _swept({job.name: _overrides(job.command) for job in known}, {job.name: job.settings for job in known})
@@ -163,11 +169,11 @@ def natural(value: str) -> tuple[Any, ...]:
 
 
 def _is_job(path: Path) -> bool:
-    """Whether a folder is a job's; nothing but hidden files lies in one that was stopped or has not begun."""
+    """Whether a folder is a job's; one that was stopped holds at most hidden files, blocks and what a tracker wrote."""
     if not path.is_dir() or path.name.startswith((".", "_")):
         return False
     tells = any((path / name).is_file() for name in ("summary.json", "failure.json"))
-    return tells or all(one.name.startswith(".") for one in path.iterdir())
+    return tells or all(one.name.startswith(".") or one.name in UNFINISHED for one in path.iterdir())
 
 
 def _job(folder: Path) -> Job:

@@ -10,8 +10,9 @@ from typing import Any
 
 from fervis.atomic import write_text
 from fervis.engines.sweep_figures import Trend, key_mark, line_chart, number
-from fervis.page import COPY, command_box, document, section, shown
-from fervis.sweep import Job, Sweep, label, natural, read_sweep
+from fervis.page import COPY, ZOOM, command_box, document, moment, sections, shown, two_columns
+from fervis.report import links_to_sweep, write_report
+from fervis.sweep import COMMAND, Job, Sweep, label, natural, read_sweep
 from fervis.sweep_pictures import Picture, compared, image, link, multiples, small_pictures
 from fervis.sweep_script import SCRIPT, STYLE
 from fervis.sweep_trends import trends
@@ -24,14 +25,14 @@ SPOKEN = ("explainer.name", "model.name", "dataset.name", "layer", "target", "ch
 
 
 def write_sweep(folder: Path, command: str = "") -> Path:
-    """Build ``index.html`` of a sweep's folder.
+    """Build ``index.html`` of a sweep's folder, and let its jobs' own pages, written before it, link to it.
 
-    The page needs nothing beside itself but what it links to, the jobs' own pages; only the comparison of two jobs
-    takes their figures from their folders, and is content with the page's smaller ones where those are gone.
+    The page needs nothing beside itself but what it links to, the jobs' own pages; only what scripts enlarge or compare
+    are figures from the jobs' folders, or the page's own smaller ones where those are gone.
 
     Args:
         folder: it holds a folder a job.
-        command: what started the sweep; where it is empty, what Hydra kept of it.
+        command: what started the sweep, which is kept beside the page; where it is empty, what was kept of it.
 
     Returns:
         The path of the page.
@@ -40,27 +41,33 @@ def write_sweep(folder: Path, command: str = "") -> Path:
     pictures = {job.name: picture for job in sweep.jobs if (picture := small_pictures(job))}
     failed = [job for job in sweep.jobs if job.state == "failed"]
     manifests = [job.manifest for job in sweep.jobs if job.manifest]
-    sections = [
+    told = [
         ("What failed", "".join(_failure(sweep, job) for job in failed)),
         ("Ask it again", command_box(sweep.command)),
         ("Side by side", multiples(sweep, pictures)),
         ("Trends", _trends(trends(sweep))),
         ("Every question", _table(sweep, pictures)),
+        ("Two compared", compared(sweep, pictures)),
         ("All numbers", _all_numbers(sweep)),
         ("Warnings", _warnings(sweep)),
-        ("Versions", _versions(manifests)),
+        ("Settings that differ from the default", two_columns(_differs(manifests), css="said")),
+        ("Versions and hashes", _versions(manifests) + two_columns(_hashes(sweep), css="hash")),
     ]
-    body = [section(name, html) for name, html in sections]
-    body.insert(5, compared(sweep, pictures))
     page = document(
         heading(sweep),
         _header(sweep),
-        "".join(body),
+        sections(told),
         version=str(manifests[0].get("fervis", "")) if manifests else "",
-        script=COPY + SCRIPT,
+        script=COPY + SCRIPT + ZOOM,
         style=STYLE,
     )
+    if command:
+        write_text(folder / COMMAND, f"{command}\n")
     write_text(folder / "index.html", page)
+    for job in sweep.jobs:
+        own = folder / job.name
+        if job.state == "answered" and (own / "report.html").is_file() and not links_to_sweep(own):
+            write_report(own)
     return folder / "index.html"
 
 
@@ -101,7 +108,7 @@ def _header(sweep: Sweep) -> str:
     seconds = [job.seconds for job in sweep.jobs if job.seconds is not None]
     started = min((str(job.manifest["started"]) for job in sweep.jobs if job.manifest.get("started")), default="")
     facts = [f"{_time(sum(seconds))} in all"] if seconds else []
-    facts += [f"begun {started}"] if started else []
+    facts += [f"begun {moment(started)}"] if started else []
     facts += [sweep.folder.resolve().name]
     return (
         f'{lead}<p class="counts">{total}: {" · ".join(counts)}</p>\n<p class="faint">{escape(" · ".join(facts))}</p>\n'
@@ -170,8 +177,8 @@ def _table(sweep: Sweep, pictures: Mapping[str, Picture]) -> str:
     return (
         '<p class="filter" hidden><label>Filter <input type="search" id="filter" placeholder="such as conv3"></label>'
         '<span id="found" class="faint" role="status"></span></p>'
-        f'<div class="scroll"><table id="jobs"><thead><tr>{"".join(heads)}</tr></thead><tbody>{rows}</tbody>'
-        "</table></div>"
+        '<div class="scroll"><table id="jobs" aria-label="Every question">'
+        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -236,6 +243,28 @@ def _warnings(sweep: Sweep) -> str:
         f'<p class="warning">{escape(text)} <span class="faint">({escape(listed(names, most=4))})</span></p>'
         for text, names in found.items()
     )
+
+
+def _differs(manifests: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What the questions were told beside the default; of what is swept, every value."""
+    found: dict[str, dict[str, None]] = {}
+    for manifest in manifests:
+        for key, value in manifest.get("differs", {}).items():
+            found.setdefault(key, {})[said(value)] = None
+    return [(key, listed(list(values), word="or")) for key, values in found.items()]
+
+
+def _hashes(sweep: Sweep) -> list[tuple[str, str]]:
+    """What the answers were computed from: one hash where all agree, else how many there are."""
+    found: dict[str, dict[str, None]] = {}
+    for job in sweep.jobs:
+        for name, value in job.manifest.get("hashes", {}).items():
+            found.setdefault(name, {})[str(value)] = None
+    return [
+        (name, next(iter(values)) if len(values) == 1 else f"{len(values)} different ones, each on its question's page")
+        for name, values in found.items()
+        if name != "config"
+    ]
 
 
 def _versions(manifests: Sequence[Mapping[str, Any]]) -> str:

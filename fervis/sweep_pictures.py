@@ -57,6 +57,11 @@ def link(job: Job, html: str) -> str:
     return f'<a href="{quote(job.name)}/report.html">{html}</a>' if job.state == "answered" else html
 
 
+def _enlarged(job: Job, html: str) -> str:
+    """A link to a job's own page, which scripts turn into a button that enlarges its figure."""
+    return f'<a class="enlarge" href="{quote(job.name)}/report.html" data-figure="{escape(_path(job))}">{html}</a>'
+
+
 def image(picture: tuple[bytes, int, int], alt: str, name: str = "") -> str:
     """A picture inside the page, by a name where the page's script asks for it."""
     data, width, height = picture
@@ -72,7 +77,7 @@ def multiples(sweep: Sweep, pictures: Mapping[str, Picture]) -> str:
     if not pictures:
         return ""
     cells = {
-        job.name: link(job, image(pictures[job.name].whole, f"{sweep.named(job)}. {job.caption}", f"p{place}"))
+        job.name: _enlarged(job, image(pictures[job.name].whole, f"{sweep.named(job)}. {job.caption}", f"p{place}"))
         if job.name in pictures
         else f'<p class="none {job.state}">{_nothing(job)}</p>'
         for place, job in enumerate(sweep.jobs)
@@ -127,7 +132,7 @@ def _nothing(job: Job) -> str:
 
 
 def compared(sweep: Sweep, pictures: Mapping[str, Picture]) -> str:
-    """Two jobs' figures one over the other, parted by a slider; shown by scripts alone.
+    """Two jobs' figures one over the other, parted by a slider; without scripts a word that this takes some.
 
     It begins with the first job and the last that differs from it in one axis.
     """
@@ -147,12 +152,13 @@ def compared(sweep: Sweep, pictures: Mapping[str, Picture]) -> str:
         )
 
     return (
-        '<section id="compare" hidden><h2>Two compared</h2><p class="pair">'
+        '<noscript><p class="faint">Laying two figures over each other takes scripts; every figure is above and on its '
+        'question\'s own page.</p></noscript><div id="compare" hidden><p class="pair">'
         f'<label>Left <select id="left">{options(first[0])}</select></label>'
         f'<label>Right <select id="right">{options((alike or there)[-1][0])}</select></label></p>'
         '<div class="overlaid"><img id="under" alt=""><img id="over" alt=""></div>'
         '<input type="range" id="cut" min="0" max="100" value="50" '
-        'aria-label="Where left ends and right begins, in per cent"></section>\n'
+        'aria-label="Where left ends and right begins, in per cent"></div>'
     )
 
 

@@ -12,11 +12,11 @@ body { max-width: 80rem }
 .strip { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)) }
 .strip figure { margin: 0 } .strip figcaption { margin-top: .3rem } .strip img { width: 100% }
 .grid { border-collapse: separate; border-spacing: 0 } .grid td, .grid th { border: 0; padding: 0 .8rem .8rem 0 }
-.grid td { min-width: 11rem; max-width: 30rem } .grid img { width: 100% }
+.grid td { min-width: 11rem; max-width: 30rem } .grid img, .grid .zoom, .strip .zoom { width: 100% }
 .grid th[scope=row] { position: sticky; left: 0; background: var(--paper); z-index: 1; padding-right: .6rem }
 .none { border: 1px dashed var(--line); border-radius: 4px; padding: .8rem; margin: 0; color: var(--faint);
   font-size: .9rem } .none.failed { border-color: var(--bad); color: var(--bad) }
-a > img { transition: border-color .1s } a:hover > img { border-color: var(--accent) }
+:is(a, .zoom) > img { transition: border-color .1s } :is(a, .zoom):hover > img { border-color: var(--accent) }
 .charts { display: grid; gap: 1.6rem 1.2rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)) }
 .charts figure { margin: 0 } .charts figcaption { margin: 0 0 .3rem; overflow-wrap: anywhere }
 .charts strong { color: var(--ink) } .charts ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0 .9rem;
@@ -34,7 +34,7 @@ a > img { transition: border-color .1s } a:hover > img { border-color: var(--acc
 .thumb img { width: 6rem; max-width: none }
 #jobs span.answered { color: var(--faint) } #jobs td small { display: block; min-width: 14rem; color: var(--faint) }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
-.pair { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem } .pair select { max-width: 100% }
+.pair { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; margin: 0 0 .6rem } .pair select { max-width: 100% }
 .overlaid { position: relative; display: grid; align-items: start; touch-action: pan-y; cursor: ew-resize;
   max-width: 60rem; --cut: 50% }
 .overlaid img { grid-area: 1 / 1; width: 100% } #under { clip-path: inset(0 calc(100% - var(--cut)) 0 0) }
@@ -42,8 +42,9 @@ a > img { transition: border-color .1s } a:hover > img { border-color: var(--acc
 .overlaid::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--cut); width: 2px; margin-left: -1px;
   background: var(--accent) }
 #cut { width: 100%; max-width: 60rem; padding: 0; margin: .6rem 0 0; accent-color: var(--accent) }
-@media (max-width: 40rem) { .thumb img { width: 4rem } .grid td { min-width: 9.5rem } th, td { padding-right: .6rem } }
-@media print { .filter, #compare { display: none } .grid td { min-width: 0 } .strip {
+@media (max-width: 40rem) { .thumb img { width: 4rem } th, td { padding-right: .6rem } .grid td { min-width: 8.2rem }
+  .grid td, .grid th { padding: 0 .4rem .4rem 0; font-size: .85rem } }
+@media print { .filter, section:has(#compare) { display: none } .grid td { min-width: 0 } .strip {
     grid-template-columns: repeat(3, 1fr) } .charts { grid-template-columns: repeat(3, 1fr) }
   .scroll table { font-size: 7.5pt } .scroll th, .scroll td { padding: .2rem .4rem .2rem 0 } .thumb img { width: 3rem }
   #jobs thead button { display: inline !important; font-size: inherit } #jobs thead button::after { content: none }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from fervis.atomic import write_text
 from fervis.contracts import Model, Trainer, TrainingContext
 from fervis.engines.parallel import leads
+from fervis.engines.weights import read_metadata
 from fervis.errors import WrongQuestion
 from fervis.faces import Faces
 from fervis.network import Network
@@ -64,10 +66,12 @@ def trained(
     faces: Faces,
     folder: Path,
     training: TrainingContext,
+    turn: AbstractContextManager[Any] | None = None,
 ) -> dict[str, Any]:
     """Train ``network`` unless ``folder`` holds the whole training; return the record of it.
 
-    The record is ``training.json``, written last: a folder without it was interrupted and is trained anew.
+    The record is ``training.json``, written last: a folder without it was interrupted and goes on. The training is done
+    inside ``turn``, which may wait for others and choose the threads.
 
     Raises:
         WrongQuestion: the data set has no faces to train on.
@@ -84,13 +88,26 @@ def trained(
             "give the network's weights with model.checkpoint=<file>."
         )
     log.info("training on %d faces, choosing the best epoch on %d", len(train), len(val))
-    with torch.random.fork_rng():
+    with turn or nullcontext(), torch.random.fork_rng():
+        threads = torch.get_num_threads()
         torch.manual_seed(seed_for(training.seed, "training"))  # dropout knows no other generator
-        numbers = dict(trainer.train(network, train, val, folder, training))
+        try:
+            numbers = dict(trainer.train(network, train, val, folder, training))
+        except KeyboardInterrupt as stopped:
+            whole = f" of {asdict(trainer)['epochs']}" if "epochs" in asdict(trainer) else " whole"  # pyright: ignore
+            stopped.add_note(f"{epochs_kept(folder)}{whole} epochs of the network in training")
+            raise
     numbers |= {"trainer": asdict(trainer), "seed": training.seed, "precision": training.precision}  # pyright: ignore
+    numbers["threads"] = threads  # the sums of another number of threads are rounded otherwise
     if leads():
         write_text(record, json.dumps(numbers, indent=1) + "\n")
     return numbers
+
+
+def epochs_kept(folder: Path) -> int:
+    """After how many whole epochs a training that was ended early goes on."""
+    path = folder / "course.safetensors"
+    return len(json.loads(read_metadata(path)["course"])["history"]) if path.is_file() else 0
 
 
 def checkpoint_file(spec: Any, folder: Path, record: Mapping[str, Any]) -> Path:

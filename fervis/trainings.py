@@ -16,6 +16,7 @@ from fervis.engines.parallel import leads
 from fervis.engines.weights import load_weights
 from fervis.faces import Faces
 from fervis.question import Question
+from fervis.telling import tell_training
 from fervis.training import checkpoint_file, training_folder
 
 
@@ -40,7 +41,7 @@ def train(question: Question, facts: Mapping[str, Any], group: str | None = None
     """Train the question's network unless it is trained already, and assess it once.
 
     The tracker is told of every epoch as it ends, or of all of them where they ended before; then of the evaluation's
-    numbers, the learning curves and the confusion.
+    numbers, the learning curves, the confusion, and the best and the last weights with their card.
 
     Args:
         question: with a network to train.
@@ -63,9 +64,8 @@ def train(question: Question, facts: Mapping[str, Any], group: str | None = None
         network = asked.network(faces)
         load_weights(network, checkpoint_file("best", folder, history))
         report = assess_training(network.to(asked.device), faces, folder, history, facts)
-        asked.tracker.log({"best": float(history["best"]), **headline(report)})
-        for figure in draw_training(report, folder, history, facts):
-            asked.tracker.picture(figure.path.stem, figure)
+        figures = draw_training(report, folder, history, facts)
+        tell_training(asked.tracker, folder, history, report, headline(report), figures)
         whole = True
     finally:
         asked.tracker.finish(ok=whole)

@@ -34,6 +34,11 @@ window.addEventListener("load", () => setTimeout(async () => {
 }, 200));
 </script>"""
 
+NARROWEST = 500  # pixels that a window of a headless Chromium is wide at least
+# A narrower page stands in a frame. A frame is as dark as its surroundings mean it to be.
+FRAME = """<!doctype html><meta name="color-scheme" content="light dark"><style>body { margin: 0 }</style>
+<iframe src="watched.html" style="border: 0; width: %dpx; height: 900px"></iframe>"""
+
 LIMIT = 120  # seconds that a browser may take to start, load a page and run a script on a busy machine
 
 
@@ -47,6 +52,9 @@ def told_by(page: Path, script: str, width: int = 1280, *, dark: bool = False) -
     text = page.read_text(encoding="utf-8")
     copy = page.with_name("watched.html")
     copy.write_text(text.replace("<head>", f"<head>{LISTEN}", 1).replace("</body>", f"{TELL % script}</body>", 1))
+    if width < NARROWEST:
+        copy = page.with_name("frame.html")
+        copy.write_text(FRAME % width)
     command = [
         *(
             BROWSER,

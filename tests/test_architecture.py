@@ -18,7 +18,7 @@ PLUGINS = [name for name in FILES if name.split("/")[0] in KINDS.values() and no
 # What a plug-in and the machinery under it may import of fervis.
 OPEN_TO_PLUGINS = r"fervis\.(engines|layers|faces|network|results|errors|atomic|contracts)(\.|$)"
 OWNERS = {
-    "wandb": r"trackers/wandb\.py",
+    "wandb": r"(trackers/wandb|wandb_sync|wandb_report)\.py",
     "lime": r"explainers/lime.*\.py",
     "timm": r"models/timm\.py",
     "accelerate": r"engines/parallel\.py",

@@ -84,6 +84,17 @@ def test_two_checkpoints_answer_one_question_on_the_same_faces(fervis: Run):
     assert {"best/explained", "initial/explained"} <= set(numbers)
 
 
+def test_each_epoch_has_an_accuracy_of_its_own(fervis: Run, tmp_path: Path):
+    done = fervis(*SMALL, "trainer.epochs=2", "checkpoint=[1,2]", f"outputs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((Path(done.stdout.splitlines()[-1]) / "summary.json").read_text())["numbers"]
+    (metrics,) = tmp_path.glob("checkpoints/*/metrics.csv")
+    header, *rows = [line.split(",") for line in metrics.read_text().split()]
+    told = [float(row[header.index("val/accuracy")]) for row in rows]
+    assert told[0] != told[1]
+    assert [numbers["1/val/accuracy"], numbers["2/val/accuracy"]] == told
+
+
 def test_a_checkpoint_beside_its_own_copy_differs_in_nothing(fervis: Run, tmp_path: Path):
     trained = fervis(*SMALL, "explainer=saliency")
     outputs = Path(trained.stdout.splitlines()[-1]).parent.parent

@@ -8,10 +8,36 @@ import pytest
 from browser import needs_browser, told_by
 from PIL import Image
 
-from fervis.report import LIMITS, write_report
+from fervis.report import LIMITS, links_to_sweep, write_report
 
 EVIL = '<script>alert("1")</script>&'
 PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(range(64))
+
+
+# What a reader would stumble over, whoever looks: told of any page, at any width.
+FLAWS = """
+const seen = (one) => one.offsetParent !== null && !one.closest("dialog:not([open])");
+const all = (names) => [...document.querySelectorAll(names)].filter(seen);
+const name = (one) => (one.textContent + (one.ariaLabel ?? "") + (one.title ?? "")
+  + [...one.querySelectorAll("img")].map((image) => image.alt).join("") + [...(one.labels ?? [])].length).trim();
+const box = (one) => one.getBoundingClientRect();
+return {
+  beyond: Math.max(0, document.documentElement.scrollWidth - innerWidth),
+  width: innerWidth,
+  silent: all("img").filter((one) => !one.alt).length,
+  broken: all("img").filter((one) => !one.naturalWidth).length,
+  nameless: all("a, button, input, select").filter((one) => ["", "0"].includes(name(one))).length,
+  small: all("button, input, select, .contents a, summary").filter((one) => box(one).height < 24).length,
+  lost: all("a[href^='#']").filter((one) => !document.getElementById(one.hash.slice(1))).length,
+  paper: getComputedStyle(document.body).backgroundColor,
+  ink: getComputedStyle(document.body).color,
+};
+"""
+NO_FLAWS = {"beyond": 0, "silent": 0, "broken": 0, "nameless": 0, "small": 0, "lost": 0}
+LOOKS = {
+    False: {"paper": "rgb(255, 255, 255)", "ink": "rgb(27, 29, 33)"},
+    True: {"paper": "rgb(22, 24, 28)", "ink": "rgb(230, 232, 235)"},
+}
 
 
 class Page(HTMLParser):
@@ -78,8 +104,9 @@ def test_page_says_all_that_the_folder_knows(tmp_path: Path) -> None:
     page = Page(path.read_text(encoding="utf-8"))
     assert page.text["h1"] == [f"saliency at conv7 of vgg8 on faces {EVIL}"]
     assert page.text["code"] == [f"python -m fervis 'explainer=saliency' layer=conv7 {EVIL}"]
-    headings = ["Figures", "Answers", "Numbers", "Ask it again", "Settings", "Seconds", "Versions", "Hashes", "Inputs"]
-    assert page.text["h2"] == headings
+    headings = ["Figures", "Answers", "Numbers", "Ask it again", "Settings"]
+    assert page.text["h2"] == [*headings, "How it was computed", "What it was computed from"]
+    assert page.text["h3"] == ["Seconds", "Versions"]
     assert page.text["td"] == [
         *("299", "angry", "happy ✗", "0.9312", "conv7", EVIL),
         *("300", "sad", "sad ✓", "0.5", "conv7", "sad"),
@@ -90,7 +117,7 @@ def test_page_says_all_that_the_folder_knows(tmp_path: Path) -> None:
     assert f"layer: conv7\nnote: '{EVIL}'\n" in page.text["pre"]
     assert LIMITS in page.text["p"]
     assert f"careful {EVIL}" in page.text["p"]
-    assert "question 1a2b3c4d · seed 0 · device cpu · precision fp32 · 2026-11-23T19:45:00+00:00" in page.text["p"]
+    assert "question 1a2b3c4d · seed 0 · device cpu · precision fp32 · 2026-11-23 19:45 UTC" in page.text["p"]
 
 
 def test_pictures_are_inside_with_their_captions(tmp_path: Path) -> None:
@@ -197,6 +224,38 @@ def test_what_else_an_entry_tells_is_in_the_table(tmp_path: Path) -> None:
     assert page.text["td"][:7] == ["conv7", "conv7/4", "1.235", "4", "conv7", "conv7/5", "0.6432"]
 
 
+def test_a_job_links_to_the_page_of_its_sweep_where_there_is_one(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "sweep" / "run")
+    write_report(folder)
+    assert not links_to_sweep(folder)
+    (tmp_path / "sweep" / "index.html").write_text("<!doctype html>")
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert links_to_sweep(folder)
+    (link,) = [str(given["href"]) for tag, given in page.tags if tag == "a" and not str(given["href"]).startswith("#")]
+    assert (folder / link).resolve() == tmp_path / "sweep" / "index.html"
+
+
+def test_sections_are_linked_at_the_top(tmp_path: Path) -> None:
+    page = Page(write_report(answered(tmp_path / "run")).read_text(encoding="utf-8"))
+    links = [str(given["href"]) for tag, given in page.tags if tag == "a"]
+    assert page.text["a"] == page.text["h2"]
+    assert links == [f"#{given['id']}" for tag, given in page.tags if tag == "section"]
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
+def test_page_has_no_flaw_in_a_browser(tmp_path: Path, width: int, dark: bool) -> None:
+    folder = answered(tmp_path / "run")
+    Image.new("RGB", (900, 400), (80, 0, 0)).save(folder / "figures" / "299.png")
+    (folder / "config.yaml").write_text(QUESTION)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["differs"] = {"dataset.path": "/a/long/path" * 12, "target": EVIL}
+    manifest["command"] += " dataset.path=" + "/a/long/path" * 12
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    told = told_by(write_report(folder), FLAWS, width, dark=dark)
+    assert told == NO_FLAWS | LOOKS[dark] | {"width": width}
+
+
 @needs_browser
 def test_figures_are_enlarged_in_a_browser(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
@@ -222,9 +281,11 @@ def test_figures_are_enlarged_in_a_browser(tmp_path: Path) -> None:
     dialog.close();
     await closed;
     told.after = [dialog.open, zooms.indexOf(document.activeElement)];
+    told.link = dialog.querySelector("a").hidden;
     return told;
     """
     assert told_by(write_report(folder), script) == {
+        "link": True,  # a figure of this page is no answer of its own
         "closed": False,
         "zooms": ["Figure 0", "Figure 1", "Figure 2"],
         "opened": [True, "Figure 1", "2 of 3"],

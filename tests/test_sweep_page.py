@@ -6,18 +6,21 @@ import base64
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from browser import needs_browser, told_by
 from PIL import Image
-from test_report import EVIL, Page
+from test_report import EVIL, FLAWS, LOOKS, NO_FLAWS, Page
 from test_sweep import answered, failed
 
 from fervis.page import LIMITS
+from fervis.report import links_to_sweep, write_report
 from fervis.sweep_page import write_sweep
 
 COMMAND = "python -m fervis -m layer=conv2,conv10 explainer=saliency,lime"
@@ -49,7 +52,7 @@ def test_page_tells_the_sweep(sweep: Path) -> None:
     assert page.text["h1"] == ["saliency and lime of vgg8 on faces, by layer and explainer"]
     assert page.text["h2"] == [
         *("What failed", "Ask it again", "Side by side", "Trends", "Every question", "Two compared"),
-        *("Warnings", "Versions"),
+        *("Warnings", "Versions and hashes"),
     ]
     lead = (
         "What saliency or lime at conv2 or conv10 says of vgg8 trained for 8 epochs, for the label of each face, "
@@ -58,7 +61,7 @@ def test_page_tells_the_sweep(sweep: Path) -> None:
     assert lead in page.text["p"]
     assert re.findall(r">(\d+ \w+)</span>", text) == ["3 answered", "1 failed"]
     assert "4 questions: " in page.text["p"]
-    assert "7.5 s in all · begun 2026-11-23T20:00:00+00:00 · layer-explainer-1a2b3c4d" in page.text["p"]
+    assert "7.5 s in all · begun 2026-11-23 20:00 UTC · layer-explainer-1a2b3c4d" in page.text["p"]
     assert page.text["code"] == ["python -m fervis layer=conv10 explainer=lime", COMMAND]
     assert f"careful {EVIL} " in page.text["p"]
     assert "(conv2 · saliency, conv2 · lime and conv10 · saliency)" in page.text["span"]
@@ -76,7 +79,7 @@ def test_failures_come_first_with_their_errors(sweep: Path) -> None:
 
 def test_table_has_a_row_a_job_that_can_be_sorted(sweep: Path) -> None:
     text, _ = read(sweep)
-    table = text[text.index('<table id="jobs">') : text.index("</table>", text.index('<table id="jobs">'))]
+    table = text[text.index('<table id="jobs"') : text.index("</table>", text.index('<table id="jobs"'))]
     assert re.findall(r'data-sort="(\w+)">([^<]+)', table) == [
         *(("order", "layer"), ("order", "explainer"), ("text", "state")),
         *(("number", "sharpness"), ("number", "explained"), ("number", "seconds")),
@@ -94,7 +97,10 @@ def test_table_has_a_row_a_job_that_can_be_sorted(sweep: Path) -> None:
 
 def test_links_lead_to_the_answers(sweep: Path) -> None:
     _, page = read(sweep)
-    targets = [str(given["href"]) for tag, given in page.tags if tag == "a"]
+    links = [str(given["href"]) for tag, given in page.tags if tag == "a"]
+    names = {given.get("id") for _, given in page.tags}
+    assert all(link[1:] in names for link in links if link.startswith("#"))
+    targets = [link for link in links if not link.startswith("#")]
     # From the grid, the thumbnail and the name in the table; none to the job that failed.
     assert len(targets) == 3 * 3
     assert all((sweep / unquote(target)).is_file() for target in targets)
@@ -201,6 +207,49 @@ def test_same_folder_same_page(sweep: Path) -> None:
     assert write_sweep(sweep) == sweep / "index.html"
 
 
+def test_the_command_is_kept_as_it_was_typed(sweep: Path) -> None:
+    write_sweep(sweep, COMMAND)
+    first = (sweep / "index.html").read_bytes()
+    (sweep / "index.html").unlink()
+    assert write_sweep(sweep).read_bytes() == first
+
+
+def test_pages_of_the_jobs_link_to_that_of_the_sweep(sweep: Path) -> None:
+    jobs = [path.parent for path in sweep.glob("*/summary.json")]
+    for job in jobs:
+        write_report(job)  # as a job does, before there is a page of the sweep
+    assert not any(links_to_sweep(job) for job in jobs)
+    write_sweep(sweep, COMMAND)
+    assert all(links_to_sweep(job) for job in jobs)
+    pages = [(job / "report.html").stat().st_mtime_ns for job in jobs]
+    write_sweep(sweep, COMMAND)
+    assert [(job / "report.html").stat().st_mtime_ns for job in jobs] == pages  # written once
+
+
+def test_settings_and_hashes_of_all_jobs_are_told(sweep: Path) -> None:
+    for job, layer in (("conv2-lime", "conv2"), ("conv2-saliency", "conv2"), ("conv10-saliency", "conv10")):
+        manifest = json.loads((sweep / job / "manifest.json").read_text())
+        manifest["differs"] = {"layer": layer, "quiet": "true"}
+        manifest["hashes"] = {"config": job, "data": "ab" * 32, "weights": layer * 4}
+        (sweep / job / "manifest.json").write_text(json.dumps(manifest))
+    _, page = read(sweep)
+    assert page.text["td"][-4:] == [
+        *("conv2 or conv10", "true"),
+        *("ab" * 32, "2 different ones, each on its question's page"),
+    ]
+
+
+def test_a_page_of_many_answers_stays_small(tmp_path: Path) -> None:
+    # Harder to compress than maps of faces are: noise in half of the figure.
+    figure = np.full((460, 600, 3), 255, np.uint8)
+    figure[:230] = np.random.default_rng(0).integers(0, 255, (230, 600, 1), np.uint8)
+    Image.fromarray(figure).save(tmp_path / "noise.png")
+    for seed in range(40):
+        folder = answered(tmp_path / "sweep", [f"seed={seed}"])
+        shutil.copy(tmp_path / "noise.png", folder / "figures" / "overview.png")
+    assert 1e6 < write_sweep(tmp_path / "sweep").stat().st_size < 6e6
+
+
 def test_a_sweep_of_failures_has_a_page(tmp_path: Path) -> None:
     failed(tmp_path, ["layer=a"], ERROR)
     failed(tmp_path, ["layer=b"], ERROR)
@@ -267,6 +316,39 @@ def test_sort_filter_and_compare_in_a_browser(sweep: Path) -> None:
         "changed": "conv10-saliency",
         "cut": "inset(0px 0px 0px 25%)",
         "wide": True,
+    }
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
+def test_page_has_no_flaw_in_a_browser(sweep: Path, width: int, dark: bool) -> None:
+    told = told_by(write_sweep(sweep, f"{COMMAND} dataset.path={'/a/long/path' * 12}"), FLAWS, width, dark=dark)
+    assert told == NO_FLAWS | LOOKS[dark] | {"width": width}
+
+
+@needs_browser
+def test_small_multiples_are_enlarged_in_a_browser(sweep: Path) -> None:
+    script = """
+    const dialog = document.querySelector("dialog");
+    const [large, report] = ["img", "a"].map((name) => dialog.querySelector(name));
+    const zooms = [...document.querySelectorAll(".grid .zoom")];
+    const folder = (path, from) => decodeURI(path).split("/").at(from);
+    const whole = () => new Promise((done) => {
+      const wait = () => large.naturalWidth === 600 ? done(folder(large.src, -3)) : setTimeout(wait, 20);
+      wait();
+    });
+    const told = { zooms: zooms.length, links: document.querySelectorAll(".grid a").length };
+    zooms[1].click();
+    told.opened = [dialog.open, await whole(), folder(report.href, -2)];
+    dialog.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+    told.next = [await whole(), folder(report.href, -2), large.alt];
+    return told;
+    """
+    assert told_by(write_sweep(sweep, COMMAND), script) == {
+        "zooms": 3,
+        "links": 0,  # they are buttons now, and the links are in the enlargement and in the table
+        "opened": [True, "conv2-lime", "conv2-lime"],
+        "next": ["conv10-saliency", "conv10-saliency", "conv10 · saliency. Seen at conv10."],
     }
 
 

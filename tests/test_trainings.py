@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import SMALL
+from numpy.typing import NDArray
 
 from fervis import trainings
 from fervis.answer import Asked, prepare
 from fervis.commands import train_network
-from fervis.contracts import RunCard
+from fervis.contracts import FaceRow, RunCard
 from fervis.errors import WrongQuestion
 from fervis.question import Question
 from fervis.registry import build
@@ -37,6 +38,15 @@ class Notes:
 
     def picture(self, name: str, figure: Figure) -> None:
         self.said.append((name, figure))
+
+    def faces(self, rows: Sequence[FaceRow]) -> None:
+        raise AssertionError("a training explains no face")
+
+    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+        self.said.append((name, (counts.tolist(), list(classes))))
+
+    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+        self.said.append((kind, (name, dict(files))))
 
     def finish(self, ok: bool) -> None:
         self.said.append(("finish", ok))
@@ -71,7 +81,7 @@ def test_the_tracker_sees_epochs_numbers_and_figures(outputs: Path, notes: Notes
     assert card.id == folder.name.removeprefix("vgg8-")
     assert card.config["trainer"]["epochs"] == 2
     assert [word for word, _ in notes.said] == [
-        "start", "epoch 1", "epoch 2", "numbers", "curves", "confusion", "finish"
+        "start", "epoch 1", "epoch 2", "numbers", "curves", "confusion", "confusion_matrix/test", "model", "finish"
     ]  # fmt: skip
     told = dict(notes.said)
     report = json.loads((folder / "evaluation.json").read_text())
@@ -83,6 +93,16 @@ def test_the_tracker_sees_epochs_numbers_and_figures(outputs: Path, notes: Notes
     for name in ("curves", "confusion"):
         assert told[name].path.resolve() == folder / f"{name}.png"
         assert told[name].caption
+    test = report["results"]["test"]["none"]["full"]["confusion"]["counts"]
+    assert told["confusion_matrix/test"] == (test, report["classes"])
+    name, files = told["model"]
+    assert name == folder.name
+    best, last = (json.loads((folder / "training.json").read_text())[word] for word in ("best", "last"))
+    assert {place: path.resolve() for place, path in files.items()} == {
+        "best.safetensors": folder / f"epoch_{best:03d}.safetensors",
+        "last.safetensors": folder / f"epoch_{last:03d}.safetensors",
+        **{place: folder / place for place in ("card.md", "evaluation.json", "metrics.csv")},
+    }
     assert told["finish"] is True
 
     first, notes.said = notes.said[1:], []

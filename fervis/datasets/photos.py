@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fervis.engines.content import existing, files_below
 from fervis.engines.face_finder import Box, crop, find_faces, middle
 from fervis.engines.parsed import parsed
 from fervis.engines.pictures import ENDINGS, picture
+from fervis.engines.progress_bar import progress
 from fervis.errors import WrongQuestion, nearest
 from fervis.faces import FER2013_CLASSES, SPLITS, Faces
 
@@ -108,7 +108,7 @@ class Photos:
         root = place.parent if place.is_file() else place
         images: list[np.ndarray] = []
         pictures: list[int] = []
-        for number, name in enumerate(tqdm(names, desc=place.name, unit="picture", disable=None, leave=False)):
+        for number, name in enumerate(progress(names, place.name, "picture")):
             pixels = np.asarray(picture(root / name, self.channels))
             for box in self._boxes(pixels):
                 images.append(crop(pixels, box, self.size).reshape(self.size, self.size, -1).transpose(2, 0, 1))

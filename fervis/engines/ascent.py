@@ -7,6 +7,7 @@ company: the start of each from a generator of its own, the transformations once
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ def climb(
         at each step: at the transformed image, before that step was made.
     """
     parameters = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([parameters], lr=rules.lr)
+    optimizer = torch.optim.Adam([parameters], lr=rules.lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rules.steps)
     unit, trace = unit.to(start.device), []
     for _ in range(rules.steps):
@@ -130,20 +131,16 @@ def moved(images: Tensor, rules: Rules, generator: Generator) -> Tensor:
         margins = (max(right, 0), max(-right, 0), max(down, 0), max(-down, 0))
         wide = F.pad(images, margins, mode="reflect")
         return wide[..., margins[3] : margins[3] + height, margins[1] : margins[1] + width]
-    turn = torch.deg2rad(rules.rotation * draws[1])
-    zoom = 1 + rules.scale * draws[0]
+    zoom, turn = 1 + rules.scale * float(draws[0]), math.radians(rules.rotation * float(draws[1]))
     # From where each pixel is taken, in pixels about the centre, then in the units of grid_sample (half a side is 1).
-    cos, sin = (turn.cos() / zoom, turn.sin() / zoom)
-    down, right = shift.double()
-    matrix = torch.stack(
-        [
-            torch.stack([cos, -sin * height / width, -2 * right / width]),
-            torch.stack([sin * width / height, cos, -2 * down / height]),
-        ]
-    )
-    size = [1, 1, height, width]
-    grid = F.affine_grid(matrix[None].to(images), size, align_corners=False)
-    return F.grid_sample(images, grid.expand(len(images), -1, -1, -1), padding_mode="reflection", align_corners=False)
+    cos, sin = math.cos(turn) / zoom, math.sin(turn) / zoom
+    down, right = shift.tolist()
+    rows = [[cos, -sin * height / width, -2 * right / width], [sin * width / height, cos, -2 * down / height]]
+    matrix = torch.tensor([rows], dtype=torch.float64).to(images)
+    grid = F.affine_grid(matrix, [1, 1, height, width], align_corners=False)
+    # One grid for all: they go as the channels of one image, whose places are found once.
+    planes = images.reshape(1, -1, height, width)
+    return F.grid_sample(planes, grid, padding_mode="reflection", align_corners=False).view_as(images)
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:

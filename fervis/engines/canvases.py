@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import torch
@@ -98,7 +99,7 @@ class Fourier:
         values = torch.fft.irfft2(spectrum, s=self.shape[1:], norm="ortho") / 4
         return correlated(values).sigmoid()
 
-    @property
+    @cached_property
     def scale(self) -> Tensor:
         """[H,W//2+1] what each frequency is multiplied by."""
         return 1 / frequencies(self.shape[1], self.shape[2]).clamp(min=1 / max(self.shape[1:]))
@@ -119,7 +120,7 @@ class FixedSpectrum:
 
     magnitude: Tensor
     shape: tuple[int, int, int]
-    lr: ClassVar[float] = 0.1
+    lr: ClassVar[float] = 0.4
 
     def noise(self, generator: Generator) -> Tensor:
         """[C,H,W//2+1] phases in radian, even in [-pi, pi]."""

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from fervis.engines.content import files_below
 from fervis.engines.fer_layouts.common import class_of
 from fervis.engines.pictures import ENDINGS, picture
+from fervis.engines.progress_bar import progress
 from fervis.errors import WrongQuestion
 from fervis.faces import FER2013_CLASSES, SPLITS
 
@@ -99,7 +99,7 @@ def read_pictures(root: Path, names: Sequence[str], size: int, channels: int) ->
     """
     images = np.empty((len(names), channels, size, size), np.uint8)
     hashes = np.empty((len(names), 32), np.uint8)
-    for place, name in enumerate(tqdm(names, desc=root.name, unit="face", disable=None, leave=False)):
+    for place, name in enumerate(progress(names, root.name, "face")):
         data = (root / name).read_bytes()
         whole = picture(root / name, channels, data)
         if whole.size != (size, size):

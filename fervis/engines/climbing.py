@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from tqdm import tqdm
 
 from fervis.contracts import Inquiry
 from fervis.engines import ascent
@@ -17,6 +16,7 @@ from fervis.engines.ascent import Rules
 from fervis.engines.canvases import CANVASES, canvas_of
 from fervis.engines.comparison import Beside, mean_spectrum
 from fervis.engines.objectives import Values
+from fervis.engines.progress_bar import progress
 from fervis.engines.symmetry import Twins, twins
 from fervis.errors import WrongQuestion, unknown
 from fervis.results import FilterImages
@@ -124,7 +124,7 @@ def climbed(
     face = inquiry.images[0].clamp(0, 1) if knobs.start == "face" else None
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     total = rules.steps * math.ceil(len(members) / knobs.batch_size)
-    with tqdm(total=total, desc=use, unit="step", disable=True if inquiry.quiet else None, leave=False) as bar:
+    with progress(None, use, "step", total=total, quiet=inquiry.quiet) as bar:
         for first in range(0, len(members), knobs.batch_size):
             some = members[first : first + knobs.batch_size]
             start = torch.stack(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
+from fervis.engines.progress_bar import progress
 from fervis.engines.responses import (
     Interval,
     cka_of,
@@ -179,7 +180,7 @@ def contrast(
     (logits, one), (other_logits, other) = seen
     alike = (logits.argmax(1) == other_logits.argmax(1)).double()
     found = []
-    for layer in layers:
+    for layer in progress(layers, "contrast", "layer"):
         pair = one[layer.name], other[layer.name]
         found.append(
             LayerContrast(

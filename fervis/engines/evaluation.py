@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from fervis.engines.metrics import bootstrap, confusion_counts, measure, reliability
 from fervis.engines.subsets import SUBSETS, judged, labelled
-from fervis.engines.views import predict_views
+from fervis.engines.views import predict_kinds
 from fervis.errors import WrongQuestion
 from fervis.faces import Faces
 from fervis.network import Network
@@ -65,10 +65,7 @@ def evaluate(
     asked = {split: there for split in splits if len(there := labelled(faces, split))}
     if not asked:
         raise WrongQuestion(f"dataset: it has no labelled faces in {' or '.join(splits)}, so nothing can be evaluated.")
-    probabilities = {
-        split: {kind: predict_views(network, there.images, kind, crop=crop) for kind in kinds}
-        for split, there in asked.items()
-    }
+    probabilities = {split: predict_kinds(network, there.images, kinds, crop=crop) for split, there in asked.items()}
     return assess(probabilities, faces, network.classes, seed=seed, resamples=resamples)
 
 

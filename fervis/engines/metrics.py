@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
+from fervis.engines.progress_bar import progress
+
 BINS = 15
 _CHUNK = 256  # resamples a matrix product: a fixed number, so that the draws depend on the generator alone
 _LEAST = 1e-12  # a label's probability below it is taken as this, so that one face cannot make the mean infinite
@@ -144,7 +146,9 @@ def bootstrap(
     if groups is not None:
         _, member = groups.unique(return_inverse=True)
         units = units.new_zeros(int(member.max()) + 1, units.shape[1]).index_add_(0, member, units)
-    drawn = torch.cat([counts @ units for counts in resampled_counts(len(units), resamples, generator)])
+    chunks = resampled_counts(len(units), resamples, generator)
+    chunks = progress(chunks, "intervals", "chunk", total=-(-resamples // _CHUNK))
+    drawn = torch.cat([counts @ units for counts in chunks])
     values = metrics_of(drawn, probabilities.shape[1])
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     intervals = {name: tuple(value.nanquantile(ends, dim=0)) for name, value in values.items()}

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fervis.engines.passes import undisturbed
 from fervis.engines.quickening import quickened
@@ -64,7 +63,7 @@ def filter_values(
 ) -> Iterator[Values]:
     """The objective of filter n for image n, from passes that end at the layer; the model is left as it was found.
 
-    Before a plain convolution the pass ends already: of all its filters, image n needs one.
+    Before a plain convolution the pass ends already: what one filter makes of its input is linear.
 
     Args:
         model: any network.
@@ -76,6 +75,7 @@ def filter_values(
     module = model.get_submodule(layer.path)
     convolution = module if isinstance(module, nn.Conv2d) and _is_plain(module) else None
     kept: list[Tensor] = []
+    linear: dict[torch.Size, Values] = {}
 
     def stop(output: Any) -> None:
         if not isinstance(output, Tensor):
@@ -84,18 +84,15 @@ def filter_values(
         raise _Reached
 
     def values(images: Tensor) -> Tensor:
-        chosen = torch.as_tensor(filters, device=images.device)
         with suppress(_Reached):
             # A copy goes in, so that a network that changes its input in place changes the copy.
             model(images.clone())
         found = kept.pop()
         if convolution is None:
-            maps = spatial(found, layer)[torch.arange(len(images), device=images.device), chosen]
-        else:
-            if place == "mean":
-                return _mean_of_one_filter_each(found, convolution, chosen)
-            maps = _one_filter_each(found, convolution, chosen)
-        return at_place(maps, place, layer.name)
+            return at_place(spatial(found, layer)[range(len(filters)), list(filters)], place, layer.name)
+        if found.shape not in linear:
+            linear[found.shape] = _linear(convolution, filters, place, layer.name, found)
+        return linear[found.shape](found)
 
     if convolution is None:
         handle = module.register_forward_hook(lambda _module, _inputs, output: stop(output))
@@ -125,39 +122,20 @@ def _quick(values: Values, model: nn.Module, dtype: torch.dtype, spare: nn.Modul
 
 def _is_plain(module: nn.Conv2d) -> bool:
     """Whether the module's output is nothing but the convolution of its input with its weight."""
-    hooks = module._forward_hooks or module._forward_pre_hooks
-    zeros = module.padding_mode == "zeros" and not isinstance(module.padding, str)
-    return type(module) is nn.Conv2d and module.groups == 1 and zeros and not hooks
+    return type(module) is nn.Conv2d and not (module._forward_hooks or module._forward_pre_hooks)
 
 
-def _one_filter_each(inputs: Tensor, module: nn.Conv2d, filters: Tensor) -> Tensor:
-    """[N,h,w]: what filter n of a convolution makes of the inputs [N,C,H,W] of image n."""
-    padding, stride, dilation, kernel = module.padding, module.stride, module.dilation, module.kernel_size
-    assert not isinstance(padding, str)
-    columns = F.unfold(inputs, kernel, dilation, padding, stride)
-    found = torch.bmm(module.weight[filters].flatten(1)[:, None].to(columns.dtype), columns)[:, 0]
-    if module.bias is not None:
-        found = found + module.bias[filters, None]
-    tall, wide = (
-        (size + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1
-        for i, size in enumerate(inputs.shape[-2:])
-    )
-    return found.unflatten(1, (tall, wide))
+def _linear(module: nn.Conv2d, filters: Sequence[int], place: Place, layer: str, inputs: Tensor) -> Values:
+    """The objective of filter n of a convolution from its inputs [N,C,H,W], for inputs of this shape.
 
-
-def _mean_of_one_filter_each(inputs: Tensor, module: nn.Conv2d, filters: Tensor) -> Tensor:
-    """[N]: the mean of ``_one_filter_each``, from the means of what each weight meets: there is no map to be made."""
-    padding, stride, dilation, kernel = module.padding, module.stride, module.dilation, module.kernel_size
-    assert not isinstance(padding, str)
-    means = F.pad(inputs.to(module.weight.dtype), (padding[1], padding[1], padding[0], padding[0]))
-    for axis in (0, 1):
-        # Rows go to the end, and columns take their place: [N,C,H,W] -> [N,C,W,kh] -> [N,C,kh,kw].
-        count = (means.shape[2] - dilation[axis] * (kernel[axis] - 1) - 1) // stride[axis] + 1
-        first = [dilation[axis] * one for one in range(kernel[axis])]
-        span = stride[axis] * (count - 1) + 1
-        means = torch.stack([means[:, :, one : one + span : stride[axis]].mean(2) for one in first], -1)
-    found = (module.weight[filters] * means).sum((1, 2, 3))
-    return found if module.bias is None else found + module.bias[filters]
+    It is linear in them: what it takes of each is the same at all of them, and found once, as the gradient at 0.
+    """
+    with torch.enable_grad(), torch.autocast(inputs.device.type, enabled=False):
+        zeros = torch.zeros_like(inputs, dtype=module.weight.dtype).requires_grad_()
+        offset = at_place(module.forward(zeros)[range(len(filters)), list(filters)], place, layer)
+        (slope,) = torch.autograd.grad(offset.sum(), zeros)
+    offset = offset.detach()
+    return lambda found: offset + (found.to(slope.dtype) * slope).sum((1, 2, 3))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import atexit
 import multiprocessing
 import os
 import re
+import signal
 import socket
 import sys
 import tempfile
@@ -262,6 +263,7 @@ def _member(
     arguments: tuple[Any, ...],
 ) -> None:
     """One process of those that are started here."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that started this ends it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a process that is killed leaves behind
     torch.set_num_threads(threads)

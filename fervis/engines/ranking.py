@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from fervis.contracts import Inquiry
 from fervis.engines.outputs import outputs_at
+from fervis.engines.progress_bar import progress
 from fervis.errors import RunFailed
 from fervis.layers import Layer
 
@@ -59,14 +59,8 @@ def strongest(
     Faces that are not ``ranked`` ([M] bool, at least ``top`` of them true) count among the dead ones only.
     """
     best: list[Peaks | None] = [None] * len(layers)
-    batches = tqdm(
-        inquiry.batches(BATCH),
-        total=-(-len(inquiry.pool) // BATCH),
-        desc="top_faces",
-        unit="batch",
-        disable=True if inquiry.quiet else None,
-        leave=False,
-    )
+    batches = inquiry.batches(BATCH)
+    batches = progress(batches, "top_faces", "batch", total=-(-len(inquiry.pool) // BATCH), quiet=inquiry.quiet)
     for where, images in batches:
         outputs = outputs_at(model, images, layers)
         for number, (layer, maps) in enumerate(zip(layers, outputs, strict=True)):

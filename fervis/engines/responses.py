@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fervis.engines.cka import cka, gram
 from fervis.engines.metrics import resampled_counts
 from fervis.engines.passes import listening, undisturbed
+from fervis.engines.progress_bar import progress
 from fervis.layers import Layer, spatial
 
 RESAMPLES = 1000
@@ -67,7 +68,7 @@ def responses(
     parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {layer.name: [] for layer in layers}
     paths = list(dict.fromkeys(layer.path for layer in layers))
     with undisturbed(model), torch.no_grad(), listening(model, paths, roots=False) as heard:
-        for batch in batches:
+        for batch in progress(batches, "layers' answers", "batch"):
             logits.append(model(batch.clone()).float().cpu())
             for layer in layers:
                 parts[layer.name].append(_response(spatial(heard[layer.path], layer)))

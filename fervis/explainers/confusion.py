@@ -14,12 +14,15 @@ from fervis.engines.confused import best_and_worst, largest_confusions
 from fervis.engines.evaluation import PER_CLASS, SINGLE, score
 from fervis.engines.metrics import bootstrap, confusion_counts
 from fervis.engines.passes import INPUT, undisturbed
-from fervis.engines.views import VIEWS, views
+from fervis.engines.progress_bar import progress
+from fervis.engines.quickening import quick_answers
+from fervis.engines.views import PROBED, VIEWS, views
 from fervis.errors import WrongQuestion, unknown
 from fervis.network import Network
 from fervis.results import Confusion, Findings
 
 LEAST_RESAMPLES = 20
+BATCH = 64  # faces
 
 
 @dataclass
@@ -90,13 +93,17 @@ class ConfusionMatrix:
         if self.views == "tencrop" and not isinstance(model, Network):
             raise WrongQuestion("explainer.views=tencrop: the network takes no crops; expected none or flip.")
         found = []
+        count = -(-len(asked.pool) // BATCH)
+        first = next(asked.batches(PROBED))[1]
         with undisturbed(model), torch.no_grad():
-            for _, pixels in asked.batches():
-                logits = [model(view).float() for view in views(pixels, self.views)]
-                if logits[0].ndim != 2 or logits[0].shape[1] != len(asked.classes):
-                    shape = list(logits[0].shape)
-                    raise WrongQuestion(f"model: its output is {shape}, expected [N,{len(asked.classes)}] logits.")
-                found.append(torch.stack([each.softmax(1) for each in logits]).mean(0).cpu())
+            logits = model(first.clone())
+            if logits.ndim != 2 or logits.shape[1] != len(asked.classes):
+                shape = list(logits.shape)
+                raise WrongQuestion(f"model: its output is {shape}, expected [N,{len(asked.classes)}] logits.")
+            with quick_answers(model, first):
+                for _, pixels in progress(asked.batches(BATCH), "confusion", "batch", total=count, quiet=asked.quiet):
+                    answers = [model(view).float().softmax(1) for view in views(pixels, self.views)]
+                    found.append(torch.stack(answers).mean(0).cpu())
         return torch.cat(found)
 
 

@@ -36,6 +36,7 @@ class FeatureMapsOf:
     kind: ClassVar[str] = FeatureMaps.kind
     default_layer: ClassVar[str] = "last_conv"
     uses_layers: ClassVar[bool] = True
+    by_face: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         outputs.check_filters(self.filters)

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from fervis.engines.masking import OUTPUTS, PRECISIONS, alike, check_choice, column, scores, spread
 from fervis.engines.passes import INPUT, Target
+from fervis.engines.progress_bar import progress
 from fervis.engines.similarity import spearman
 from fervis.engines.superpixels import WAYS, means, superpixels
 from fervis.engines.surrogate import Surrogate, coin_tosses, nearness, ridge, strongest
@@ -124,7 +125,7 @@ class Lime:
         seeds = [int(torch.randint(SEEDS, (), generator=generator)) for _ in range(1 + self.repeats)]
         maps = images.new_zeros((len(images), *images.shape[2:]), dtype=torch.float32)
         told: dict[str, Tensor] = {name: torch.zeros(len(images)) for name in ("r2", "stability", "superpixels")}
-        for group in alike(images):
+        for group in progress(alike(images), "lime", "face"):
             image = images[group[0]]
             segments = superpixels(image, self.superpixels, segments=self.segments, compactness=self.compactness)
             fits = [self._fit(model, image, target, segments, seed) for seed in seeds]

@@ -22,6 +22,7 @@ from torch import Generator, Tensor, nn
 
 from fervis.engines.masking import check_choice, column, read
 from fervis.engines.passes import INPUT, Target, undisturbed
+from fervis.engines.progress_bar import progress
 from fervis.errors import WrongQuestion
 from fervis.layers import Layer
 from fervis.results import HeatMaps
@@ -89,7 +90,7 @@ class LimeReference:
         seed = int(torch.randint(2**31, (), generator=generator))
         maps = torch.zeros(len(images), *images.shape[2:])
         told = {"r2": torch.zeros(len(images)), "superpixels": torch.zeros(len(images))}
-        for place, image in enumerate(images):
+        for place, image in enumerate(progress(images, "lime_reference", "face")):
             found, label = self._ask(model, image, target[place : place + 1], seed)
             for piece, weight in found.local_exp[label]:
                 maps[place][torch.from_numpy(found.segments == piece)] = float(weight)

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from fervis.contracts import Inquiry
+from fervis.engines.progress_bar import progress
 from fervis.engines.responses import Interval, Responses, cka_of, dead_of, even_batches, mean_of, resampled, responses
 from fervis.engines.weights import load_weights
 from fervis.errors import WrongQuestion, unknown
@@ -83,7 +83,7 @@ class Training:
         last = at(epochs[-1])
         final = last[1]
         table: dict[str, list[Row]] = {name: [] for name in (*final, NETWORK)}
-        for epoch in tqdm(epochs, "epochs", disable=True if inquiry.quiet else None, leave=False):
+        for epoch in progress(epochs, "training", "epoch", quiet=inquiry.quiet):
             accuracy, found = last if epoch == epochs[-1] else at(epoch)
             for name, seen in found.items():
                 black = mean_of(seen.black, weights)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from fervis.contracts import RunCard
+import numpy as np
+from numpy.typing import NDArray
+
+from fervis.contracts import FaceRow, RunCard
 from fervis.results import Figure
 
 
@@ -20,6 +24,15 @@ class NoTracker:
         """Do nothing."""
 
     def picture(self, name: str, figure: Figure) -> None:
+        """Do nothing."""
+
+    def faces(self, rows: Sequence[FaceRow]) -> None:
+        """Do nothing."""
+
+    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+        """Do nothing."""
+
+    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
         """Do nothing."""
 
     def finish(self, ok: bool) -> None:

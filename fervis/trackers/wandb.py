@@ -1,7 +1,8 @@
 """Weights & Biases: one run a job, written inside the run folder and nowhere else.
 
 Epochs are a metric of their own (``define_metric``), never W&B's step, which drops what comes late. Without an API key
-or a network the run is recorded offline after one warning; ``wandb sync`` sends it later.
+or a network the run is recorded offline after one warning; ``python -m fervis.wandb_sync`` sends it later, wherever the
+folder lies then.
 """
 
 from __future__ import annotations
@@ -9,22 +10,27 @@ from __future__ import annotations
 import logging
 import netrc
 import os
+import re
 import textwrap
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from fervis.contracts import RunCard
+import numpy as np
+from numpy.typing import NDArray
+
+from fervis.contracts import FaceRow, RunCard
 from fervis.errors import WrongQuestion, nearest
 from fervis.results import Figure
 
 MODES = ("auto", "online", "offline", "disabled")
+COPIED = 2**24  # bytes; larger files are kept where they lie, which an answer asked again fills with the same bytes
 
 
 @dataclass
@@ -63,11 +69,12 @@ class WandB:
         if mode == "disabled":
             return
         with ExitStack() as after:
-            home = run.folder / "wandb"
+            home = run.folder.resolve() / "wandb"
             home.mkdir(parents=True, exist_ok=True)
             after.callback(_restore, {name: text for name, text in os.environ.items() if name.startswith("WANDB_")})
             os.environ |= {"WANDB_DATA_DIR": str(home / "data"), "WANDB_CACHE_DIR": str(home / "cache")}
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+            os.environ.setdefault("WANDB_SILENT", "true")
             if not (_config_folder() / "settings").exists():  # a server of one's own is named there
                 os.environ["WANDB_CONFIG_DIR"] = str(home / "config")
             theirs = logging.getLogger("wandb")  # it keeps files of its own; the console is not for it
@@ -89,7 +96,8 @@ class WandB:
         options: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
-            "id": run.id,
+            # The agent of a W&B sweep has named the run already.
+            "id": os.environ.get("WANDB_RUN_ID", run.id) if "WANDB_SWEEP_ID" in os.environ else run.id,
             "resume": "allow",
             "reinit": "create_new",
             "name": run.name,
@@ -112,11 +120,13 @@ class WandB:
                 if alone:
                     wandb.teardown()
                 else:
-                    options["id"] = f"{run.id}-offline"
+                    options["id"] += "-offline"
             logging.getLogger("fervis").warning(
-                "tracker=wandb: %s, so this run is recorded offline in %s; `wandb sync` sends it later.",
+                "tracker=wandb: %s, so this run is recorded offline in %s; "
+                "`python -m fervis.wandb_sync %s` sends it later.",
                 obstacle,
                 run.folder / "wandb",
+                run.folder,
             )
         return wandb.init(mode="offline", settings=wandb.Settings(**quiet), **options)
 
@@ -138,6 +148,40 @@ class WandB:
             import wandb
 
             self._run.log({name: wandb.Image(str(figure.path), caption=figure.caption)})
+
+    def faces(self, rows: Sequence[FaceRow]) -> None:
+        """Keep one table, ``table_of_faces``: row, face and map as pictures, then all that is told of each."""
+        if self._run is not None:
+            import wandb
+
+            names = list(dict.fromkeys(name for row in rows for name in row.values))
+            table = wandb.Table(columns=[names[0], "face", "map", *names[1:]])
+            for row in rows:
+                heat = None if row.map is None else wandb.Image(row.map, caption=row.scale)
+                first, *rest = (row.values.get(name) for name in names)
+                table.add_data(first, wandb.Image(row.face), heat, *rest)
+            self._run.log({"table_of_faces": table})
+
+    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+        """Keep the matrix as W&B's own plot, whose table tells every count."""
+        if self._run is not None:
+            import wandb
+
+            pairs = np.argwhere(counts >= 0).repeat(counts.flatten(), axis=0)
+            true, predicted = pairs[:, 0].tolist(), pairs[:, 1].tolist()
+            plot = wandb.plot.confusion_matrix(y_true=true, preds=predicted, class_names=list(classes), title=name)
+            self._run.log({name: plot})
+
+    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+        """Keep the files as an artifact of this kind; the same name again is its next version."""
+        if self._run is not None:
+            import wandb
+
+            artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]+", "_", name), type=kind)
+            for place, path in files.items():
+                policy = "mutable" if path.stat().st_size <= COPIED else "immutable"
+                artifact.add_file(str(path.resolve()), name=place, policy=policy)
+            self._run.log_artifact(artifact)
 
     def finish(self, ok: bool) -> None:
         """Close the run, exit code 0 or 1, and leave the process as it was found."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fervis.engines import drawing
 from fervis.engines.drawing import FAINT, Scale, Sheet
+from fervis.engines.progress_bar import progress
 from fervis.engines.responses import Interval, mean_of, resampled
 from fervis.engines.trends import Trend, draw_trends, said, series_note
 from fervis.errors import WrongQuestion, nearest
@@ -102,7 +103,7 @@ class FeatureMapsSheet:
             if len(layers) > 1 or len(drawn) < len(faces):
                 keep(*self.trend(explanation, layers))
             for row, places in drawn:
-                for layer, entries in places.items():
+                for layer, entries in progress(places.items(), f"drawing {row}", "sheet"):
                     scales = self.scales(explanation, entries)
                     name = drawing.file_name(row, layer, used=used)
                     keep(self.sheet(explanation, entries, scales), name, _caption(explanation, entries))

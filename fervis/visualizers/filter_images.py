@@ -19,6 +19,7 @@ from fervis.engines import drawing
 from fervis.engines.climbing import twins_of
 from fervis.engines.drawing import FAINT, Sheet, number
 from fervis.engines.image_grid import BAND, MARGIN, NAME, TOP, WIDTH, Blocks, Layout, Row
+from fervis.engines.progress_bar import progress
 from fervis.engines.reaching import KEYS, Reached, draw_reached
 from fervis.engines.responses import Interval, mean_of, resampled
 from fervis.engines.symmetry_figure import draw_twins
@@ -65,7 +66,7 @@ class FilterImagesFigure:
 
         with drawing.plain_style():
             layout = Layout.of(blocks)
-            for page, rows in enumerate(layout.pages(blocks), 1):
+            for page, rows in enumerate(progress(layout.pages(blocks), "drawing", "page"), 1):
                 name = "overview" if page == 1 else f"overview_{page}"
                 keep(self.overview(explanation, blocks, layout, rows), name, self._caption(explanation, blocks, rows))
             for page, (sheet, caption) in enumerate(_reached(explanation, blocks, self.dpi), 1):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fervis.engines import drawing
 from fervis.engines.drawing import FAINT, Sheet
 from fervis.engines.entries import TITLE_WORDS, Entry, Shown, entries_of
+from fervis.engines.progress_bar import progress
 from fervis.errors import WrongQuestion, nearest
 from fervis.results import Explanation, Figure
 
@@ -91,7 +92,7 @@ class HeatMap:
                 name = "overview" if len(pages) == 1 else f"overview_{page:0{len(str(len(pages)))}d}"
                 keep(self.overview(blocks), name, _overview_caption(blocks))
             used: set[str] = set()
-            for entry in entries if len(entries) <= self.max_single else ():
+            for entry in progress(entries if len(entries) <= self.max_single else (), "drawing", "figure"):
                 name = drawing.file_name(entry.row, entry.target, entry.layer, *entry.checkpoint.split(), used=used)
                 keep(self.single(entry), name, entry.caption())
         return figures

@@ -17,6 +17,7 @@ from matplotlib.patheffects import Normal, Stroke
 
 from fervis.engines import drawing
 from fervis.engines.drawing import FAINT, Sheet
+from fervis.engines.progress_bar import progress
 from fervis.errors import WrongQuestion
 from fervis.results import Explanation, Figure, TopFaces
 
@@ -67,7 +68,7 @@ class TopFacesSheet:
                 many = max(1, LINES // lines)
                 blocks = list(filters.values())
                 pages = [blocks[start : start + many] for start in range(0, len(blocks), many)]
-                for number, page in enumerate(pages, 1):
+                for number, page in enumerate(progress(pages, f"drawing {layer}", "sheet"), 1):
                     some = [entry for block in page for entry in block]
                     part = [f"{number:0{len(str(len(pages)))}d}"] if len(pages) > 1 else []
                     path = folder / f"{drawing.file_name(layer, *part, used=used)}.png"

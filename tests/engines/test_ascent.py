@@ -66,6 +66,31 @@ def test_the_first_step_is_adams():
     torch.testing.assert_close(images, start + 0.03 * weights.sign())
 
 
+def test_the_step_falls_as_a_half_cosine():
+    # Adam's step along a slope that never changes is its step size alone.
+    weights = seeded(1, 1, 4, 4).double()
+    start = torch.full((1, 1, 4, 4), 0.5, dtype=torch.float64)
+    rules = Rules(steps=8, lr=0.02)
+    images, _ = climb(linear(weights), Pixels((1, 4, 4)), start, rules, generator(), unit=torch.ones(1))
+    way = sum(0.02 * (1 + math.cos(math.pi * step / 8)) / 2 for step in range(8))
+    torch.testing.assert_close(images, start + way * weights.sign(), atol=1e-6, rtol=0)
+
+
+def test_total_variation_flattens_what_does_not_pay():
+    # One pixel pays 1 a unit of brightness, the others take 1/35 each: a flat image pays nothing. The pixel has four
+    # neighbours, of 30 pairs down and 30 across: it stands out where 4/30 of the weight are less than it pays.
+    weights = torch.full((1, 1, 6, 6), -1 / 35)
+    weights[0, 0, 2, 3] = 1
+    start = torch.full((1, 1, 6, 6), 0.5)
+    ends = {}
+    for weight in (7.0, 8.0):
+        rules = Rules(steps=300, lr=0.02, total_variation=weight)
+        ends[weight], _ = climb(linear(weights), Pixels((1, 6, 6)), start, rules, generator(), unit=torch.ones(1))
+    assert ends[7.0][0, 0, 2, 3] == 1
+    assert ends[7.0].max() - ends[7.0].min() > 0.5
+    assert ends[8.0].max() - ends[8.0].min() < 0.01
+
+
 def test_each_image_has_its_own_gradient(residual: nn.Module):
     layer = find_layer(residual, "conv2", torch.zeros(1, 1, 12, 12))
     canvas = Fourier((1, 12, 12))
@@ -90,6 +115,7 @@ def test_each_image_has_its_own_gradient(residual: nn.Module):
         nn.Conv2d(3, 5, 3, padding=1),
         nn.Conv2d(3, 5, (3, 2), stride=(1, 2), padding=(0, 1), dilation=(2, 1), bias=False),
         nn.Conv2d(3, 6, 3, groups=3),
+        nn.Conv2d(3, 5, 1, bias=False),
         nn.Conv2d(3, 5, 3, padding="same"),
         nn.Conv2d(3, 5, 3, padding=1, padding_mode="reflect"),
     ],
@@ -169,6 +195,48 @@ def test_jitter_moves_by_whole_pixels_all_images_alike():
         assert len(ways) == 1
         seen |= set(ways)
     assert len(seen) == 25
+
+
+@pytest.mark.parametrize("rules", [Rules(scale=0.3), Rules(rotation=20), Rules(jitter=3, scale=0.2, rotation=15)])
+def test_a_slope_is_shifted_scaled_and_turned(rules: Rules):
+    # Interpolation of a slope is exact, so each pixel far from the edges tells where it was taken from.
+    height, width = 40, 50
+    rows, columns = torch.meshgrid(
+        torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
+    )
+    images = torch.stack([rows, columns])[:, None]
+    inside = (slice(14, 26), slice(18, 32))
+    zooms, turns, shifts = [], [], []
+    draws = generator()
+    for _ in range(60):
+        y, x = moved(images, rules, draws)[:, 0]
+        # The change from a pixel to the next: of a turn by a and a zoom by z it is (cos a, sin a) / z.
+        down, right = y[inside].diff(dim=0), y[inside].diff(dim=1)
+        torch.testing.assert_close(x[inside].diff(dim=1), down.mean().expand(12, 13))
+        torch.testing.assert_close(x[inside].diff(dim=0), -right.mean().expand(11, 14))
+        torch.testing.assert_close(down, down.mean().expand(11, 14))
+        zooms.append(1 / math.hypot(down.mean(), right.mean()))
+        turns.append(math.degrees(math.atan2(right.mean(), down.mean())))
+        # The centre of the image, between four pixels, shows what lay the shift before it.
+        shifts += [y[19:21, 24:26].mean() - 19.5, x[19:21, 24:26].mean() - 24.5]
+    for found, least, most in ((zooms, 1 - rules.scale, 1 + rules.scale), (turns, -rules.rotation, rules.rotation)):
+        assert least - 1e-6 <= min(found) <= least + 0.1 * (most - least) + 1e-6
+        assert most + 1e-6 >= max(found) >= most - 0.1 * (most - least) - 1e-6
+    whole = torch.stack(shifts)
+    torch.testing.assert_close(whole, whole.round(), atol=1e-6, rtol=0)
+    assert set(whole.round().int().tolist()) == set(range(-rules.jitter, rules.jitter + 1))
+
+
+def test_what_lies_beyond_the_edge_is_mirrored():
+    images = torch.rand(1, 1, 8, 8, generator=generator(), dtype=torch.float64)
+    draws = torch.Generator().manual_seed(1)
+    torch.randint(0, 1, (2,), generator=draws)
+    share = float((2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1)[0])
+    # At half the size each pixel lies between two by two; those of the outer ring beyond the image.
+    found = moved(images, Rules(scale=-0.5 / share), torch.Generator().manual_seed(1))
+    wide = torch.cat([images.flip(2), images, images.flip(2)], 2)
+    wide = torch.cat([wide.flip(3), wide, wide.flip(3)], 3)[..., 4:20, 4:20]
+    torch.testing.assert_close(found, F.avg_pool2d(wide, 2))
 
 
 def test_a_quarter_turn_is_exact():

@@ -43,6 +43,19 @@ def block(request: pytest.FixtureRequest) -> Block:
         return Block(request.param).eval()
 
 
+class Pooled(nn.Module):
+    """A rectifier before a max-pooling, whose output may also be read before it."""
+
+    def __init__(self, rectifier: nn.Module, pool: nn.Module, read: bool) -> None:
+        super().__init__()
+        self.conv, self.rectifier, self.pool, self.read = nn.Conv2d(1, 4, 3), rectifier, pool, read
+
+    def forward(self, x: Tensor) -> Tensor:
+        rectified = self.rectifier(self.conv(x))
+        pooled = self.pool(rectified)
+        return pooled.flatten(1).sum(1) + (rectified.flatten(1).sum(1) if self.read else 0)
+
+
 def picture() -> Tensor:
     return torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -66,6 +79,37 @@ def test_what_follows_on_is_found_by_running(block: Block):
     found = follow_on(block, lambda: block(picture()))
     expected = [(block.conv1, block.norm1), (block.conv2, block.norm2)]
     assert found == (expected[:1] if block.way == "twice" else expected)
+
+
+@pytest.mark.parametrize(
+    ("rectifier", "pool", "read", "swapped"),
+    [
+        (nn.ReLU(), nn.MaxPool2d(2), False, True),
+        (nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=1, padding=1), False, True),
+        (nn.LeakyReLU(0.2), nn.MaxPool2d(2, ceil_mode=True), False, True),
+        (nn.LeakyReLU(0.2), nn.MaxPool2d(2), True, False),
+        (nn.LeakyReLU(-0.2), nn.MaxPool2d(2), False, False),
+        (nn.GELU(), nn.MaxPool2d(2), False, False),
+        (nn.ReLU(), nn.AvgPool2d(2), False, False),
+    ],
+)
+def test_a_rectifier_comes_after_the_pooling(rectifier: nn.Module, pool: nn.Module, read: bool, swapped: bool):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Pooled(rectifier, pool, read)
+    images = picture().requires_grad_()
+    expected = network(images)
+    (slope,) = torch.autograd.grad(expected.sum(), images)
+    with quickened(network, lambda: network(picture()), torch.float32, network):
+        found = network(images)
+        (own,) = torch.autograd.grad(found.sum(), images)
+        assert ("forward" in vars(rectifier)) == ("forward" in vars(pool)) == swapped
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(own, slope)
+    assert not any("forward" in vars(module) for module in network.modules())
+    # One that is asked for is left where it is.
+    with quickened(network, lambda: network(picture()), torch.float32, rectifier):
+        assert "forward" not in vars(rectifier)
 
 
 @pytest.mark.parametrize("fails", [False, True])

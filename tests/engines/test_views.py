@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from fervis.engines.views import predict_views, views
+import fervis
+from fervis.engines.views import predict_kinds, predict_views, views
 from fervis.errors import WrongQuestion
 from fervis.network import Network
 
@@ -103,3 +104,31 @@ def test_the_network_is_left_as_it_was():
 
 def test_grey_faces_for_a_network_of_colours():
     assert predict_views(network(channels=3), faces(), "tencrop").shape == (5, 3)
+
+
+def test_a_quickened_network_predicts_what_the_network_does():
+    net = fervis.load_model("vgg8", weights="fer2013")
+    generator = torch.Generator().manual_seed(2)
+    coarse = torch.rand(40, 1, 6, 6, generator=generator)
+    images = (255 * nn.functional.interpolate(coarse, (48, 48), mode="bicubic").clamp(0, 1)).round().byte()
+    found = predict_kinds(net, images, ["none", "tencrop"], batch=16)
+    pixels = images.float() / 255
+    with torch.no_grad():
+        plain = net(pixels).softmax(1)
+        crops = torch.stack([net(view).softmax(1) for view in views(pixels, "tencrop")]).mean(0)
+    for kind, expected in (("none", plain), ("tencrop", crops)):
+        torch.testing.assert_close(found[kind], expected, atol=1e-5, rtol=0)
+        assert torch.equal(found[kind].argmax(1), expected.argmax(1))
+    assert len(plain.argmax(1).unique()) > 1
+
+
+def test_several_kinds_look_once_at_the_face_itself(monkeypatch: pytest.MonkeyPatch):
+    net, images = network(), faces(64)
+    expected = {kind: predict_views(net, images, kind) for kind in ("none", "flip", "tencrop")}
+    looked: list[int] = []
+    forward = net.forward
+    monkeypatch.setattr(net, "forward", lambda pixels: looked.append(len(pixels)) or forward(pixels))
+    found = predict_kinds(net, images, ("none", "flip", "tencrop"))
+    assert looked.count(64) == 12
+    for kind, answers in expected.items():
+        assert torch.equal(found[kind], answers)

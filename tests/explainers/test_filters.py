@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fervis.contracts import Inquiry
-from fervis.engines.climbing import twins_of
+from fervis.engines.climbing import computes_bf16, twins_of
 from fervis.engines.comparison import brightness, mean_spectrum
 from fervis.errors import WrongQuestion
 from fervis.layers import find_layer
@@ -18,6 +18,7 @@ from fervis.registry import build
 from fervis.results import FilterImages, Findings
 
 QUICK = {"steps": 6, "precision": "fp32"}
+STILL: dict[str, Any] = {"jitter": 0, "scale": 0, "rotation": 0, "total_variation": 0}
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +79,64 @@ def test_what_is_reached_and_the_strongest_face_are_the_networks_own_outputs(net
     assert found.numbers["conv3/beyond_faces"] == pytest.approx(float(beyond))
 
 
-def test_a_climb_rises(network: nn.Module):
-    # A network that has learnt nothing is excited most by noise, which total variation and a smooth start keep out.
-    knobs: dict[str, Any] = {"filters": 8, "parameterisation": "pixels", "lr": 0.05, "total_variation": 0}
-    _, few = examined(network, asked(network, "conv5"), steps=1, **knobs)
-    _, many = examined(network, asked(network, "conv5"), steps=60, **knobs)
+@pytest.mark.parametrize("parameterisation", ["pixels", "fourier", "maco"])
+@pytest.mark.parametrize("objective", ["mean", "centre", [1, 2]])
+def test_a_climb_rises(network: nn.Module, parameterisation: str, objective: Any):
+    knobs: dict[str, Any] = {"filters": 8, "parameterisation": parameterisation, **STILL}
+    _, few = examined(network, asked(network, "conv5"), steps=1, objective=objective, **knobs)
+    _, many = examined(network, asked(network, "conv5"), steps=60, objective=objective, **knobs)
     assert (many.reached > few.reached).all()
-    assert (many.reached > many.noise).all()
-    assert (many.reached > many.strongest).all()
+    # A network that has learnt nothing is excited most by noise, which the other two are too smooth for.
+    if parameterisation == "pixels":
+        assert (many.reached > many.noise).all()
+        assert (many.reached > many.strongest).all()
+
+
+def test_what_noise_reaches_is_the_mean_over_images_of_the_faces_brightness(network: nn.Module):
+    inquiry = asked(network, "conv5")
+    pixels = inquiry.pool.double() / 255
+    white = torch.randn(64, 1, 16, 16, generator=inquiry.generator("climb/noise"))
+    noise = (float(pixels.mean()) + float(pixels.std(correction=0)) * white).clamp(0, 1)
+    _, result = examined(network, inquiry, filters=[3, 1], steps=1)
+    torch.testing.assert_close(result.noise, outputs(network, noise, "body.conv5")[:, [3, 1]].mean(0))
+
+
+@pytest.mark.parametrize("start", ["noise", "face"])
+def test_l2_ties_to_grey_or_to_the_face_it_started_at(network: nn.Module, start: str):
+    inquiry = asked(network, "conv5")
+    knobs: dict[str, Any] = {"filters": [2], "start": start, "steps": 120, "parameterisation": "pixels", **STILL}
+    _, tied = examined(network, inquiry, l2=1e6, **knobs)
+    _, free = examined(network, inquiry, **knobs)
+    expected = inquiry.images[0] if start == "face" else torch.full((1, 16, 16), 0.5)
+    torch.testing.assert_close(tied.images[0], expected, atol=0.01, rtol=0)
+    assert (free.images[0] - expected).abs().max() > 0.3
+
+
+@pytest.mark.parametrize("parameterisation", ["pixels", "fourier", "maco"])
+def test_a_colour_network_gets_colour_images(parameterisation: str):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        colour = build("model", "vgg8", width=4).build(channels=3, size=16, classes=("a", "b")).eval()
+    pool = torch.randint(0, 256, (9, 3, 16, 16), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    inquiry = replace(asked(colour, "conv1", count=9), images=pool[:1].float() / 255, pool=pool)
+    knobs: dict[str, Any] = {"filters": 2, "objective": "centre", "parameterisation": parameterisation, **STILL}
+    _, few = examined(colour, inquiry, steps=1, **knobs)
+    _, many = examined(colour, inquiry, steps=90, **knobs)
+    assert many.images.shape == (2, 3, 16, 16)
+    assert (many.reached > few.reached).all()
+    # A filter of 3 x 3 is highest where each colour is as its weights say.
+    if parameterisation == "pixels":
+        weights = colour.get_submodule("body.conv1").weight[:2]
+        torch.testing.assert_close(many.images[:, :, 7:10, 7:10], (weights > 0).float())
+
+
+def test_bf16_is_chosen_where_the_processor_has_it(network: nn.Module):
+    inquiry = asked(network, "conv5")
+    images = {
+        name: examined(network, inquiry, filters=[1], precision=name)[1].images for name in ("auto", "bf16", "fp32")
+    }
+    assert not torch.equal(images["bf16"], images["fp32"])
+    assert torch.equal(images["auto"], images["bf16" if computes_bf16(inquiry.images.device) else "fp32"])
 
 
 @pytest.mark.parametrize("start", ["noise", "face"])
@@ -118,10 +169,8 @@ def test_the_most_active_filters_are_those_of_the_highest_mean_over_the_faces(ne
 
 def test_a_position_is_climbed_where_it_is_asked_for(network: nn.Module):
     inquiry = asked(network, "conv1")
-    still: dict[str, Any] = {"jitter": 0, "scale": 0, "rotation": 0, "total_variation": 0, "lr": 0.05}
-    _, result = examined(
-        network, inquiry, filters=[0], objective=[3, 4], start="face", parameterisation="pixels", steps=60, **still
-    )
+    knobs: dict[str, Any] = {"start": "face", "parameterisation": "pixels", "steps": 60, "lr": 0.05, **STILL}
+    _, result = examined(network, inquiry, filters=[0], objective=[3, 4], **knobs)
     assert result.unit == "output of the filter at row 3, column 4"
     # A filter of 3 x 3 sees nothing else, and is highest where its weights say black and white.
     expected = inquiry.images[0, 0].clone()

@@ -1,25 +1,31 @@
 import dataclasses
+import json
 import logging
 import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
-from wandb_file import read, runs
+from wandb_file import chunks, read, runs
 
-from fervis.contracts import RunCard
+from fervis.contracts import FaceRow, RunCard
 from fervis.errors import WrongQuestion
 from fervis.results import Figure
 from fervis.trackers.none import NoTracker
-from fervis.trackers.wandb import WandB
+from fervis.trackers.tensorboard import TensorBoard
+from fervis.trackers.wandb import COPIED, WandB
+from fervis.wandb_sync import records, send, settle, written
 
 CONF = Path(__file__).parents[2] / "conf" / "tracker"
 KEY = "f" * 40
@@ -68,6 +74,15 @@ def figure(folder: Path) -> Figure:
     return Figure(path, "Face 299, labelled angry.")
 
 
+def rows_of(count: int, *, maps: bool = True) -> list[FaceRow]:
+    faces = np.random.default_rng(1).integers(0, 256, (2 * count, 48, 48, 3), dtype=np.uint8)
+    values = {"layer": "conv7", "true": "sad", "predicted": "happy", "probability": 0.75, "stability": None}
+    return [
+        FaceRow(faces[2 * n], faces[2 * n + 1] if maps else None, "0 to 1", {"row": 300 + n, **values})
+        for n in range(count)
+    ]
+
+
 def test_everything_recorded_offline_is_found_again(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     picture = figure(folder)
@@ -94,6 +109,112 @@ def test_everything_recorded_offline_is_found_again(tmp_path: Path) -> None:
     (shown,) = [row["figures/299_angry_conv7"] for row in run.rows if "figures/299_angry_conv7" in row]
     assert (shown["_type"], shown["caption"]) == ("image-file", "Face 299, labelled angry.")
     assert (path.parent / "files" / shown["path"]).read_bytes() == picture.path.read_bytes()
+
+
+def tell(folder: Path) -> Path:
+    """Follow a run with faces, a matrix and files; the record."""
+    (folder / "figures").mkdir(parents=True)
+    (folder / "summary.json").write_text("{}")
+    (folder / "arrays.npz").write_bytes(bytes(COPIED + 1))
+    tracker = WandB(mode="offline")
+    tracker.start(card(folder))
+    tracker.faces(rows_of(2))
+    tracker.confusion("matrix", np.array([[3, 1], [0, 2]]), ["sad", "happy"])
+    files = {"summary.json": folder / "summary.json", "arrays.npz": folder / "arrays.npz"}
+    tracker.keep("answer of conv7/4", "answer", files)
+    tracker.finish(ok=True)
+    (path,) = runs(folder)
+    return path
+
+
+def test_a_table_of_faces_a_matrix_and_an_answer_are_found_again(tmp_path: Path) -> None:
+    run = read(tell(tmp_path / "run"))
+    everything = [path for kept in run.artifacts.values() for path in kept.files.values()]
+    assert len(everything) == 5 + 1 + 2
+    assert all(path.is_relative_to(tmp_path / "run") and path.is_file() for path in everything)
+
+    table = run.artifacts["run-1a2b3c4d-table_of_faces"]
+    assert table.type == "run_table"
+    told = json.loads(table.files["table_of_faces.table.json"].read_text())
+    columns = ["row", "face", "map", "layer", "true", "predicted", "probability", "stability"]
+    assert told["columns"] == columns
+    assert len(told["data"]) == 2
+    for line, row in zip(told["data"], rows_of(2), strict=True):
+        cells = dict(zip(columns, line, strict=True))
+        for name, pixels in (("face", row.face), ("map", row.map)):
+            with Image.open(table.files[cells.pop(name)["path"]]) as shown:
+                assert np.array_equal(np.asarray(shown), pixels)
+        assert cells == row.values
+    assert [line[2]["caption"] for line in told["data"]] == ["0 to 1"] * 2
+
+    assert run.plots["matrix"]["panel_config"]["panelDefId"] == "wandb/confusion_matrix/v1"
+    assert run.plots["matrix"]["panel_config"]["stringSettings"] == {"title": "matrix"}
+    counted = json.loads(run.artifacts["run-1a2b3c4d-matrix_table"].files["matrix_table.table.json"].read_text())
+    assert counted["columns"] == ["Actual", "Predicted", "nPredictions"]
+    lines = [["sad", "sad", 3], ["sad", "happy", 1], ["happy", "sad", 0], ["happy", "happy", 2]]
+    assert counted["data"] == lines
+
+    answer = run.artifacts["answer_of_conv7_4"]
+    assert (answer.type, answer.aliases) == ("answer", ["latest"])
+    assert answer.files["summary.json"].read_text() == "{}"
+    assert answer.files["summary.json"] != tmp_path / "run" / "summary.json", "a copy: the answer may be asked again"
+    assert answer.files["arrays.npz"] == tmp_path / "run" / "arrays.npz", "large files are not doubled"
+
+
+def test_a_moved_record_finds_its_files_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell(tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    moved = (tmp_path / "run").rename(tmp_path / "elsewhere" / "a run")
+    (path,) = runs(moved)
+    before, told = path.read_bytes(), read(path)
+    assert not any(file.exists() for kept in told.artifacts.values() for file in kept.files.values())
+    assert settle(path)
+    now = read(path)
+    for name, kept in now.artifacts.items():
+        for place, file in kept.files.items():
+            assert file.is_file()
+            assert file.relative_to(moved) == told.artifacts[name].files[place].relative_to(tmp_path / "run")
+    assert dataclasses.replace(now, artifacts={}) == dataclasses.replace(told, artifacts={})
+    after = path.read_bytes()
+    assert not settle(path)
+    assert path.read_bytes() == after != before
+
+    sent: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda command: sent.append(command) or SimpleNamespace(returncode=0))
+    send([str(tmp_path)])
+    assert sent == [[sys.executable, "-m", "wandb", "sync", str(path.parent)]]
+    with pytest.raises(WrongQuestion, match=r"no run was recorded offline"):
+        send([str(tmp_path / "home")])
+
+
+def test_records_are_written_as_wandb_writes_them(tmp_path: Path) -> None:
+    made = tell(tmp_path / "run")
+    assert written(records(made.read_bytes())) == made.read_bytes()
+    block, head = 32768, 7
+    # After the header: to the block's last byte, to where the head alone has room, to where it has none, over blocks.
+    for length in (1, block - 2 * head, block - 2 * head - 3, block - 3 * head, block - 3 * head - 1, 3 * block):
+        told = [bytes([length % 251]) * length, b"next", bytes(2 * block)]
+        (tmp_path / "made.wandb").write_bytes(written(told))
+        assert list(chunks(tmp_path / "made.wandb")) == told
+        assert list(records(written(told))) == told
+        assert list(records(written(told)[:-9])) == told[:2], "one that was being written is left out"
+    with pytest.raises(WrongQuestion, match="no record of W&B's"):
+        list(records(b"\x89PNG...."))
+
+
+def test_the_agent_of_a_sweep_has_named_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "agentsid")
+    tracker = WandB(mode="offline")
+    tracker.start(card(tmp_path / "alone"))
+    tracker.finish(ok=True)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweepsid")
+    tracker.start(card(tmp_path / "swept"))
+    tracker.finish(ok=True)
+    (alone,), (swept,) = (map(read, runs(tmp_path / name)) for name in ("alone", "swept"))
+    assert (alone.id, alone.sweep) == ("1a2b3c4d", "")
+    assert (swept.id, swept.sweep) == ("agentsid", "sweepsid")
+    for name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID"):
+        monkeypatch.delenv(name)
 
 
 def test_long_runs_are_read_over_the_borders_of_blocks(tmp_path: Path) -> None:
@@ -128,6 +249,9 @@ def test_disabled_records_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         tracker.start(card(tmp_path / "run"))
         tracker.log({"accuracy": 0.5}, 1)
         tracker.picture("face", Figure(tmp_path / "none.png", ""))
+        tracker.faces(rows_of(2))
+        tracker.confusion("matrix", np.eye(2, dtype=np.int64), ["sad", "happy"])
+        tracker.keep("answer", "answer", {"none": tmp_path / "none.json"})
         tracker.finish(ok=True)
     assert not (tmp_path / "run").exists()
 
@@ -253,12 +377,47 @@ def test_none_does_nothing(tmp_path: Path) -> None:
     tracker.start(card(tmp_path / "run"))
     tracker.log({"accuracy": 0.5}, 1)
     tracker.picture("face", Figure(tmp_path / "none.png", ""))
+    tracker.faces(rows_of(2))
+    tracker.confusion("matrix", np.eye(2, dtype=np.int64), ["sad", "happy"])
+    tracker.keep("answer", "answer", {"none": tmp_path / "none.json"})
     tracker.finish(ok=True)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("name", "plugin"), [("none", NoTracker), ("wandb", WandB)])
+@pytest.mark.parametrize(("name", "plugin"), [("none", NoTracker), ("wandb", WandB), ("tensorboard", TensorBoard)])
 def test_yaml_states_every_knob(name: str, plugin: type) -> None:
     stated = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
     assert stated == {"name": name} | dataclasses.asdict(plugin())
     assert dict(OmegaConf.structured(plugin)) == {key: value for key, value in stated.items() if key != "name"}
+
+
+FOLLOWED = """
+import sys
+from pathlib import Path
+written = set()
+def hear(event, told):
+    if event == "open" and isinstance(told[0], (str, bytes)) and isinstance(told[2], int) and told[2] & 3:
+        written.add(str(told[0]))
+    if event in ("os.mkdir", "os.rename"):
+        written.add(str(told[event == "os.rename"]))
+sys.addaudithook(hear)
+sys.path[:0] = [sys.argv[2]]
+from test_trackers import tell
+tell(Path(sys.argv[1]))
+print(*sorted(path for path in written if Path(path).is_absolute()), sep="\\n")
+"""
+
+
+def test_nothing_is_written_outside_the_run_folder(tmp_path: Path) -> None:
+    """Of a process of its own: neither what is left when it has ended, nor what was opened to write on the way."""
+    run, temporary = tmp_path / "run", tmp_path / "tmp"
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    words = [sys.executable, "-c", FOLLOWED, str(run), str(Path(__file__).parent)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cwd", "home", "run", "tmp"]
+    assert list(temporary.rglob("*")) == []  # home and cwd: `elsewhere` looks
+    written = [Path(path) for path in done.stdout.splitlines()]
+    assert any(path.is_relative_to(run / "wandb") for path in written)
+    allowed = (run, temporary, Path("/dev"))  # what W&B puts among the temporary files is gone with the process
+    assert [path for path in written if not any(path.is_relative_to(place) for place in allowed)] == []

@@ -17,6 +17,15 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
 @dataclass
+class Kept:
+    """An artifact: its files by the names they are kept under, and where each of them lies until it is sent."""
+
+    type: str
+    aliases: list[str]
+    files: dict[str, Path]
+
+
+@dataclass
 class Recorded:
     """One offline run, as a reader of the dashboard would see it."""
 
@@ -31,6 +40,9 @@ class Recorded:
     summary: dict[str, Any] = field(default_factory=dict)
     step_metrics: dict[str, str] = field(default_factory=dict)
     exit_code: int | None = None
+    sweep: str = ""
+    plots: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, Kept] = field(default_factory=dict)
 
 
 def chunks(path: Path) -> Iterator[bytes]:
@@ -75,6 +87,7 @@ def read(path: Path) -> Recorded:
             run.id, run.name, run.project = record.run.run_id, record.run.display_name, record.run.project
             run.group, run.job_type = record.run.run_group, record.run.job_type
             run.tags = list(record.run.tags)
+            run.sweep = record.run.sweep_id
             run.config |= {name: value for name, value in _items(record.run.config.update).items() if name != "_wandb"}
         elif kind == "history":
             run.rows.append(_items(record.history.item))
@@ -82,6 +95,12 @@ def read(path: Path) -> Recorded:
             run.summary |= _items(record.summary.update)
         elif kind == "metric":
             run.step_metrics[record.metric.name or record.metric.glob_name] = record.metric.step_metric
+        elif kind == "config":
+            run.plots |= _items(record.config.update).get("_wandb", {}).get("visualize", {})
+        elif kind == "artifact":
+            contents = record.artifact.manifest.contents
+            files = {content.path: Path(content.local_path) for content in contents}
+            run.artifacts[record.artifact.name] = Kept(record.artifact.type, list(record.artifact.aliases), files)
         elif kind == "exit":
             run.exit_code = record.exit.exit_code
     return run

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from tqdm import tqdm
 
 from fervis.engines.content import files_below
 from fervis.engines.fer_layouts.common import SIDE, USAGES, Parsed, class_of, damaged, split_of_usage
 from fervis.engines.pictures import ENDINGS, picture
+from fervis.engines.progress_bar import progress
 from fervis.faces import FER2013_CLASSES
 
 _NAME = re.compile(rf"({'|'.join(USAGES)})_(\d{{1,12}})\.\w+", re.IGNORECASE)
@@ -50,7 +50,7 @@ def read_folders(root: Path) -> Parsed:
     unique = len({number for _, number, _ in faces}) == len(faces)
     order = sorted(faces, key=lambda key: key[1]) if unique else sorted(faces)
     images = np.empty((len(order), SIDE, SIDE), np.uint8)
-    for image, key in zip(images, tqdm(order, desc=root.name, unit="face", disable=None, leave=False), strict=True):
+    for image, key in zip(images, progress(order, root.name, "face"), strict=True):
         image[:] = _face(root / faces[key])
     splits, numbers, labels = np.array(order).T
     rows = numbers if unique else np.arange(len(order))

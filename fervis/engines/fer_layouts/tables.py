@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from fervis.engines.fer_layouts.common import PIXELS, SIDE, UNLABELLED, damaged, shown, split_of_usage
+from fervis.engines.progress_bar import progress
 from fervis.errors import nearest
 from fervis.faces import FER2013_CLASSES
 
@@ -60,7 +60,7 @@ def read_table(path: Path) -> Table:
     usages: dict[bytes, int] = {}
     with (
         path.open("rb") as file,
-        tqdm(total=path.stat().st_size, desc=path.name, unit="B", unit_scale=True, disable=None, leave=False) as bar,
+        progress(None, path.name, "B", total=path.stat().st_size, scaled=True) as bar,
     ):
         header = file.readline(1 << 16)
         names = check_columns(path, header)

@@ -21,6 +21,7 @@ from fervis.engines.portrait.codebook import ACTION_UNITS, CODEBOOK, NAMES, Unit
 from fervis.engines.portrait.identity import Identity, draw_identity
 from fervis.engines.portrait.layers import REGIONS
 from fervis.engines.portrait.mark import mark_box, stamp
+from fervis.engines.progress_bar import progress
 from fervis.errors import WrongQuestion, unknown
 
 __all__ = [
@@ -117,5 +118,6 @@ def render_with_truth(
             changed[part] = pictures[part] != photograph(scene, Person(persons, np.zeros_like(shown)))[0]
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        list(pool.map(draw, range(0, count, _BATCH)))
+        starts = range(0, count, _BATCH)
+        list(progress(pool.map(draw, starts), "drawing faces", "batch", total=len(starts)))
     return pictures, regions, changed

@@ -1,0 +1,98 @@
+"""TensorBoard: event files in the run folder's ``tensorboard``; ``tensorboard --logdir outputs`` shows all runs.
+
+TensorBoard has no tables, confusion plots or artifacts: the table of faces becomes pictures with words, a matrix a
+table in Markdown, and files are told by name, since they lie in the same folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fervis.contracts import FaceRow, RunCard
+from fervis.errors import WrongQuestion
+from fervis.results import Figure
+
+
+@dataclass
+class TensorBoard:
+    """Follows a run with TensorBoard."""
+
+    def __post_init__(self) -> None:
+        self._writer: Any = None
+
+    def start(self, run: RunCard) -> None:
+        """Open the event file, with the question as a text; what was recorded of the same question before goes.
+
+        Raises:
+            WrongQuestion: the package is not installed.
+        """
+        try:
+            from torch.utils.tensorboard.writer import SummaryWriter
+        except ImportError as error:
+            raise WrongQuestion(
+                "tracker=tensorboard: the package tensorboard is not installed; `pip install tensorboard` adds it."
+            ) from error
+        folder = run.folder / "tensorboard"
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writer = SummaryWriter(str(folder))
+        told = {"name": run.name, "id": run.id, "group": run.group, "job_type": run.job_type, "tags": list(run.tags)}
+        self._writer.add_text("run", _table(["", ""], told.items()))
+        self._writer.add_text("config", f"```json\n{json.dumps(run.config, indent=1, default=str)}\n```")
+
+    def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:
+        """Numbers of an epoch become curves over epochs; those of the answer single points under ``answer/``."""
+        for name, value in numbers.items():
+            if epoch is None:
+                self._writer.add_scalar(f"answer/{name}", value, 0)
+            else:
+                self._writer.add_scalar(name, value, epoch)
+
+    def picture(self, name: str, figure: Figure) -> None:
+        """Keep the picture, and its caption under the same name."""
+        with Image.open(figure.path) as opened:
+            pixels = np.asarray(opened.convert("RGB"))
+        self._writer.add_image(name, pixels, dataformats="HWC")
+        self._writer.add_text(name, figure.caption)
+
+    def faces(self, rows: Sequence[FaceRow]) -> None:
+        """Keep each face beside its map under ``faces/``, and the words and numbers as one table."""
+        names = list(dict.fromkeys(name for row in rows for name in row.values))
+        for number, row in enumerate(rows):
+            pixels = row.face if row.map is None else np.concatenate([row.face, row.map], axis=1)
+            self._writer.add_image(f"faces/{number:03d}_{row.values['row']}", pixels, dataformats="HWC")
+        self._writer.add_text("faces", _table(names, ([row.values.get(name) for name in names] for row in rows)))
+
+    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+        """Keep the matrix as a table: a row a true class, a column a predicted one."""
+        lines = ([true, *line] for true, line in zip(classes, counts.tolist(), strict=True))
+        self._writer.add_text(name, _table(["true \\ predicted", *classes], lines))
+
+    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+        """Say which files there are."""
+        lines = ([place, path.stat().st_size] for place, path in files.items())
+        self._writer.add_text(f"{kind}/{name}", _table(["file", "bytes"], lines))
+
+    def finish(self, ok: bool) -> None:
+        """Say whether the run ended well, and close the file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.add_text("state", "finished" if ok else "failed")
+            writer.close()
+
+
+def _table(head: Sequence[str], lines: Iterable[Iterable[Any]]) -> str:
+    """A table in Markdown."""
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
+
+
+PLUGIN = TensorBoard
