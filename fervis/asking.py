@@ -116,7 +116,7 @@ def each_layer(arguments: Sequence[str]) -> list[str]:
         raise WrongQuestion(
             "layer=each: it means a job a layer, a sweep; ask with -m, or with layer=all for one answer."
         )
-    from fervis.answer import prepare
+    from fervis.asked import prepare
     from fervis.layers import expand
 
     others = [argument for argument in arguments if "=" in argument and argument != EACH and argument[0] != "-"]

@@ -158,7 +158,7 @@ def show_layers(overrides: list[str]) -> None:
     ``layers`` prints those of the network that is taken where nothing is said, ``layers model=resnet18`` those of
     another, ``layers dataset=fer2013 dataset.path=fer2013.csv`` those of the network for that data.
     """
-    from fervis.answer import prepare
+    from fervis.asked import prepare
     from fervis.layers import list_layers, table
 
     question = to_question(ask_hydra(overrides))
@@ -214,7 +214,7 @@ def train_network(arguments: list[str]) -> None:
     The trainings of a sweep that differ in the seed alone are told of together: mean, standard deviation and ensemble.
     The last line printed is the folder of the training, or of the last summary.
     """
-    from fervis.answer import prepare
+    from fervis.asked import prepare
     from fervis.assessment import told, told_runs
     from fervis.trainings import gather, train
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import sys
 import threading
@@ -24,7 +25,7 @@ log = logging.getLogger("fervis")
 
 @cache
 def end_with(process: int) -> None:
-    """End this process with the one that launched it, where that is its parent: loky's workers would work on.
+    """End this process with the one that launched it, where that is its parent: a worker of loky's would work on.
 
     Jobs of a scheduler, which has processes of its own in between, are meant to outlive the command.
     """
@@ -35,6 +36,8 @@ def end_with(process: int) -> None:
         os._exit(1)
 
     if os.getppid() == process:
+        # Loky leaves a start method here that the processes of trainer.devices=2 would not know.
+        multiprocessing.set_start_method("spawn", force=True)
         threading.Thread(target=watch, daemon=True).start()
 
 

@@ -13,11 +13,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from fervis.answer import prepare, trained_network
+from fervis.asked import prepare
 from fervis.assessment import assess_training, told
 from fervis.atomic import write_text
 from fervis.commands import facts_for, question_to_train
 from fervis.engines.weights import load_weights
+from fervis.looking import trained_network
 from fervis.shipped import FOLDER, load_model, ship
 from fervis.training import checkpoint_file
 

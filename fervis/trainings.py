@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fervis.answer import prepare, trained_network
+from fervis.asked import prepare
 from fervis.assessment import assess_runs, assess_training, draw_training, headline
 from fervis.checkpoints import history_of
 from fervis.contracts import RunCard
 from fervis.engines.parallel import leads
 from fervis.engines.weights import load_weights
 from fervis.faces import Faces
+from fervis.looking import trained_network
 from fervis.question import Question
 from fervis.telling import tell_training
 from fervis.training import checkpoint_file, training_folder

@@ -148,7 +148,7 @@ def main() -> None:
     words.add_argument("kills", type=int, nargs="?", default=20)
     words.add_argument("--seed", type=int, default=0)
     words.add_argument("override", nargs="*", help="more of the command, such as hydra/launcher=joblib")
-    told = words.parse_args()
+    told = words.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as home:
         found, moments = trial(Path(home), told.kills, told.seed, [*SWEEP, *told.override])
     print(f"killed after {', '.join(map(str, moments))} s")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import fervis
-from fervis import answer, blocks
+from fervis import answer, blocks, looking
 from fervis.blocks import Column, Shard, combined, shard_of
 from fervis.commands import run
 from fervis.errors import RunFailed, WrongQuestion
@@ -46,7 +46,7 @@ def ask(outputs: Path, *overrides: str) -> Path:
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three faces a block, and more than ten are many."""
     monkeypatch.setattr(blocks, "SIZE", 3)
-    for module in (blocks, answer):
+    for module in (blocks, answer, looking):
         monkeypatch.setattr(module, "WHOLE", 10)
     monkeypatch.setattr(blocks, "SHOWN", 4)
 

@@ -137,6 +137,19 @@ def test_a_preempted_job_is_started_again_and_goes_on_with_its_training(fervis: 
     assert (folder / "arrays.npz").read_bytes() == (whole / "arrays.npz").read_bytes()
 
 
+@installed("joblib")
+def test_workers_end_with_the_command_that_launched_them(tmp_path: Path):
+    psutil = pytest.importorskip("psutil")
+    process = started(tmp_path, *TINY[:3], *TINY[4:], "trainer.epochs=500", "-m", "layer=conv1,conv3", *JOBLIB)
+    assert awaited(lambda: list(tmp_path.glob("outputs/checkpoints/*/course.safetensors")))
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.kill()
+    process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive
+
+
 def started(folder: Path, *command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "fervis", *command],

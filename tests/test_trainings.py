@@ -15,7 +15,7 @@ from conftest import SMALL
 from numpy.typing import NDArray
 
 from fervis import trainings
-from fervis.answer import Asked, prepare
+from fervis.asked import Asked, prepare
 from fervis.commands import train_network
 from fervis.contracts import FaceRow, RunCard
 from fervis.errors import WrongQuestion
