@@ -17,6 +17,7 @@ import argparse
 import importlib.util
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from statistics import median
 
 import numpy as np
@@ -138,7 +139,7 @@ def main() -> None:
     other, name = (lucent, "torch-lucent 0.1.8") if there else (recipe, "torch-lucent's recipe, followed here")
     some = FILTERS[: asked.filters]
     ours(network, some[:1])  # what is made at a first call belongs to neither
-    other(network, some[0])
+    other(deepcopy(network), some[0])
     own, theirs = torch.empty(0), [torch.empty(0)] * len(some)
     clocks, processors = ([], []), ([], [])
     for number, one in [(number, one) for _ in range(asked.rounds) for number, one in enumerate(some)]:
@@ -146,10 +147,10 @@ def main() -> None:
             own, clock, processor = timed(lambda: ours(network, some))
             clocks[0].append(clock / len(some))
             processors[0].append(processor / len(some))
-        theirs[number], clock, processor = timed(lambda one=one: other(network, one))
+        copy = deepcopy(network)  # torch-lucent leaves hooks on every layer, which would slow both of them down
+        theirs[number], clock, processor = timed(lambda copy=copy, one=one: other(copy, one))
         clocks[1].append(clock)
         processors[1].append(processor)
-    network.zero_grad()
     with filter_values(network, layer, some, "mean") as values:
         reached, beside = measured(values, own), measured(values, torch.cat(theirs))
     for one, mine, its in zip(some, reached.tolist(), beside.tolist(), strict=True):
