@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ class InPlace(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(F.relu(self.conv2(self.relu1(self.conv1(self.relu0(x))))).mean((2, 3)))
+
+
+@pytest.fixture(autouse=True)
+def fervis_says_nothing() -> Iterator[None]:
+    """After a test that ran the command in this process, the next one's log goes where it went before."""
+    log = logging.getLogger("fervis")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.propagate = before[0], before[2]
+    log.setLevel(before[1])
 
 
 @pytest.fixture
