@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from fervis.asked import Asked, of_faces, prepare
-from fervis.blocks import FOLDER, WHOLE, Blocks, open_blocks, shard_of
+from fervis.atomic import ABOUT, BLOCKS
+from fervis.blocks import WHOLE, Blocks, open_blocks, shard_of
 from fervis.contracts import RunCard
 from fervis.contrasting import contrasts_of, draw_contrasts
 from fervis.engines.contrast import Contrast
@@ -104,7 +105,7 @@ def blocks_of(asked: Asked, record: Record, folder: Path, looked: Looked) -> Blo
 
     Of a shard, its own blocks are explained; else all that are missing.
     """
-    begun = (folder / FOLDER / "about.json").is_file()
+    begun = (folder / ABOUT).is_file()
     if not of_faces(asked) or not (asked.shard or begun or len(looked.chosen) > WHOLE):
         return None
     question = asked.question
@@ -122,7 +123,7 @@ def blocks_of(asked: Asked, record: Record, folder: Path, looked: Looked) -> Blo
     told = {"command": record.command, "name": card.name, "id": card.id, "tags": card.tags, "config": card.config}
     groups = len(looked.layers) * len(looked.ready)
     with record.stage("explain"):
-        with alone(Path(question.outputs), folder / FOLDER, "opens the blocks of this question"):
+        with alone(Path(question.outputs), folder / BLOCKS, "opens the blocks of this question"):
             blocks = open_blocks(folder, looked.chosen, groups, probe, key=key, asked=told)
         anew = question.rerun and asked.shard is not None
         blocks.explain(lambda some: explain_faces(asked, looked, some), asked.shard, quiet=question.quiet, anew=anew)

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fervis.atomic import write_text
+from fervis.atomic import ABOUT, write_text
 from fervis.engines.progress_bar import quietly
 from fervis.errors import RunFailed, WrongQuestion
 from fervis.hints import explain_mistake
@@ -160,7 +160,7 @@ def finish_sweep(folder: Path, command: str) -> None:
 
 def join_shards(sweep: Path) -> None:
     """Answer the questions that a sweep has split over its jobs (``-m shard=1/4,2/4,3/4,4/4``)."""
-    from fervis.merging import ABOUT, merge
+    from fervis.merging import merge
 
     for about in sorted(sweep.glob(f"*/{ABOUT}")):
         folder = about.parent.parent

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# What a run folder holds until its answer is whole; neither torch nor Hydra is needed to look for it.
+STAGING = ".partial"
+BLOCKS = "blocks"
+ABOUT = f"{BLOCKS}/about.json"
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:

@@ -27,13 +27,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from fervis.atomic import whole_file, write_text
+from fervis.atomic import ABOUT, BLOCKS, whole_file, write_text
 from fervis.errors import WrongQuestion
 from fervis.faces import Faces
 from fervis.packing import count_of, keep, kept, numbers_in, take
 from fervis.results import Explanation, joined
 
-FOLDER = "blocks"
 SIZE = 64  # faces a block: as many as a pass, so that a face meets the same ones in a large question and in a small one
 WHOLE = 256  # a question of more faces than this is answered by blocks
 SHOWN = 35  # faces of such a question that are drawn and listed
@@ -297,7 +296,7 @@ def open_blocks(
         key: what makes a block another: the question's hash, those of data and weights, versions.
         asked: how the question was asked, for who joins the blocks.
     """
-    place, about = folder / FOLDER, folder / FOLDER / "about.json"
+    place, about = folder / BLOCKS, folder / ABOUT
     told = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
     if told.get("key") != dict(key):
         if told:

@@ -18,12 +18,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from fervis.atomic import BLOCKS, STAGING
 from fervis.engines.progress_bar import progress
 from fervis.errors import WrongQuestion, unknown
 from fervis.locks import somebody_works, unless_held
 
-STAGING = ".partial"
-RUN_MARKS = ("summary.json", "manifest.json", "failure.json", "blocks", STAGING)
+RUN_MARKS = ("summary.json", "manifest.json", "failure.json", BLOCKS, STAGING)
 TRAINING_MARKS = ("training.json", "metrics.csv", "course.safetensors", "evaluation.json")
 WHOLE_MARKS = ("summary.json", "training.json")
 EPOCH = re.compile(r"epoch_(\d+)\.safetensors")

@@ -23,9 +23,7 @@ def alone(outputs: Path, folder: Path, doing: str) -> Iterator[None]:
         doing: what another process is then said to be doing, such as ``answers this``.
     """
     lock = lock_of(outputs, folder)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if not taken(lock):
         log.info("another process %s, waiting for it: %s", doing, folder)
         lock.acquire()
     try:
@@ -38,9 +36,7 @@ def alone(outputs: Path, folder: Path, doing: str) -> Iterator[None]:
 def unless_held(outputs: Path, folder: Path) -> Iterator[bool]:
     """Hold a folder for a moment, so that nobody else works on it; False where a living process holds it."""
     lock = lock_of(outputs, folder)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if not taken(lock):
         yield False
         return
     try:
@@ -53,12 +49,19 @@ def somebody_works(outputs: Path) -> bool:
     """Whether a living process holds any folder of these outputs."""
     for path in (outputs / "locks").glob("*.lock"):
         lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        if not taken(lock):
             return True
         lock.release()
     return False
+
+
+def taken(lock: FileLock) -> bool:
+    """Take a lock if nobody holds it."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
 
 
 def lock_of(outputs: Path, folder: Path) -> FileLock:

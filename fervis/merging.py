@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fervis.atomic import whole_file
+from fervis.atomic import ABOUT, BLOCKS, whole_file
 from fervis.errors import RunFailed, WrongQuestion
 from fervis.question import Question, ask_hydra, run_folder
-
-ABOUT = Path("blocks") / "about.json"
 
 log = logging.getLogger("fervis")
 
@@ -46,10 +44,10 @@ def merge(arguments: Sequence[str]) -> Path:
     told = about(folder)
     for other in others:
         bring(other, folder, told)
-    missing = [number for number in range(told["blocks"]) if not (folder / "blocks" / name(number)).is_file()]
+    missing = told["blocks"] - len(blocks_in(folder))
     if missing:
         raise RunFailed(
-            f"merge {folder}: {len(missing)} of {told['blocks']} blocks of faces are missing; run the shards that are "
+            f"merge {folder}: {missing} of {told['blocks']} blocks of faces are missing; run the shards that are "
             "left, or ask without shard=, which explains the rest."
         )
     return join(folder, told["asked"])
@@ -66,9 +64,9 @@ def about(folder: Path) -> dict[str, Any]:
     return json.loads((folder / ABOUT).read_text(encoding="utf-8"))
 
 
-def name(number: int) -> str:
-    """File name of a block."""
-    return f"{number:06d}.safetensors"
+def blocks_in(folder: Path) -> list[Path]:
+    """The whole blocks of a run folder; what a killed shard left half-written begins with a dot."""
+    return sorted((folder / BLOCKS).glob("[0-9]*.safetensors"))
 
 
 def bring(other: Path, folder: Path, told: dict[str, Any]) -> None:
@@ -83,8 +81,8 @@ def bring(other: Path, folder: Path, told: dict[str, Any]) -> None:
         raise WrongQuestion(
             f"merge {other}: its shards differ from those of {folder} in {', '.join(differ) or 'size'}."
         )
-    for block in sorted((other / "blocks").glob("*.safetensors")):
-        place = folder / "blocks" / block.name
+    for block in blocks_in(other):
+        place = folder / BLOCKS / block.name
         if not place.exists():
             with whole_file(place) as partial:
                 shutil.copyfile(block, partial)

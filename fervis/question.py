@@ -160,7 +160,7 @@ def _slug(words: str) -> str:
 def sweep_name(overrides: Sequence[str]) -> str:
     """``layer-explainer-5e0c77d1``: what is swept, and equal for the same command, so that it goes on where it was."""
     # Asked again, quietly, on another device or by another launcher, it is the same sweep.
-    apart = {"quiet", "rerun", "threads", "device", "tracker", "outputs", "hydra/launcher"}
+    apart = {*NOT_ASKED, "hydra/launcher"} - {"shard"}
     beneath = ("hydra.launcher.", "tracker.")
     keys = {override: override.partition("=")[0].lstrip("+~") for override in overrides}
     overrides = [one for one in overrides if keys[one] not in apart and not keys[one].startswith(beneath)]

@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fervis.atomic import whole_file, write_text
+from fervis.atomic import STAGING, whole_file, write_text
 from fervis.blocks import Blocks
 from fervis.contracts import RunCard
 from fervis.engines.content import content_hash
 from fervis.report import write_report
 from fervis.results import Explanation, Figure
 
-STAGING = ".partial"
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "matplotlib", "hydra-core", "omegaconf", "safetensors")
 
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import yaml
 
+from fervis.atomic import BLOCKS
 from fervis.wording import flattened, said
 
 FIRST = ("explainer.name", "model.name", "dataset.name", "layer", "target", "checkpoint", "seed")
 """What a difference between jobs is put down to first, where their commands do not tell what was swept."""
 APART = ("tracker", "device", "threads", "rerun", "quiet", "outputs", "hydra")
 """Settings that say how the jobs ran, not what they asked."""
-
-
 COMMAND = "command.txt"
-UNFINISHED = ("blocks", "wandb", "tensorboard")  # what a job that was stopped may have written
 """What started a sweep as it was typed, beside its page: a command with other words is a sweep of another folder."""
+UNFINISHED = (BLOCKS, "wandb", "tensorboard")
+"""What a job that was stopped may have written."""
 
 
 @dataclass(frozen=True)

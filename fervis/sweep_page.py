@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from statistics import fmean
@@ -247,21 +247,24 @@ def _warnings(sweep: Sweep) -> str:
 
 def _differs(manifests: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """What the questions were told beside the default; of what is swept, every value."""
+    found = _different(manifest.get("differs", {}) for manifest in manifests)
+    return [(key, listed(values, word="or")) for key, values in found.items()]
+
+
+def _different(tables: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The different values of each key over several tables, in words, in the order in which they come."""
     found: dict[str, dict[str, None]] = {}
-    for manifest in manifests:
-        for key, value in manifest.get("differs", {}).items():
+    for table in tables:
+        for key, value in table.items():
             found.setdefault(key, {})[said(value)] = None
-    return [(key, listed(list(values), word="or")) for key, values in found.items()]
+    return {key: list(values) for key, values in found.items()}
 
 
 def _hashes(sweep: Sweep) -> list[tuple[str, str]]:
     """What the answers were computed from: one hash where all agree, else how many there are."""
-    found: dict[str, dict[str, None]] = {}
-    for job in sweep.jobs:
-        for name, value in job.manifest.get("hashes", {}).items():
-            found.setdefault(name, {})[str(value)] = None
+    found = _different(job.manifest.get("hashes", {}) for job in sweep.jobs)
     return [
-        (name, next(iter(values)) if len(values) == 1 else f"{len(values)} different ones, each on its question's page")
+        (name, values[0] if len(values) == 1 else f"{len(values)} different ones, each on its question's page")
         for name, values in found.items()
         if name != "config"
     ]
@@ -269,9 +272,6 @@ def _hashes(sweep: Sweep) -> list[tuple[str, str]]:
 
 def _versions(manifests: Sequence[Mapping[str, Any]]) -> str:
     """What the answers were computed with; where they differ in a version, all of it."""
-    found: dict[str, dict[str, None]] = {}
-    for manifest in manifests:
-        for name, version in manifest.get("versions", {}).items():
-            found.setdefault(name, {})[str(version)] = None
+    found = _different(manifest.get("versions", {}) for manifest in manifests)
     line = " · ".join(f"{name} {' or '.join(versions)}" for name, versions in found.items())
     return f'<p class="faint">{escape(line)}</p>' if line else ""

@@ -39,6 +39,8 @@ def tell_answer(tracker: Tracker, card: RunCard, faces: Faces) -> None:
         card: of the run; the answer lies in ``card.folder``.
         faces: of the data set; at least those that the answer is of.
     """
+    if card.config["tracker"]["name"] == "none":  # to read and paint it all again is not free
+        return
     folder = card.folder
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     tracker.log(summary["numbers"])
@@ -53,8 +55,7 @@ def tell_answer(tracker: Tracker, card: RunCard, faces: Faces) -> None:
                 tracker.confusion(name, counts, [str(word) for word in kept["classes"]])
     files = {str(path.relative_to(folder)): path for pattern in KEPT for path in sorted(folder.glob(pattern))}
     tracker.keep(f"answer-{card.id}", "answer", files)
-    if card.config["tracker"]["name"] != "none":
-        write_text(mark(card), fingerprint(card) + "\n")
+    write_text(mark(card), fingerprint(card) + "\n")
 
 
 def tell_kept(question: Question, card: RunCard) -> None:

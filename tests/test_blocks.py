@@ -106,6 +106,10 @@ def test_shards_in_any_order_make_the_answer_of_one_job(small_blocks: None, outp
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(outputs / "cache", elsewhere / "cache")
     other = ask(elsewhere, *question, "shard=2/3")
+    (other / "blocks" / ".000001.1.partial.safetensors").write_bytes(b"half")
+    (folder / "blocks" / ".000004.1.partial.safetensors").write_bytes(b"half")
+    with pytest.raises(RunFailed, match="2 of 5"):
+        merge([str(folder)])
     assert merge([str(folder), str(other)]) == folder
     assert {name: (folder / name).read_bytes() for name in expected} == expected
     assert {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} == figures

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from killing import start
 
 from fervis.errors import WrongQuestion
 from fervis.question import ask_hydra
@@ -104,7 +103,7 @@ def test_a_launcher_that_ends_early_leaves_a_page_and_says_how_to_go_on(fervis: 
 
 @installed("joblib")
 def test_the_same_sweep_twice_at_once_does_the_work_once(tmp_path: Path):
-    both = [started(tmp_path, *SWEEP, *JOBLIB) for _ in range(2)]
+    both = [start(tmp_path, [*SWEEP, *JOBLIB]) for _ in range(2)]
     told = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     errors = "".join(errors for _, errors in told)
@@ -118,7 +117,7 @@ def test_the_same_sweep_twice_at_once_does_the_work_once(tmp_path: Path):
 def test_a_preempted_job_is_started_again_and_goes_on_with_its_training(fervis: Run, tmp_path: Path):
     psutil = pytest.importorskip("psutil")
     long = [*TINY, "trainer.epochs=6", "dataset.per_class_train=60"]
-    process = started(tmp_path, *long, "-m", "layer=conv1", *SUBMITIT)
+    process = start(tmp_path, [*long, "-m", "layer=conv1", *SUBMITIT])
     (course,) = awaited(lambda: list(tmp_path.glob("outputs/checkpoints/*/course.safetensors")))
     (job,) = [
         one for one in psutil.Process(process.pid).children(recursive=True) if "submitit.core._submit" in one.cmdline()
@@ -140,7 +139,7 @@ def test_a_preempted_job_is_started_again_and_goes_on_with_its_training(fervis: 
 @installed("joblib")
 def test_workers_end_with_the_command_that_launched_them(tmp_path: Path):
     psutil = pytest.importorskip("psutil")
-    process = started(tmp_path, *TINY[:3], *TINY[4:], "trainer.epochs=500", "-m", "layer=conv1,conv3", *JOBLIB)
+    process = start(tmp_path, [*TINY[:3], *TINY[4:], "trainer.epochs=500", "-m", "layer=conv1,conv3", *JOBLIB])
     assert awaited(lambda: list(tmp_path.glob("outputs/checkpoints/*/course.safetensors")))
     workers = psutil.Process(process.pid).children(recursive=True)
     assert len(workers) >= 2
@@ -148,17 +147,6 @@ def test_workers_end_with_the_command_that_launched_them(tmp_path: Path):
     process.communicate(timeout=60)
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive
-
-
-def started(folder: Path, *command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "fervis", *command],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def awaited(look: Callable[[], list[Path]], seconds: float = 120) -> list[Path]:

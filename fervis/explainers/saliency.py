@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Generator, Tensor, nn
 
-from fervis.engines.maps import to_size
+from fervis.engines.maps import of_slopes, to_size
 from fervis.engines.passes import INPUT, Target, gradients
 from fervis.layers import Layer, spatial
 from fervis.results import HeatMaps
@@ -50,12 +50,7 @@ class Saliency:
         self, model: nn.Module, images: Tensor, target: Target, layer: Layer | None, generator: Generator
     ) -> HeatMaps:
         """Explain [N,C,H,W] images; ``generator`` is not used, since nothing here is random."""
-        maps, pixels = saliency(model, images, target, layer)
-        at_pixels, anywhere = "|∂ logit / ∂ pixel|", "|∂ logit / ∂ layer|"
-        if layer is None:
-            return HeatMaps(maps, at_pixels, layer_unit=anywhere)
-        unit = f"|∂ logit / ∂ {layer.name}|"
-        return HeatMaps(maps, unit, pixel_maps=pixels, pixel_unit=at_pixels, layer_unit=anywhere)
+        return of_slopes(*saliency(model, images, target, layer), layer, "|{}|")
 
 
 PLUGIN = Saliency

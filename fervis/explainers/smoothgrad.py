@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from fervis.engines.maps import to_size
+from fervis.engines.maps import of_slopes
 from fervis.engines.passes import INPUT, Target, gradients
 from fervis.errors import WrongQuestion, nearest
 from fervis.layers import Layer, spatial
@@ -126,17 +126,13 @@ class SmoothGrad:
         self, model: nn.Module, images: Tensor, target: Target, layer: Layer | None, generator: Generator
     ) -> HeatMaps:
         """Explain [N,C,H,W] images one after the other, each with the same draws of noise."""
-        state, size = generator.get_state(), (images.shape[2], images.shape[3])
+        state = generator.get_state()
         found = []
         for place, image in enumerate(images.detach()):
             copies = noisy(image, self.samples, self.noise, generator.set_state(state))
             found.append(smoothgrad(model, copies, target[place : place + 1], layer, self.statistic))
         maps, pixels = (torch.stack(one) for one in zip(*found, strict=True))
-        at_pixels, anywhere = (UNITS[self.statistic].format(f"∂ logit / ∂ {what}") for what in ("pixel", "layer"))
-        if layer is None:
-            return HeatMaps(maps, at_pixels, layer_unit=anywhere)
-        unit = UNITS[self.statistic].format(f"∂ logit / ∂ {layer.name}")
-        return HeatMaps(to_size(maps, size), unit, pixel_maps=pixels, pixel_unit=at_pixels, layer_unit=anywhere)
+        return of_slopes(maps, pixels, layer, UNITS[self.statistic])
 
 
 PLUGIN = SmoothGrad
