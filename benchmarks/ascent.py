@@ -26,14 +26,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import fervis
-from fervis.contracts import Inquiry
-from fervis.engines.ascent import climb, measured
-from fervis.engines.canvases import canvas_of
-from fervis.engines.objectives import filter_values
-from fervis.layers import find_layer
-from fervis.models.timm import import_timm
-from fervis.network import Network
-from fervis.registry import build
+from fervis.core.layers import find_layer
+from fervis.core.network import Network
+from fervis.core.protocols import NetworkContext
+from fervis.core.registry import build_plugin
+from fervis.explainers.activation_maximization.ascent import maximize, measure_objective
+from fervis.explainers.activation_maximization.objectives import filter_values
+from fervis.explainers.activation_maximization.parameterizations import build_parameterization
+from fervis.models.architectures.timm import import_timm
 
 FILTERS = [4, 6, 18, 20, 21, 22, 24, 25, 41, 42, 43, 44, 47, 53, 57, 59]
 SIZE = 48
@@ -107,13 +107,13 @@ def ours(network: Network, filters: list[int]) -> Tensor:
     layer = find_layer(network, "conv7", torch.zeros(1, 1, SIZE, SIZE))
     nothing = torch.zeros(1, 1, SIZE, SIZE)
     row = torch.zeros(1, dtype=torch.int64)
-    inquiry = Inquiry(nothing, nothing, row, row, network.classes, (layer,))
-    knobs = build("explainer", "filters", steps=STEPS)
-    canvas = canvas_of("fourier", (1, SIZE, SIZE))
+    inquiry = NetworkContext(nothing, nothing, row, row, network.classes, (layer,))
+    knobs = build_plugin("explainer", "filters", steps=STEPS)
+    canvas = build_parameterization("fourier", (1, SIZE, SIZE))
     start = torch.stack([canvas.noise(inquiry.generator(f"filters/conv7/{number}")) for number in filters])
     rules, generator = knobs.rules(nothing, canvas.lr), inquiry.generator("climb/transformations")
     with filter_values(network, layer, filters, "mean", torch.bfloat16 if rules.bf16 else torch.float32) as values:
-        return climb(values, canvas, start, rules, generator, unit=torch.full((len(filters),), 0.03))[0]
+        return maximize(values, canvas, start, rules, generator, unit=torch.full((len(filters),), 0.03))[0]
 
 
 def timed(work: Callable[[], Tensor]) -> tuple[Tensor, float, float]:
@@ -152,7 +152,7 @@ def main() -> None:
         clocks[1].append(clock)
         processors[1].append(processor)
     with filter_values(network, layer, some, "mean") as values:
-        reached, beside = measured(values, own), measured(values, torch.cat(theirs))
+        reached, beside = measure_objective(values, own), measure_objective(values, torch.cat(theirs))
     for one, mine, its in zip(some, reached.tolist(), beside.tolist(), strict=True):
         print(f"conv7/{one}: fervis {mine:.3f}, {name} {its:.3f}")
     print(f"fervis reaches at least as much for {int((reached >= beside).sum())} of {len(some)}")

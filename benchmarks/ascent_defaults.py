@@ -23,15 +23,15 @@ from PIL import Image
 from torch import Tensor
 
 import fervis
-from fervis.contracts import Inquiry
-from fervis.engines import ascent
-from fervis.engines.climbing import climbed
-from fervis.engines.comparison import Beside, chosen_of, compared
-from fervis.engines.objectives import at_place, filter_values
-from fervis.engines.outputs import outputs_at
-from fervis.layers import find_layer
-from fervis.network import Network
-from fervis.registry import build
+from fervis.core.layers import find_layer
+from fervis.core.network import Network
+from fervis.core.protocols import NetworkContext
+from fervis.core.registry import build_plugin
+from fervis.explainers.activation_maximization import ascent
+from fervis.explainers.activation_maximization.baselines import Baselines, compute_baselines, selected_images
+from fervis.explainers.activation_maximization.maximization import maximize_all
+from fervis.explainers.activation_maximization.objectives import at_position, filter_values
+from fervis.models.hooks import outputs_at
 
 FILTERS = [4, 6, 18, 20, 21, 22, 24, 25, 41, 42, 43, 44, 47, 53, 57, 59]
 BARE = {"jitter": 0, "scale": 0.0, "rotation": 0.0, "total_variation": 0.0}
@@ -59,15 +59,17 @@ def settings() -> Iterator[dict[str, Any]]:
 
 def measures(images: Tensor) -> str:
     """Mean frequency, total variation and contrast, as cells of a table."""
-    variation = ascent.penalties(images, ascent.Rules(total_variation=1.0)).mean()
-    return f"{ascent.frequency(images).mean():.3f} | {variation:.3f} | {ascent.strength(images).mean():.2f}"
+    variation = ascent.penalties(images, ascent.AscentConfig(total_variation=1.0)).mean()
+    return f"{ascent.mean_frequency(images).mean():.3f} | {variation:.3f} | {ascent.image_strength(images).mean():.2f}"
 
 
-def images_of(network: Network, inquiry: Inquiry, beside: Beside, knobs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def images_of(
+    network: Network, inquiry: NetworkContext, beside: Baselines, knobs: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
     """The images [16,1,48,48] of a setting and what they reached [16]."""
     layer = find_layer(network, "conv7", inquiry.images)
-    found = climbed(
-        build("explainer", "filters", **knobs),
+    found = maximize_all(
+        build_plugin("explainer", "filters", **knobs),
         inquiry,
         lambda some, quick: filter_values(network, layer, some, "mean", quick),
         FILTERS,
@@ -94,14 +96,14 @@ def main() -> None:
     asked = parser.parse_args()
     network = fervis.load_model("vgg8", weights="fer2013")
     with tempfile.TemporaryDirectory() as cache:
-        faces = build("dataset", "fer2013", path=asked.path).load(Path(cache)).split(asked.split)
+        faces = build_plugin("dataset", "fer2013", path=asked.path).load(Path(cache)).split(asked.split)
     first = faces.images[:1].float() / 255
     layer = find_layer(network, "conv7", first)
-    inquiry = Inquiry(first, faces.images, faces.rows, faces.labels, network.classes, (layer,))
-    (every,) = compared(
-        inquiry, lambda images: [at_place(maps, "mean", "") for maps in outputs_at(network, images, [layer])]
+    inquiry = NetworkContext(first, faces.images, faces.rows, faces.labels, network.classes, (layer,))
+    (every,) = compute_baselines(
+        inquiry, lambda images: [at_position(maps, "mean", "") for maps in outputs_at(network, images, [layer])]
     )
-    beside = chosen_of(every, FILTERS)
+    beside = selected_images(every, FILTERS)
     strongest = faces.images[(faces.rows[None] == beside.rows[:, None]).int().argmax(1)].float() / 255
     print(
         "| setting | reached, of the defaults' | at or beyond the strongest face | frequency | variation | contrast |"

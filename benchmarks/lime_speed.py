@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fervis
-from fervis.engines.passes import Target
-from fervis.engines.superpixels import superpixels
-from fervis.explainers.lime import lime
-from fervis.explainers.lime_reference import no_progress_bar
+from fervis.core.targets import Target
+from fervis.explainers.perturbation.lime import explain_with_lime
+from fervis.explainers.perturbation.lime_reference import no_progress_bar
+from fervis.explainers.perturbation.superpixels import superpixels
 
 SEED = 0
 
@@ -90,8 +90,10 @@ def main() -> None:
 
     works: dict[str, Callable[[], Any]] = {
         "bare passes": bare,
-        "fervis": lambda: lime(network, face, Target(torch.tensor([0])), segments, draws).coefficients,
-        "fervis, bf16": lambda: lime(network, face, Target(torch.tensor([0])), segments, draws, precision="bf16"),
+        "fervis": lambda: explain_with_lime(network, face, Target(torch.tensor([0])), segments, draws).coefficients,
+        "fervis, bf16": lambda: explain_with_lime(
+            network, face, Target(torch.tensor([0])), segments, draws, precision="bf16"
+        ),
         "lime, batches of 10": lambda: by_lime(network, face, segments, asked.samples, 10),
         "lime, batches of 100": lambda: by_lime(network, face, segments, asked.samples, 100),
     }

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fervis.registry import build
+from fervis.core.registry import build_plugin
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
@@ -47,7 +47,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=10)
     told = parser.parse_args()
-    network = build("model", "vgg8", width=told.width).build(channels=1, size=48, classes=tuple("abcdefg")).train()
+    network = (
+        build_plugin("model", "vgg8", width=told.width).build(channels=1, size=48, classes=tuple("abcdefg")).train()
+    )
     network.to(memory_format=torch.channels_last)
     faces, labels = torch.rand(128, 1, 48, 48), torch.arange(128) % 7
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)

@@ -20,13 +20,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from fervis.contracts import TrainingContext
-from fervis.faces import Faces
-from fervis.models.timm import import_timm
-from fervis.network import Network
-from fervis.registry import build
-from fervis.selection import choose_precision
-from fervis.training import untrained
+from fervis.core.faces import Faces
+from fervis.core.network import Network
+from fervis.core.protocols import TrainingContext
+from fervis.core.registry import build_plugin
+from fervis.models.architectures.timm import import_timm
+from fervis.system.device import choose_precision
+from fervis.trainers.trained import initial_network
 
 CHANGES = {"rotation": 10.0, "scale": 0.1, "shift": 0.05}
 
@@ -74,7 +74,7 @@ def usual(network: Network, faces: Faces) -> float:
 
 def ours(network: Network, faces: Faces, precision: str) -> float:
     """Images a second of the second epoch of fervis's trainer."""
-    trainer = build("trainer", "supervised", epochs=2, **CHANGES)
+    trainer = build_plugin("trainer", "supervised", epochs=2, **CHANGES)
     context = TrainingContext(0, "cpu", precision, lambda *_: None, quiet=True)
     with tempfile.TemporaryDirectory() as folder:
         trainer.train(network, faces, faces.take(torch.arange(128)), Path(folder), context)
@@ -98,8 +98,8 @@ def main() -> None:
     )
 
     def network() -> Network:
-        model = build("model", "vgg8", width=asked.width)
-        return untrained(model, 0, channels=1, size=48, classes=faces.classes)
+        model = build_plugin("model", "vgg8", width=asked.width)
+        return initial_network(model, 0, channels=1, size=48, classes=faces.classes)
 
     precision = choose_precision("auto", "cpu")
     machine = f"{torch.get_num_threads()} threads, fervis in {precision}"

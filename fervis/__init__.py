@@ -16,24 +16,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fervis.asking import ask
-    from fervis.errors import WrongQuestion
-    from fervis.explaining import explain
-    from fervis.registry import names
-    from fervis.shipped import load_model
+    from fervis.core.registry import names
+    from fervis.errors import ConfigError, RunError, WrongQuestion
+    from fervis.explainers.explain import explain
+    from fervis.models.pretrained import load_model
+    from fervis.runs.api import ask
 
-DOORS = {
+_PUBLIC_NAMES = {
+    "ConfigError": "fervis.errors",
+    "RunError": "fervis.errors",
     "WrongQuestion": "fervis.errors",
-    "ask": "fervis.asking",
-    "explain": "fervis.explaining",
-    "load_model": "fervis.shipped",
-    "names": "fervis.registry",
+    "ask": "fervis.runs.api",
+    "explain": "fervis.explainers.explain",
+    "load_model": "fervis.models.pretrained",
+    "names": "fervis.core.registry",
 }
 
-__all__ = ["WrongQuestion", "ask", "explain", "load_model", "names"]
+__all__ = ["ConfigError", "RunError", "WrongQuestion", "ask", "explain", "load_model", "names"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in DOORS:
-        raise AttributeError(f"module 'fervis' has no attribute {name!r}; it has {', '.join(sorted(DOORS))}")
-    return getattr(import_module(DOORS[name]), name)
+    if name not in _PUBLIC_NAMES:
+        raise AttributeError(f"module 'fervis' has no attribute {name!r}; it has {', '.join(sorted(_PUBLIC_NAMES))}")
+    return getattr(import_module(_PUBLIC_NAMES[name]), name)

@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-class WrongQuestion(ValueError):
+class ConfigError(ValueError):
     """The question cannot be answered as it was asked. The command ends with exit code 2."""
 
 
-class RunFailed(RuntimeError):
+class RunError(RuntimeError):
     """The question was right and its run failed. The command ends with exit code 1."""
 
 
-def nearest(word: str, known: Iterable[object]) -> str:
+def nearest_name(word: str, known: Iterable[object]) -> str:
     """``' Did you mean conv7?'`` for ``cnv7`` among the layers, or an empty string where nothing is near."""
     names = {str(name).lower(): str(name) for name in known}
     close = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     return f" Did you mean {names[close[0]]}?" if close else ""
 
 
-def unknown(what: str, word: object, known: Iterable[object], *, limit: int = 40) -> WrongQuestion:
+def unknown_name(what: str, word: object, known: Iterable[object], *, limit: int = 40) -> ConfigError:
     """The error for a name that does not exist: the value, the nearest name and the names there are.
 
     Example:
@@ -30,4 +30,9 @@ def unknown(what: str, word: object, known: Iterable[object], *, limit: int = 40
     """
     names = [str(name) for name in known]
     listed = ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
-    return WrongQuestion(f"{what}={word}: there is no such {what}.{nearest(str(word), names)} Known: {listed}.")
+    return ConfigError(f"{what}={word}: there is no such {what}.{nearest_name(str(word), names)} Known: {listed}.")
+
+
+# The names of fervis 0.1, to be removed in 0.3.
+WrongQuestion = ConfigError
+RunFailed = RunError

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.command import ROOT
 from torch import nn
 from torch.nn import functional as F
-
-ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["dataset.per_class_train=40", "dataset.per_class_val=10", "dataset.per_class_test=4", "trainer.epochs=1"]
 
 
 class Residual(nn.Module):

@@ -1,1 +1,1 @@
-"""One plug-in a file; the file's name is the plug-in's name."""
+"""Data sets: images from files, photos or a generator, their selection and audit."""

@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fervis.engines.content import existing
-from fervis.engines.fer_layouts import VOTE_NAMES, find, join_votes, read
-from fervis.engines.parsed import parsed
-from fervis.errors import WrongQuestion
-from fervis.faces import FER2013_CLASSES, Faces
+from fervis.core.faces import FER2013_CLASSES, Faces
+from fervis.datasets.fer2013_formats.detect import detect_layout
+from fervis.datasets.fer2013_formats.ferplus import VOTE_NAMES, join_votes
+from fervis.datasets.fer2013_formats.read import read_fer2013
+from fervis.datasets.paths import existing_path
+from fervis.errors import ConfigError
+from fervis.system.cache import cached_tensors
 
 
 @dataclass
@@ -42,15 +44,15 @@ class Fer2013:
         """Read the faces, from the parsed copy in ``cache`` where there is one of this content.
 
         Raises:
-            WrongQuestion: where a file is missing, damaged or of something else: file, line and reason.
+            ConfigError: where a file is missing, damaged or of something else: file, line and reason.
         """
-        source = find(self.path, "dataset.path")
+        source = detect_layout(self.path, "dataset.path")
 
         def parse() -> dict[str, Tensor]:
-            faces = read(source)
+            faces = read_fer2013(source)
             return {name: torch.from_numpy(array) for name, array in vars(faces).items() if array is not None}
 
-        tensors = parsed(source.paths, cache, f"fer2013-1-{source.layout}", parse)
+        tensors = cached_tensors(source.paths, cache, f"fer2013-1-{source.layout}", parse)
         votes_file = self._votes_file()
         if votes_file is not None:
             votes = join_votes(votes_file, tensors["rows"].numpy(), tensors["splits"].numpy())
@@ -69,17 +71,12 @@ class Fer2013:
     def files(self) -> list[Path]:
         """The tables, the archive or the folder that the faces come from, and the file of the votes."""
         votes = self._votes_file()
-        return [*find(self.path, "dataset.path").paths, *([] if votes is None else [votes])]
+        return [*detect_layout(self.path, "dataset.path").paths, *([] if votes is None else [votes])]
 
     def _votes_file(self) -> Path | None:
         if self.votes is None:
             return None
-        place = existing(self.votes, "dataset.votes")
+        place = existing_path(self.votes, "dataset.votes")
         if place.is_dir():
-            raise WrongQuestion(
-                f"dataset.votes={self.votes}: this is a folder where FER+'s fer2013new.csv was expected."
-            )
+            raise ConfigError(f"dataset.votes={self.votes}: this is a folder where FER+'s fer2013new.csv was expected.")
         return place
-
-
-PLUGIN = Fer2013

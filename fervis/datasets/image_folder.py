@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fervis.engines.class_folders import draw_splits, read_pictures, read_tree
-from fervis.engines.content import existing
-from fervis.engines.parsed import parsed
-from fervis.errors import WrongQuestion
-from fervis.faces import Faces
+from fervis.core.faces import Faces
+from fervis.datasets.images.class_folders import draw_splits, read_pictures, read_tree
+from fervis.datasets.paths import existing_path
+from fervis.errors import ConfigError
+from fervis.system.cache import cached_tensors
 
 
 @dataclass
@@ -46,21 +46,21 @@ class ImageFolder:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise WrongQuestion(f"dataset.size={self.size}: a number of pixels from 1 was expected.")
+            raise ConfigError(f"dataset.size={self.size}: a number of pixels from 1 was expected.")
         if self.channels not in (1, 3):
-            raise WrongQuestion(f"dataset.channels={self.channels}: 1 (grey) or 3 (RGB) was expected.")
+            raise ConfigError(f"dataset.channels={self.channels}: 1 (grey) or 3 (RGB) was expected.")
         for key in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, key) < 1:
-                raise WrongQuestion(f"dataset.{key}={getattr(self, key)}: a share from 0 to below 1 was expected.")
+                raise ConfigError(f"dataset.{key}={getattr(self, key)}: a share from 0 to below 1 was expected.")
         if self.val_fraction + self.test_fraction >= 1:
             both = f"dataset.val_fraction={self.val_fraction} and dataset.test_fraction={self.test_fraction}"
-            raise WrongQuestion(f"{both}: a sum below 1 was expected, so that something is left to train on.")
+            raise ConfigError(f"{both}: a sum below 1 was expected, so that something is left to train on.")
 
     def load(self, cache: Path) -> Faces:
         """Decode the pictures, or take the parsed copy in ``cache`` where there is one of this content.
 
         Raises:
-            WrongQuestion: where there are no class folders or a picture cannot be read: file and reason.
+            ConfigError: where there are no class folders or a picture cannot be read: file and reason.
         """
         root = self._root()
         tree = read_tree(root, "dataset.path")
@@ -69,7 +69,7 @@ class ImageFolder:
             images, hashes = read_pictures(root, tree.names, self.size, self.channels)
             return {"images": torch.from_numpy(images), "hashes": torch.from_numpy(hashes)}
 
-        kept = parsed([root], cache, f"image_folder-1-{self.channels}x{self.size}", parse)
+        kept = cached_tensors([root], cache, f"image_folder-1-{self.channels}x{self.size}", parse)
         splits = draw_splits(tree.splits, kept["hashes"].numpy(), self.val_fraction, self.test_fraction, self.seed)
         return Faces(
             images=kept["images"],
@@ -84,12 +84,7 @@ class ImageFolder:
         return [self._root()]
 
     def _root(self) -> Path:
-        root = existing(self.path, "dataset.path")
+        root = existing_path(self.path, "dataset.path")
         if not root.is_dir():
-            raise WrongQuestion(
-                f"dataset.path={self.path}: this is a file where a folder of class folders was expected."
-            )
+            raise ConfigError(f"dataset.path={self.path}: this is a file where a folder of class folders was expected.")
         return root
-
-
-PLUGIN = ImageFolder

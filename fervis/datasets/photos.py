@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fervis.engines.content import existing, files_below
-from fervis.engines.face_finder import Box, crop, find_faces, middle
-from fervis.engines.parsed import parsed
-from fervis.engines.pictures import ENDINGS, picture
-from fervis.engines.progress_bar import progress
-from fervis.errors import WrongQuestion, nearest
-from fervis.faces import FER2013_CLASSES, SPLITS, Faces
+from fervis.core.faces import FER2013_CLASSES, SPLITS, Faces
+from fervis.datasets.images.decode import IMAGE_SUFFIXES, decode_image
+from fervis.datasets.images.face_detection import Box, central_box, crop, detect_faces
+from fervis.datasets.paths import existing_path
+from fervis.errors import ConfigError, nearest_name
+from fervis.system.cache import cached_tensors
+from fervis.system.console import log
+from fervis.system.hashing import files_below
+from fervis.system.progress import progress
 
-log = logging.getLogger("fervis")
-FACE = ("find", "whole")
-EVERY = ("largest", "all")
-NAMED = 20
+FACE_CHOICES = ("find", "whole")
+EVERY_FACE = ("largest", "all")
+LISTED_FILES = 20
 """Up to so many pictures each row is logged with its picture's name."""
 
 
@@ -56,29 +56,29 @@ class Photos:
     every: str = "largest"
 
     def __post_init__(self) -> None:
-        for key, known in (("face", FACE), ("every", EVERY)):
+        for key, known in (("face", FACE_CHOICES), ("every", EVERY_FACE)):
             value = getattr(self, key)
             if value not in known:
-                raise WrongQuestion(
-                    f"dataset.{key}={value}: {' or '.join(known)} was expected.{nearest(str(value), known)}"
+                raise ConfigError(
+                    f"dataset.{key}={value}: {' or '.join(known)} was expected.{nearest_name(str(value), known)}"
                 )
         if self.size < 1:
-            raise WrongQuestion(f"dataset.size={self.size}: a number of pixels from 1 was expected.")
+            raise ConfigError(f"dataset.size={self.size}: a number of pixels from 1 was expected.")
         if self.channels not in (1, 3):
-            raise WrongQuestion(f"dataset.channels={self.channels}: 1 (grey) or 3 (RGB) was expected.")
+            raise ConfigError(f"dataset.channels={self.channels}: 1 (grey) or 3 (RGB) was expected.")
         if not (math.isfinite(self.margin) and -0.5 <= self.margin <= 3):
-            raise WrongQuestion(f"dataset.margin={self.margin}: a share of the face's box from -0.5 to 3 was expected.")
+            raise ConfigError(f"dataset.margin={self.margin}: a share of the face's box from -0.5 to 3 was expected.")
 
     def load(self, cache: Path) -> Faces:
         """Find and cut out the faces, or take the parsed copy in ``cache`` where there is one of this content.
 
         Raises:
-            WrongQuestion: where there is no picture, none shows a face, or one cannot be read: file and reason.
+            ConfigError: where there is no picture, none shows a face, or one cannot be read: file and reason.
         """
-        place = existing(self.path, "dataset.path")
+        place = existing_path(self.path, "dataset.path")
         names = self._names(place)
         knobs = f"{self.face}-{self.every}-{self.margin}-{self.channels}x{self.size}"
-        kept = parsed([place], cache, f"photos-1-{knobs}", lambda: self._parse(place, names))
+        kept = cached_tensors([place], cache, f"photos-1-{knobs}", lambda: self._parse(place, names))
         self._tell(names, kept["pictures"].tolist())
         count = len(kept["pictures"])
         return Faces(
@@ -91,16 +91,16 @@ class Photos:
 
     def files(self) -> list[Path]:
         """The picture or the folder."""
-        return [existing(self.path, "dataset.path")]
+        return [existing_path(self.path, "dataset.path")]
 
     def _names(self, place: Path) -> list[str]:
         """Relative paths of the pictures, sorted; of a picture that was named itself, its name."""
         if place.is_file():
             return [place.name]
-        names = [name for name, _ in files_below(place) if name.lower().endswith(ENDINGS)]
+        names = [name for name, _ in files_below(place) if name.lower().endswith(IMAGE_SUFFIXES)]
         if not names:
-            kinds = ", ".join(ending[1:] for ending in ENDINGS[:6])
-            raise WrongQuestion(f"dataset.path={self.path}: the folder holds no picture ({kinds}, ...).")
+            kinds = ", ".join(ending[1:] for ending in IMAGE_SUFFIXES[:6])
+            raise ConfigError(f"dataset.path={self.path}: the folder holds no picture ({kinds}, ...).")
         return names
 
     def _parse(self, place: Path, names: list[str]) -> dict[str, Tensor]:
@@ -109,18 +109,18 @@ class Photos:
         images: list[np.ndarray] = []
         pictures: list[int] = []
         for number, name in enumerate(progress(names, place.name, "picture")):
-            pixels = np.asarray(picture(root / name, self.channels))
+            pixels = np.asarray(decode_image(root / name, self.channels))
             for box in self._boxes(pixels):
                 images.append(crop(pixels, box, self.size).reshape(self.size, self.size, -1).transpose(2, 0, 1))
                 pictures.append(number)
         if not images:
-            raise WrongQuestion(f"dataset.path={self.path}: {_faceless(names, len(names))}.")
+            raise ConfigError(f"dataset.path={self.path}: {_faceless(names, len(names))}.")
         return {"images": torch.from_numpy(np.ascontiguousarray(np.stack(images))), "pictures": torch.tensor(pictures)}
 
     def _boxes(self, pixels: np.ndarray) -> list[Box]:
         if self.face == "whole":
-            return [middle(pixels)]
-        boxes = [box.grown(self.margin) for box in find_faces(pixels)]
+            return [central_box(pixels)]
+        boxes = [box.grown(self.margin) for box in detect_faces(pixels)]
         return boxes if self.every == "all" or not boxes else [max(boxes, key=lambda box: box.side)]
 
     def _tell(self, names: list[str], pictures: list[int]) -> None:
@@ -129,7 +129,7 @@ class Photos:
         without = [name for number, name in enumerate(names) if number not in shown]
         if without:
             log.warning("%s", _faceless(without, len(names)))
-        if len(names) <= NAMED:
+        if len(names) <= LISTED_FILES:
             for row, number in enumerate(pictures):
                 log.info("row %d: %s", row, names[number])
 
@@ -141,6 +141,3 @@ def _faceless(without: list[str], count: int) -> str:
         f"{len(without)} of {count} {what} no frontal face that could be found: {listed}; "
         "dataset.face=whole takes whole pictures"
     )
-
-
-PLUGIN = Photos

@@ -1,1 +1,1 @@
-"""One plug-in a file; the file's name is the plug-in's name."""
+"""Explanation methods that ``explainer=`` chooses from, by family."""

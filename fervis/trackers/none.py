@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fervis.contracts import FaceRow, RunCard
-from fervis.results import Figure
+from fervis.core.protocols import ImageRow, RunInfo
+from fervis.core.results import Figure
 
 
 @dataclass
 class NoTracker:
     """Does nothing."""
 
-    def start(self, run: RunCard) -> None:
+    def start(self, run: RunInfo) -> None:
         """Do nothing."""
 
     def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:
@@ -26,7 +26,7 @@ class NoTracker:
     def picture(self, name: str, figure: Figure) -> None:
         """Do nothing."""
 
-    def faces(self, rows: Sequence[FaceRow]) -> None:
+    def faces(self, rows: Sequence[ImageRow]) -> None:
         """Do nothing."""
 
     def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
@@ -37,6 +37,3 @@ class NoTracker:
 
     def finish(self, ok: bool) -> None:
         """Do nothing."""
-
-
-PLUGIN = NoTracker

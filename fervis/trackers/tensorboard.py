@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fervis.contracts import FaceRow, RunCard
-from fervis.errors import WrongQuestion
-from fervis.results import Figure
+from fervis.core.protocols import ImageRow, RunInfo
+from fervis.core.results import Figure
+from fervis.errors import ConfigError
 
 
 @dataclass
@@ -29,23 +29,23 @@ class TensorBoard:
     def __post_init__(self) -> None:
         self._writer: Any = None
 
-    def start(self, run: RunCard) -> None:
+    def start(self, run: RunInfo) -> None:
         """Open the event file, with the question as a text; what was recorded of the same question before goes.
 
         Raises:
-            WrongQuestion: the package is not installed.
+            ConfigError: the package is not installed.
         """
         try:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError as error:
-            raise WrongQuestion(
+            raise ConfigError(
                 "tracker=tensorboard: the package tensorboard is not installed; `pip install tensorboard` adds it."
             ) from error
         folder = run.folder / "tensorboard"
         shutil.rmtree(folder, ignore_errors=True)
         self._writer = SummaryWriter(str(folder))
         told = {"name": run.name, "id": run.id, "group": run.group, "job_type": run.job_type, "tags": list(run.tags)}
-        self._writer.add_text("run", _table(["", ""], told.items()))
+        self._writer.add_text("run", _markdown_table(["", ""], told.items()))
         self._writer.add_text("config", f"```json\n{json.dumps(run.config, indent=1, default=str)}\n```")
 
     def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:
@@ -63,23 +63,25 @@ class TensorBoard:
         self._writer.add_image(name, pixels, dataformats="HWC")
         self._writer.add_text(name, figure.caption)
 
-    def faces(self, rows: Sequence[FaceRow]) -> None:
+    def faces(self, rows: Sequence[ImageRow]) -> None:
         """Keep each face beside its map under ``faces/``, and the words and numbers as one table."""
         names = list(dict.fromkeys(name for row in rows for name in row.values))
         for number, row in enumerate(rows):
             pixels = row.face if row.map is None else np.concatenate([row.face, row.map], axis=1)
             self._writer.add_image(f"faces/{number:03d}_{row.values['row']}", pixels, dataformats="HWC")
-        self._writer.add_text("faces", _table(names, ([row.values.get(name) for name in names] for row in rows)))
+        self._writer.add_text(
+            "faces", _markdown_table(names, ([row.values.get(name) for name in names] for row in rows))
+        )
 
     def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
         """Keep the matrix as a table: a row a true class, a column a predicted one."""
         lines = ([true, *line] for true, line in zip(classes, counts.tolist(), strict=True))
-        self._writer.add_text(name, _table(["true \\ predicted", *classes], lines))
+        self._writer.add_text(name, _markdown_table(["true \\ predicted", *classes], lines))
 
     def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
         """Say which files there are."""
         lines = ([place, path.stat().st_size] for place, path in files.items())
-        self._writer.add_text(f"{kind}/{name}", _table(["file", "bytes"], lines))
+        self._writer.add_text(f"{kind}/{name}", _markdown_table(["file", "bytes"], lines))
 
     def finish(self, ok: bool) -> None:
         """Say whether the run ended well, and close the file."""
@@ -89,10 +91,7 @@ class TensorBoard:
             writer.close()
 
 
-def _table(head: Sequence[str], lines: Iterable[Iterable[Any]]) -> str:
+def _markdown_table(head: Sequence[str], lines: Iterable[Iterable[Any]]) -> str:
     """A table in Markdown."""
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
-
-
-PLUGIN = TensorBoard

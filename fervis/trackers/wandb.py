@@ -1,8 +1,8 @@
 """Weights & Biases: one run a job, written inside the run folder and nowhere else.
 
 Epochs are a metric of their own (``define_metric``), never W&B's step, which drops what comes late. Without an API key
-or a network the run is recorded offline after one warning; ``python -m fervis.wandb_sync`` sends it later, wherever the
-folder lies then.
+or a network the run is recorded offline after one warning; ``python -m fervis.trackers.wandb_sync`` sends it later,
+wherever the folder lies then.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from fervis.contracts import FaceRow, RunCard
-from fervis.errors import WrongQuestion, nearest
-from fervis.results import Figure
+from fervis.core.protocols import ImageRow, RunInfo
+from fervis.core.results import Figure
+from fervis.errors import ConfigError, nearest_name
 
 MODES = ("auto", "online", "offline", "disabled")
 COPIED = 2**24  # bytes; larger files are kept where they lie, which an answer asked again fills with the same bytes
@@ -54,16 +54,16 @@ class WandB:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise WrongQuestion(
-                f"tracker.mode={self.mode}: expected one of {', '.join(MODES)}.{nearest(self.mode, MODES)}"
+            raise ConfigError(
+                f"tracker.mode={self.mode}: expected one of {', '.join(MODES)}.{nearest_name(self.mode, MODES)}"
             )
         if not self.timeout > 0:
-            raise WrongQuestion(f"tracker.timeout={self.timeout}: expected a number of seconds above 0.")
+            raise ConfigError(f"tracker.timeout={self.timeout}: expected a number of seconds above 0.")
         self._run: Any = None
         self._after = ExitStack()
         self._epoch_metrics: set[str] = set()
 
-    def start(self, run: RunCard) -> None:
+    def start(self, run: RunInfo) -> None:
         """Open the run, online or offline, with the question as its config."""
         mode = os.environ.get("WANDB_MODE", "auto") if self.mode == "auto" else self.mode
         if mode == "disabled":
@@ -88,7 +88,7 @@ class WandB:
             self._run = self._open(run, online=mode != "offline", alone=alone)
             self._after = after.pop_all()
 
-    def _open(self, run: RunCard, *, online: bool, alone: bool) -> Any:
+    def _open(self, run: RunInfo, *, online: bool, alone: bool) -> Any:
         """The run, online if it is asked for and can be."""
         import wandb
 
@@ -123,7 +123,7 @@ class WandB:
                     options["id"] += "-offline"
             logging.getLogger("fervis").warning(
                 "tracker=wandb: %s, so this run is recorded offline in %s; "
-                "`python -m fervis.wandb_sync %s` sends it later.",
+                "`python -m fervis.trackers.wandb_sync %s` sends it later.",
                 obstacle,
                 run.folder / "wandb",
                 run.folder,
@@ -149,7 +149,7 @@ class WandB:
 
             self._run.log({name: wandb.Image(str(figure.path), caption=figure.caption)})
 
-    def faces(self, rows: Sequence[FaceRow]) -> None:
+    def faces(self, rows: Sequence[ImageRow]) -> None:
         """Keep one table, ``table_of_faces``: row, face and map as pictures, then all that is told of each."""
         if self._run is not None:
             import wandb
@@ -232,6 +232,3 @@ def _silence(server: str, timeout: float) -> str:
     asking.start()
     asking.join(timeout)
     return answers[0] if answers else f"{server} does not answer within {timeout:g} s"
-
-
-PLUGIN = WandB

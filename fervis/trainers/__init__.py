@@ -1,1 +1,1 @@
-"""One plug-in a file; the file's name is the plug-in's name."""
+"""Training: the trainer plug-in, augmentation, optimisation, distribution and state."""

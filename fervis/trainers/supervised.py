@@ -21,21 +21,21 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from fervis.atomic import write_text
-from fervis.contracts import TrainingContext
-from fervis.engines.augment import Augmentation
-from fervis.engines.course import Course, begin, resume_course, save_course
-from fervis.engines.goals import goals
-from fervis.engines.mixing import balanced_order, class_weights, cutmix, mixup
-from fervis.engines.optimizing import OPTIMIZERS, SCHEDULES, follow, learning_rate, optimizer_for
-from fervis.engines.parallel import Log, Team, check, together
-from fervis.engines.weights import load_weights, save_weights, start_from
-from fervis.errors import RunFailed, WrongQuestion, unknown
-from fervis.faces import Faces
-from fervis.network import Network
+from fervis.core.faces import Faces
+from fervis.core.network import Network
+from fervis.core.protocols import TrainingContext
+from fervis.errors import ConfigError, RunError, unknown_name
+from fervis.models.state_dicts import load_partial, load_weights, save_weights
+from fervis.system.files import write_text
+from fervis.trainers.augmentation import Augmentation
+from fervis.trainers.distributed import Log, ProcessGroup, check_devices, run_processes
+from fervis.trainers.mixing import balanced_order, class_weights, cutmix, mixup
+from fervis.trainers.optimizers import OPTIMIZERS, SCHEDULES, learning_rate, optimizer_for, update_ema
+from fervis.trainers.soft_targets import training_targets
+from fervis.trainers.state import TrainingState, new_state, resume_state, save_state
 
-BALANCES = ("none", "loss", "sampling")
-KEEPS = ("all", "few")
+BALANCE_CHOICES = ("none", "loss", "sampling")
+KEEP_CHOICES = ("all", "few")
 
 
 @dataclass
@@ -92,21 +92,21 @@ class Supervised(Augmentation):
         least |= {"devices": 1, "nodes": 1}
         for knob, smallest in least.items():
             if getattr(self, knob) < smallest:
-                raise WrongQuestion(f"trainer.{knob}={getattr(self, knob)}: expected at least {smallest}.")
+                raise ConfigError(f"trainer.{knob}={getattr(self, knob)}: expected at least {smallest}.")
         for knob in ("momentum", "label_smoothing", "warmup", "ema"):
             if not 0 <= getattr(self, knob) < 1:
-                raise WrongQuestion(f"trainer.{knob}={getattr(self, knob)}: expected a number from 0 to below 1.")
-        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "balance": BALANCES, "keep": KEEPS}
+                raise ConfigError(f"trainer.{knob}={getattr(self, knob)}: expected a number from 0 to below 1.")
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "balance": BALANCE_CHOICES, "keep": KEEP_CHOICES}
         for knob, known in choices.items():
             if getattr(self, knob) not in known:
-                raise unknown(f"trainer.{knob}", getattr(self, knob), known)
+                raise unknown_name(f"trainer.{knob}", getattr(self, knob), known)
         if self.batch_size % (self.devices * self.nodes):
-            raise WrongQuestion(
+            raise ConfigError(
                 f"trainer.batch_size={self.batch_size}: expected a multiple of {self.devices * self.nodes}, since so "
                 "many processes share a batch."
             )
         super().__post_init__()
-        check(self.devices, self.nodes)
+        check_devices(self.devices, self.nodes)
 
     def train(
         self, network: Network, train: Faces, val: Faces, folder: Path, training: TrainingContext
@@ -118,30 +118,30 @@ class Supervised(Augmentation):
             accuracy, ``val/accuracy``.
 
         Raises:
-            RunFailed: the loss is no longer a number, or one of several processes ended.
-            WrongQuestion: this machine has fewer devices.
+            RunError: the loss is no longer a number, or one of several processes ended.
+            ConfigError: this machine has fewer devices.
         """
         if self.devices * self.nodes == 1:
-            return self._train(Team(), network, train, val, folder, training)
+            return self._train(ProcessGroup(), network, train, val, folder, training)
         train, val = replace(train, truth=None), replace(val, truth=None)
-        told = replace(training, log=_nothing)  # what a closure of ours cannot be to another process
+        told = replace(training, log=_ignore_numbers)  # what a closure of ours cannot be to another process
         arguments = (self, network, train, val, folder, told)
-        numbers = together(_train_one, arguments, devices=self.devices, device=training.device, log=training.log)
-        load_weights(network, checkpoint(folder, numbers["last"]))
+        numbers = run_processes(_train_one, arguments, devices=self.devices, device=training.device, log=training.log)
+        load_weights(network, epoch_file(folder, numbers["last"]))
         return dict(numbers)
 
     def _train(
-        self, team: Team, network: Network, train: Faces, val: Faces, folder: Path, training: TrainingContext
+        self, team: ProcessGroup, network: Network, train: Faces, val: Faces, folder: Path, training: TrainingContext
     ) -> dict[str, Any]:
         """What one process of the team does; alone, it is the whole training."""
         course = self._course(network, folder, training)
         if team.sums(course.step)[0] != course.step * team.size:
-            raise RunFailed(f"trainer.nodes={self.nodes}: {folder} is not one folder that all machines share.")
+            raise RunError(f"trainer.nodes={self.nodes}: {folder} is not one folder that all machines share.")
         forward = team.joined(course.network)
         batch = min(self.batch_size, len(train))
         if batch % team.size:
-            raise WrongQuestion(f"trainer.devices={self.devices}: {batch} training faces do not divide evenly.")
-        targets = goals(train, smoothing=self.label_smoothing, votes=self.votes)
+            raise ConfigError(f"trainer.devices={self.devices}: {batch} training faces do not divide evenly.")
+        targets = training_targets(train, smoothing=self.label_smoothing, votes=self.votes)
         weights = class_weights(train.labels, len(train.classes)) if self.balance == "loss" else torch.tensor([])
         images, targets, weights = (tensor.to(training.device) for tensor in (train.images, targets, weights))
         steps = len(train) // batch
@@ -166,9 +166,9 @@ class Supervised(Augmentation):
                 bar.set_postfix(loss=f"{loss * team.size / seen:.3f}", val=val_word, refresh=False)
             loss, right = team.sums(loss, right)
             if not loss < float("inf"):
-                raise RunFailed(f"The loss of epoch {course.epoch + 1} is {loss / seen}; a lower trainer.lr may help.")
+                raise RunError(f"The loss of epoch {course.epoch + 1} is {loss / seen}; a lower trainer.lr may help.")
             seconds = time.perf_counter() - started
-            val_loss, val_right = team.sums(*measure(course.average, _part_of(val, team), training))
+            val_loss, val_right = team.sums(*measure_loss(course.average, _part_of(val, team), training))
             numbers = {
                 "train/loss": loss / seen,
                 "train/accuracy": right / seen,
@@ -189,21 +189,21 @@ class Supervised(Augmentation):
         best = course.history[course.best - 1]
         return {"best": course.best, "last": course.epoch, "val/accuracy": best["val/accuracy"]}
 
-    def _course(self, network: Network, folder: Path, training: TrainingContext) -> Course:
+    def _course(self, network: Network, folder: Path, training: TrainingContext) -> TrainingState:
         """The course from its beginning, or from the last whole epoch that the folder holds."""
         if self.start:
-            start_from(network, Path(self.start))
+            load_partial(network, Path(self.start))
         network.to(training.device)
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
         optimizer = optimizer_for(
             network, self.optimizer, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
-        course = begin(network, optimizer, Generator().manual_seed(training.seed), averaged=self.ema > 0)
+        course = new_state(network, optimizer, Generator().manual_seed(training.seed), averaged=self.ema > 0)
         if (folder / "course.safetensors").is_file():
-            resume_course(course, folder / "course.safetensors")
+            resume_state(course, folder / "course.safetensors")
         return course
 
-    def _enough(self, course: Course) -> bool:
+    def _enough(self, course: TrainingState) -> bool:
         return bool(self.patience and course.history and course.epoch - course.best >= self.patience)
 
     def _batches(self, labels: Tensor, size: int, generator: Generator) -> Iterator[Tensor]:
@@ -223,7 +223,7 @@ class Supervised(Augmentation):
 
     def _step(
         self,
-        course: Course,
+        course: TrainingState,
         forward: Callable[[Tensor], Tensor],
         pixels: Tensor,
         targets: Tensor,
@@ -246,22 +246,22 @@ class Supervised(Augmentation):
         course.optimizer.step()
         course.step += 1
         if course.average is not course.network:
-            follow(course.average, course.network, self.ema, course.step)
+            update_ema(course.average, course.network, self.ema, course.step)
         return loss.item() * len(pixels), int((logits.argmax(1) == targets.argmax(1)).sum())
 
-    def _keep(self, course: Course, folder: Path) -> None:
+    def _keep(self, course: TrainingState, folder: Path) -> None:
         """Write the epoch's checkpoint, the metrics, and last the state that makes the epoch count."""
-        save_weights(checkpoint(folder, course.epoch), course.average, {"epoch": str(course.epoch)})
+        save_weights(epoch_file(folder, course.epoch), course.average, {"epoch": str(course.epoch)})
         names = list(course.history[0])
         lines = [",".join(names), *(",".join(str(row[name]) for name in names) for row in course.history)]
         write_text(folder / "metrics.csv", "\n".join(lines) + "\n")
-        save_course(course, folder / "course.safetensors")
+        save_state(course, folder / "course.safetensors")
         if self.keep == "few":
             for epoch in {*range(1, course.epoch + 1)} - {1, course.best, course.epoch}:
-                checkpoint(folder, epoch).unlink(missing_ok=True)
+                epoch_file(folder, epoch).unlink(missing_ok=True)
 
 
-def checkpoint(folder: Path, epoch: int) -> Path:
+def epoch_file(folder: Path, epoch: int) -> Path:
     """The file of an epoch's weights."""
     return folder / f"epoch_{epoch:03d}.safetensors"
 
@@ -272,7 +272,7 @@ def autocast(training: TrainingContext) -> torch.autocast:
 
 
 @torch.no_grad()
-def measure(network: Network, faces: Faces, training: TrainingContext, batch: int = 128) -> tuple[float, int]:
+def measure_loss(network: Network, faces: Faces, training: TrainingContext, batch: int = 128) -> tuple[float, int]:
     """Summed cross-entropy (nats) and how many faces are right, in eval mode, in the precision of the training."""
     network.eval()
     loss, right = 0.0, 0
@@ -285,13 +285,13 @@ def measure(network: Network, faces: Faces, training: TrainingContext, batch: in
     return loss, right
 
 
-def _part_of(faces: Faces, team: Team) -> Faces:
+def _part_of(faces: Faces, team: ProcessGroup) -> Faces:
     """The faces that this process of a team looks at."""
     return faces if team.size == 1 else faces.take(torch.arange(team.rank, len(faces), team.size))
 
 
 def _train_one(
-    team: Team,
+    team: ProcessGroup,
     device: str,
     log: Log,
     trainer: Supervised,
@@ -306,8 +306,5 @@ def _train_one(
     return trainer._train(team, copy.deepcopy(network), train, val, folder, training)
 
 
-def _nothing(epoch: int, numbers: Mapping[str, float]) -> None:
+def _ignore_numbers(epoch: int, numbers: Mapping[str, float]) -> None:
     """Say nothing of an epoch."""
-
-
-PLUGIN = Supervised

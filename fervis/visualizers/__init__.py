@@ -1,1 +1,1 @@
-"""One plug-in a file; the file's name is the plug-in's name."""
+"""Visualizers that ``visualizer=`` chooses from, one per module; figures/ is their machinery."""

@@ -12,17 +12,17 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fervis.engines import drawing
-from fervis.engines.confused import best_and_worst, largest_confusions, said
-from fervis.engines.confusion import matrix, shares_of
-from fervis.engines.confusion_compared import Counted, compared, largest_differences
-from fervis.engines.per_class import per_class_sheet
-from fervis.errors import WrongQuestion, nearest
-from fervis.results import Confusion, Explanation, Figure
+from fervis.core.results import Confusion, Explanation, Figure
+from fervis.errors import ConfigError, nearest_name
+from fervis.metrics.classifier.confusion import best_and_worst, format_recall, largest_confusions
+from fervis.visualizers.figures import canvas
+from fervis.visualizers.figures.confusion_difference import LabelledMatrix, compare_matrices, largest_differences
+from fervis.visualizers.figures.confusion_matrix import matrix, shares_of
+from fervis.visualizers.figures.per_class import per_class_sheet
 
-SHOW = ("share", "counts", "both")
-INTERVALS = ("none", "diagonal", "all")
-METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "calibration error"}
+SHOW_CHOICES = ("share", "counts", "both")
+INTERVAL_CHOICES = ("none", "diagonal", "all")
+DRAWN_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "calibration error"}
 
 
 @dataclass
@@ -43,42 +43,40 @@ class ConfusionFigures:
     kind: ClassVar[str] = Confusion.kind
 
     def __post_init__(self) -> None:
-        for name, known in (("show", SHOW), ("intervals", INTERVALS)):
+        for name, known in (("show", SHOW_CHOICES), ("intervals", INTERVAL_CHOICES)):
             if (value := getattr(self, name)) not in known:
-                hint = nearest(value, known)
-                raise WrongQuestion(
-                    f"visualizer.{name}={value}: expected {', '.join(known[:-1])} or {known[-1]}.{hint}"
-                )
+                hint = nearest_name(value, known)
+                raise ConfigError(f"visualizer.{name}={value}: expected {', '.join(known[:-1])} or {known[-1]}.{hint}")
         for name, low, high in (("dpi", 30, 1200), ("confusions", 0, 20)):
             if not low <= getattr(self, name) <= high:
-                raise WrongQuestion(f"visualizer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
+                raise ConfigError(f"visualizer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
 
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
         """Write ``confusion.png`` and ``per_class.png`` into ``folder``."""
         result: Confusion = explanation.result
-        names = _names(explanation)
+        names = _panel_names(explanation)
         all_of = f"{explanation.model} on {explanation.dataset}, {result.split}"
         drawn = [self._counted(result, index, name, explanation.classes) for index, name in enumerate(names)]
         metrics = result.metrics
-        with drawing.plain_style():
-            drawing.save(self._matrices(drawn, explanation.classes, all_of), folder / "confusion.png", self.dpi)
+        with canvas.plain_style():
+            canvas.save_figure(self._matrices(drawn, explanation.classes, all_of), folder / "confusion.png", self.dpi)
             sheet = per_class_sheet(
                 [table["per_class"] for table in metrics],
                 names,
                 explanation.classes,
                 title=f"{all_of}: each class",
-                said=[f"{_said(table, 'accuracy')}, {_others(table)}" for table in metrics],
+                said=[f"{_comparison_sentence(table, 'accuracy')}, {_other_checkpoints(table)}" for table in metrics],
                 dpi=self.dpi,
             )
-            drawing.save(sheet, folder / "per_class.png", self.dpi)
+            canvas.save_figure(sheet, folder / "per_class.png", self.dpi)
         return [
-            Figure(folder / "confusion.png", _caption(drawn, explanation.classes, all_of)),
+            Figure(folder / "confusion.png", _confusion_caption(drawn, explanation.classes, all_of)),
             Figure(folder / "per_class.png", _caption_of_classes(metrics, names, explanation.classes, all_of)),
         ]
 
-    def _matrices(self, drawn: list[Counted], classes: tuple[str, ...], title: str) -> drawing.Sheet:
+    def _matrices(self, drawn: list[LabelledMatrix], classes: tuple[str, ...], title: str) -> canvas.Sheet:
         if len(drawn) > 1:
-            return compared(drawn, classes, title=title, dpi=self.dpi, show=self.show, intervals=self.intervals)
+            return compare_matrices(drawn, classes, title=title, dpi=self.dpi, show=self.show, intervals=self.intervals)
         one = drawn[0]
         return matrix(
             one.counts,
@@ -92,36 +90,38 @@ class ConfusionFigures:
             words=one.words[1:],
         )
 
-    def _counted(self, result: Confusion, index: int, name: str, classes: tuple[str, ...]) -> Counted:
+    def _counted(self, result: Confusion, index: int, name: str, classes: tuple[str, ...]) -> LabelledMatrix:
         counts = result.counts[index].cpu().numpy()
         low, high = (end[index].cpu().double().numpy() for end in (result.low, result.high))
         cells = shares_of(counts), low, high, classes
         words = [sentence for _, _, sentence in largest_confusions(*cells, most=self.confusions)]
         said_of, metrics = " and ".join(best_and_worst(*cells)), result.metrics[index]
-        lines = [_others(metrics), f"{said_of[:1].upper()}{said_of[1:]}."]
+        lines = [_other_checkpoints(metrics), f"{said_of[:1].upper()}{said_of[1:]}."]
         lines += [f"Most confused: {'; '.join(words)}."] if words else []
         intervals: NDArray[Any] = np.stack([low, high], -1)
-        return Counted(name, _said(metrics, "accuracy"), counts, intervals, lines)
+        return LabelledMatrix(name, _comparison_sentence(metrics, "accuracy"), counts, intervals, lines)
 
 
-def _names(explanation: Explanation) -> list[str]:
+def _panel_names(explanation: Explanation) -> list[str]:
     """What tells the entries apart: ``checkpoint best``, or the network's name where there is only one."""
     if not explanation.several_checkpoints:
         return [explanation.model] * len(explanation.targets)
     return [f"checkpoint {name}" for name in explanation.checkpoints]
 
 
-def _said(metrics: dict[str, Any], name: str) -> str:
+def _comparison_sentence(metrics: dict[str, Any], name: str) -> str:
     """``accuracy 68.7 % [67.2, 70.2]``."""
     three = (metrics[name][end] for end in ("value", "low", "high"))
-    return f"{METRICS[name]} {said(*(np.nan if number is None else number for number in three))}"
+    return f"{DRAWN_METRICS[name]} {format_recall(*(np.nan if number is None else number for number in three))}"
 
 
-def _others(metrics: dict[str, Any]) -> str:
-    return f"{_said(metrics, 'macro_f1')}, {_said(metrics, 'ece')} ({metrics['n']:,} faces)"
+def _other_checkpoints(metrics: dict[str, Any]) -> str:
+    return (
+        f"{_comparison_sentence(metrics, 'macro_f1')}, {_comparison_sentence(metrics, 'ece')} ({metrics['n']:,} faces)"
+    )
 
 
-def _caption(drawn: list[Counted], classes: tuple[str, ...], title: str) -> str:
+def _confusion_caption(drawn: list[LabelledMatrix], classes: tuple[str, ...], title: str) -> str:
     several = len(drawn) > 1
     sentences = [
         f"{title}. Confusion matrix: rows are true classes, columns predicted ones, each row in per cent of its faces"
@@ -146,6 +146,3 @@ def _caption_of_classes(
         values = ", ".join(f"{label} {100 * value:.1f}" for label, value in f1.items() if value is not None)
         sentences.append(f"F1 of {name} in per cent: {values}")
     return ". ".join(sentences) + "."
-
-
-PLUGIN = ConfusionFigures

@@ -15,23 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fervis.engines import drawing
-from fervis.engines.drawing import FAINT, Scale, Sheet
-from fervis.engines.progress_bar import progress
-from fervis.engines.responses import Interval, mean_of, resampled
-from fervis.engines.trends import Trend, draw_trends, said, series_note
-from fervis.errors import WrongQuestion, nearest
-from fervis.results import Explanation, FeatureMaps, Figure
+from fervis.core.intervals import Interval
+from fervis.core.results import Explanation, FeatureMaps, Figure
+from fervis.errors import ConfigError, nearest_name
+from fervis.metrics.bootstrap import bootstrap_mean, resample_indices
+from fervis.system.progress import progress
+from fervis.visualizers.figures import canvas
+from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
+from fervis.visualizers.figures.color import Scale, colorize, format_number, known_colormap, to_rgb
+from fervis.visualizers.figures.line_panels import LayerSeries, draw_trends, series_note, series_sentence
 
-WIDTH = 6.5  # the text width of a paper
-MARGIN = 0.04
-SIDE = 1.3  # the column of the face
-TOP = 0.24
-LINE = 0.115  # from a line of the table to the next
-LEGEND = 4.5  # where the legend of a comparison begins
-LABEL = 0.1  # over a tile, for the filter's number and its black part
-SEED = 0  # of the resamples behind the intervals
-WORDS = {
+SHEET_WIDTH = 6.5  # the text width of a paper
+SHEET_MARGIN = 0.04
+FACE_WIDTH = 1.3  # the column of the face
+SHEET_TOP = 0.24
+NOTE_LINE = 0.115  # from a line of the table to the next
+SHEET_LEGEND = 4.5  # where the legend of a comparison begins
+SHEET_LABEL = 0.1  # over a tile, for the filter's number and its black part
+TREND_SEED = 0  # of the resamples behind the intervals
+MEASURE_NAMES = {
     "black": "black (part at or below 0)",
     "sparsity": "sparsity (0 even to 1 one place)",
     "similarity": "likeness of filters (|r|)",
@@ -39,15 +41,15 @@ WORDS = {
     "roughness": "roughness (1: as white noise)",
     "face_visible": "face shows (|r|)",
 }
-CHANCE = "face_chance"
-ROWS = {
+CHANCE_MEASURES = "face_chance"
+TABLE_ROWS = {
     "black": ("black", "{:.1%}"),
     "sharpness": ("cycles a face", "{:.2f}"),
     "roughness": ("roughness", "{:.2f}"),
     "sparsity": ("sparsity", "{:.2f}"),
     "similarity": ("filters alike", "{:.2f}"),
     "face_visible": ("face shows", "{:.2f}"),
-    CHANCE: ("others show", "{:.2f}"),
+    CHANCE_MEASURES: ("others show", "{:.2f}"),
 }
 
 
@@ -72,13 +74,13 @@ class FeatureMapsSheet:
     kind: ClassVar[str] = FeatureMaps.kind
 
     def __post_init__(self) -> None:
-        drawing.known_colormap("visualizer.colormap", self.colormap)
+        known_colormap("visualizer.colormap", self.colormap)
         if self.scale not in ("own", "shared"):
-            hint = nearest(self.scale, ("own", "shared"))
-            raise WrongQuestion(f"visualizer.scale={self.scale}: expected own or shared.{hint}")
+            hint = nearest_name(self.scale, ("own", "shared"))
+            raise ConfigError(f"visualizer.scale={self.scale}: expected own or shared.{hint}")
         for name, low, high in (("dpi", 30, 1200), ("clip", 50, 100), ("max_single", 0, 1000)):
             if not low <= getattr(self, name) <= high:
-                raise WrongQuestion(f"visualizer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
+                raise ConfigError(f"visualizer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
 
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
         """Write ``trend.png`` (several layers, or more sheets than are drawn) and ``<row>_<layer>.png`` a sheet.
@@ -95,26 +97,26 @@ class FeatureMapsSheet:
         figures: list[Figure] = []
 
         def keep(sheet: Sheet, name: str, caption: str) -> None:
-            drawing.save(sheet, folder / f"{name}.png", self.dpi)
+            canvas.save_figure(sheet, folder / f"{name}.png", self.dpi)
             figures.append(Figure(folder / f"{name}.png", caption))
 
         used: set[str] = {"trend"}
-        with drawing.plain_style():
+        with canvas.plain_style():
             if len(layers) > 1 or len(drawn) < len(faces):
                 keep(*self.trend(explanation, layers))
             for row, places in drawn:
                 for layer, entries in progress(places.items(), f"drawing {row}", "sheet"):
                     scales = self.scales(explanation, entries)
-                    name = drawing.file_name(row, layer, used=used)
-                    keep(self.sheet(explanation, entries, scales), name, _caption(explanation, entries))
+                    name = canvas.file_name(row, layer, used=used)
+                    keep(self.sheet(explanation, entries, scales), name, _sheet_caption(explanation, entries))
                     for entry in entries if len(entries) > 1 else ():
-                        name = drawing.file_name(row, layer, explanation.checkpoints[entry], used=used)
-                        keep(self.sheet(explanation, [entry], scales), name, _caption(explanation, [entry]))
+                        name = canvas.file_name(row, layer, explanation.checkpoints[entry], used=used)
+                        keep(self.sheet(explanation, [entry], scales), name, _sheet_caption(explanation, [entry]))
         return figures
 
     def scales(self, explanation: Explanation, entries: Sequence[int]) -> list[Scale]:
         """A scale for each filter, from black to the most over these entries: its own, or that of all filters."""
-        maps = torch.stack([_result(explanation).outputs[entry] for entry in entries], 1).flatten(1).numpy()
+        maps = torch.stack([_feature_maps(explanation).outputs[entry] for entry in entries], 1).flatten(1).numpy()
         groups = maps if self.scale == "own" else maps.reshape(1, -1)
         tops = [max(0.0, float(np.percentile(group, self.clip)) or float(group.max())) for group in groups]
         tops = tops if self.scale == "own" else tops * len(maps)
@@ -122,46 +124,56 @@ class FeatureMapsSheet:
 
     def sheet(self, explanation: Explanation, entries: Sequence[int], scales: list[Scale]) -> Sheet:
         """One face at one layer: the grid of its outputs beside it, or of several checkpoints side by side below it."""
-        result, first = _result(explanation), entries[0]
+        result, first = _feature_maps(explanation), entries[0]
         several = len(entries) > 1
         count = len(result.filters[first])
         columns = min(count, 8) if count <= 64 else min(16, int(np.ceil(count**0.5)))
-        room = (WIDTH - 2 * MARGIN - 0.16) / 2 if several else WIDTH - 2 * MARGIN - SIDE - 0.12
+        room = (
+            (SHEET_WIDTH - 2 * SHEET_MARGIN - 0.16) / 2
+            if several
+            else SHEET_WIDTH - 2 * SHEET_MARGIN - FACE_WIDTH - 0.12
+        )
         pitch = min(room / columns, 1.1)
-        tall = -(-count // columns) * (pitch + LABEL)
-        table = _table(explanation, entries)
-        face = 1.0 if several else SIDE
-        head = TOP + face + 0.12 if several else TOP
+        tall = -(-count // columns) * (pitch + SHEET_LABEL)
+        table = _measure_table(explanation, entries)
+        face = 1.0 if several else FACE_WIDTH
+        head = SHEET_TOP + face + 0.12 if several else SHEET_TOP
         down = [head + place // 2 * (tall + 0.2) for place in range(len(entries))]
         shared = explanation.several_checkpoints
-        beside = TOP + SIDE + 0.06 + LINE * len(table) + 0.08
-        notes = self._notes(scales, WIDTH - MARGIN - LEGEND if several else SIDE, shared=shared)
+        beside = SHEET_TOP + FACE_WIDTH + 0.06 + NOTE_LINE * len(table) + 0.08
+        notes = self._notes(scales, SHEET_WIDTH - SHEET_MARGIN - SHEET_LEGEND if several else FACE_WIDTH, shared=shared)
         least = 0 if several else beside + 0.225 + 0.105 * len(notes)
         bottom = down[-1] + (0.16 if several else 0) + tall
-        sheet = drawing.sheet(WIDTH, max(bottom, least) + 0.03, self.dpi)
+        sheet = canvas.new_figure(SHEET_WIDTH, max(bottom, least) + 0.03, self.dpi)
 
-        drawing.write(sheet, MARGIN, 0.03, _title(explanation, entries), room=4.9, size=8.5, fontweight="bold")
+        canvas.add_text(
+            sheet, SHEET_MARGIN, 0.03, _sheet_title(explanation, entries), room=4.9, size=8.5, fontweight="bold"
+        )
         source = f"{explanation.model} · {explanation.dataset}"
-        drawing.write(sheet, WIDTH - MARGIN, 0.04, source, room=1.4, size=6.5, ha="right", color=FAINT)
-        drawing.picture(sheet, MARGIN, TOP, face, drawing.rgb(explanation.faces.images[first]))
+        canvas.add_text(
+            sheet, SHEET_WIDTH - SHEET_MARGIN, 0.04, source, room=1.4, size=6.5, ha="right", color=FAINT_COLOR
+        )
+        canvas.add_image(sheet, SHEET_MARGIN, SHEET_TOP, face, to_rgb(explanation.faces.images[first]))
         if several:
-            step = (LEGEND - 0.2 - MARGIN - face - 0.12 - 1.0) / len(entries)
-            _write_table(sheet, table, MARGIN + face + 0.12, TOP, 1.0, step)
-            self._legend(sheet, scales, notes, LEGEND, TOP + 0.02, WIDTH - MARGIN - LEGEND)
+            step = (SHEET_LEGEND - 0.2 - SHEET_MARGIN - face - 0.12 - 1.0) / len(entries)
+            _write_table(sheet, table, SHEET_MARGIN + face + 0.12, SHEET_TOP, 1.0, step)
+            self._legend(
+                sheet, scales, notes, SHEET_LEGEND, SHEET_TOP + 0.02, SHEET_WIDTH - SHEET_MARGIN - SHEET_LEGEND
+            )
         else:
-            _write_table(sheet, table, MARGIN, TOP + SIDE + 0.06, 0.7, SIDE - 0.7)
-            self._legend(sheet, scales, notes, MARGIN, beside, SIDE)
+            _write_table(sheet, table, SHEET_MARGIN, SHEET_TOP + FACE_WIDTH + 0.06, 0.7, FACE_WIDTH - 0.7)
+            self._legend(sheet, scales, notes, SHEET_MARGIN, beside, FACE_WIDTH)
         for place, (entry, over) in enumerate(zip(entries, down, strict=True)):
-            left = MARGIN + place % 2 * (room + 0.16) if several else MARGIN + SIDE + 0.12
+            left = SHEET_MARGIN + place % 2 * (room + 0.16) if several else SHEET_MARGIN + FACE_WIDTH + 0.12
             if several:
                 name = f"checkpoint {explanation.checkpoints[entry]}"
-                drawing.write(sheet, left, over, name, room=room, size=7, fontweight="bold")
+                canvas.add_text(sheet, left, over, name, room=room, size=7, fontweight="bold")
             self._grid(sheet, result, entry, scales, left, over + (0.16 if several else 0), pitch, columns)
         return sheet
 
     def trend(self, explanation: Explanation, layers: list[str]) -> tuple[Sheet, str, str]:
         """The numbers over the layers, mean over faces with the 95 % bootstrap interval: sheet, name, caption."""
-        result, checkpoints = _result(explanation), list(dict.fromkeys(explanation.checkpoints)) or [""]
+        result, checkpoints = _feature_maps(explanation), list(dict.fromkeys(explanation.checkpoints)) or [""]
         tables = {"black": torch.stack([black.mean() for black in result.black]), **result.numbers}
         names = explanation.checkpoints or ("",) * len(explanation.layers)
         where = {
@@ -171,12 +183,12 @@ class FeatureMapsSheet:
         }
 
         def over_faces(key: str) -> dict[str, list[Interval]]:
-            return {name: [_mean(tables[key][where[name, layer]]) for layer in layers] for name in checkpoints}
+            return {name: [_mean_interval(tables[key][where[name, layer]]) for layer in layers] for name in checkpoints}
 
-        trends = [Trend(words, over_faces(key)) for key, words in WORDS.items() if key in tables]
-        if CHANCE in tables:
+        trends = [LayerSeries(words, over_faces(key)) for key, words in MEASURE_NAMES.items() if key in tables]
+        if CHANCE_MEASURES in tables:
             last = trends[-1]
-            trends[-1] = Trend(last.name, last.series, over_faces(CHANCE), "other faces")
+            trends[-1] = LayerSeries(last.name, last.series, over_faces(CHANCE_MEASURES), "other faces")
         faces = int(where[checkpoints[0], layers[0]].sum())
         filters = max(map(len, result.filters))
         title = f"Outputs by layer · {explanation.model} on {explanation.dataset}"
@@ -185,7 +197,9 @@ class FeatureMapsSheet:
         sheet = draw_trends(trends, layers, title=title, note=note, dpi=self.dpi)
         told = [
             f"{trend.name}{f' at checkpoint {name}' * (len(checkpoints) > 1)}: "
-            f"{said(values[0])} at {layers[0]}" + f", {said(values[-1])} at {layers[-1]}" * (len(layers) > 1)
+            f"{series_sentence(values[0])} at {layers[0]}"
+            + f", {series_sentence(values[-1])} at {layers[-1]}"
+            * (len(layers) > 1)
             for trend in trends
             for name, values in trend.series.items()
         ]
@@ -206,15 +220,17 @@ class FeatureMapsSheet:
         tiles = zip(result.filters[entry], result.outputs[entry].numpy(), result.black[entry].tolist(), strict=True)
         size = 6.0 if side > 0.5 else 5.0
         for place, (number, values, black) in enumerate(tiles):
-            x, y = left + place % columns * pitch, top + place // columns * (pitch + LABEL)
-            drawing.write(sheet, x, y + 0.005, str(number), room=side / 2, size=size, fontweight="bold")
-            drawing.write(sheet, x + side, y + 0.005, f"{black:.0%}", room=side / 2, size=size, ha="right", color=FAINT)
-            drawing.picture(sheet, x, y + LABEL, side, drawing.painted(values, scales[place], self.colormap))
+            x, y = left + place % columns * pitch, top + place // columns * (pitch + SHEET_LABEL)
+            canvas.add_text(sheet, x, y + 0.005, str(number), room=side / 2, size=size, fontweight="bold")
+            canvas.add_text(
+                sheet, x + side, y + 0.005, f"{black:.0%}", room=side / 2, size=size, ha="right", color=FAINT_COLOR
+            )
+            canvas.add_image(sheet, x, y + SHEET_LABEL, side, colorize(values, scales[place], self.colormap))
 
     def _notes(self, scales: list[Scale], room: float, *, shared: bool) -> list[str]:
         """In words what black is, how the maps were scaled and what stands over them."""
         most = sorted(scale.high for scale in scales)
-        scaled = f"each filter its own scale (most: {drawing.number(most[0])} to {drawing.number(most[-1])})"
+        scaled = f"each filter its own scale (most: {format_number(most[0])} to {format_number(most[-1])})"
         notes = [
             "black: zero and below",
             scaled if self.scale == "own" and len(scales) > 1 else "one scale for all filters",
@@ -222,7 +238,7 @@ class FeatureMapsSheet:
             *([f"last colour from percentile {self.clip:g} up"] if self.clip < 100 else []),
             "over each: filter, and its black part",
         ]
-        return [line for note in notes for line in drawing.lines_of(note, room=room, size=6.0)]
+        return [line for note in notes for line in canvas.wrap_text(note, room=room, size=6.0)]
 
     def _legend(
         self, sheet: Sheet, scales: list[Scale], notes: list[str], left: float, top: float, room: float
@@ -230,47 +246,47 @@ class FeatureMapsSheet:
         """The colour bar and the notes under it."""
         most = max(scale.high for scale in scales)
         own = self.scale == "own" and len(scales) > 1
-        ticks = ("0", "", "its most") if own else ("0", drawing.number(most / 2), drawing.number(most))
-        drawing.colour_bar(sheet, left, top, room, self.colormap, ticks)
+        ticks = ("0", "", "its most") if own else ("0", format_number(most / 2), format_number(most))
+        canvas.colour_bar(sheet, left, top, room, self.colormap, ticks)
         for place, text in enumerate(notes):
-            drawing.write(sheet, left, top + 0.225 + 0.105 * place, text, room=room, size=6.0)
+            canvas.add_text(sheet, left, top + 0.225 + 0.105 * place, text, room=room, size=6.0)
 
 
-def _result(explanation: Explanation) -> FeatureMaps:
+def _feature_maps(explanation: Explanation) -> FeatureMaps:
     assert isinstance(explanation.result, FeatureMaps)
     return explanation.result
 
 
-def _mean(values: Tensor) -> Interval:
+def _mean_interval(values: Tensor) -> Interval:
     """The mean with its interval, which one face does not have."""
     known = int(values.isfinite().sum())
     if known < 2:
         return Interval(float(values.nanmean()))
-    return mean_of(values, resampled(len(values), torch.Generator().manual_seed(SEED)))
+    return bootstrap_mean(values, resample_indices(len(values), torch.Generator().manual_seed(TREND_SEED)))
 
 
-def _label(explanation: Explanation, entry: int) -> str:
+def _sheet_label(explanation: Explanation, entry: int) -> str:
     label = int(explanation.faces.labels[entry])
     return explanation.faces.classes[label] if label >= 0 else "unlabelled"
 
 
-def _title(explanation: Explanation, entries: Sequence[int]) -> str:
+def _sheet_title(explanation: Explanation, entries: Sequence[int]) -> str:
     first = entries[0]
     named = "" if len(entries) > 1 or not explanation.several_checkpoints else f", {explanation.checkpoints[first]}"
-    label = _label(explanation, first)
+    label = _sheet_label(explanation, first)
     return f"Outputs of {explanation.layers[first]}{named} · {label}, face {int(explanation.faces.rows[first])}"
 
 
-def _table(explanation: Explanation, entries: Sequence[int]) -> list[tuple[str, list[str]]]:
+def _measure_table(explanation: Explanation, entries: Sequence[int]) -> list[tuple[str, list[str]]]:
     """What each entry's network makes of the face, and its numbers: a name and a value an entry in each row."""
-    result = _result(explanation)
+    result = _feature_maps(explanation)
     numbers = {"black": torch.stack([result.black[entry].mean() for entry in entries])}
     numbers |= {name: values[list(entries)] for name, values in result.numbers.items()}
     names = [explanation.checkpoints[entry] for entry in entries] if len(entries) > 1 else []
     best = [(int(explanation.predictions[entry]), float(explanation.probabilities[entry].max())) for entry in entries]
     rows = [("checkpoint", names)] if names else []
     rows.append(("predicted", [f"{explanation.classes[guess]} {share:.2f}" for guess, share in best]))
-    for name, (words, form) in ROWS.items():
+    for name, (words, form) in TABLE_ROWS.items():
         if name in numbers and not numbers[name].isnan().all():
             rows.append((words, [form.format(one) if one == one else "none" for one in numbers[name].tolist()]))
     return rows
@@ -281,17 +297,18 @@ def _write_table(
 ) -> None:
     """Rows of a name, ``first`` inches wide, and of values in columns of ``step`` inches, ranged right."""
     for place, (name, values) in enumerate(table):
-        y = top + LINE * place
-        drawing.write(sheet, left, y, name, room=first, size=6.5, color=FAINT)
+        y = top + NOTE_LINE * place
+        canvas.add_text(sheet, left, y, name, room=first, size=6.5, color=FAINT_COLOR)
         for column, value in enumerate(values, 1):
-            drawing.write(sheet, left + first + column * step, y, value, room=step - 0.04, size=6.5, ha="right")
+            canvas.add_text(sheet, left + first + column * step, y, value, room=step - 0.04, size=6.5, ha="right")
 
 
-def _caption(explanation: Explanation, entries: Sequence[int]) -> str:
-    result, first = _result(explanation), entries[0]
+def _sheet_caption(explanation: Explanation, entries: Sequence[int]) -> str:
+    result, first = _feature_maps(explanation), entries[0]
     sentences = [
         f"Outputs of {len(result.filters[first])} filters of {explanation.layers[first]} of {explanation.model} for "
-        f"face {int(explanation.faces.rows[first])} of {explanation.dataset}, labelled {_label(explanation, first)}"
+        f"face {int(explanation.faces.rows[first])} of {explanation.dataset}, labelled "
+        f"{_sheet_label(explanation, first)}"
     ]
     for entry in entries:
         black, filters = result.black[entry], result.filters[entry]
@@ -303,6 +320,3 @@ def _caption(explanation: Explanation, entries: Sequence[int]) -> str:
             + ", ".join(f"{name} {value:.2f}" for name, value in known.items())
         )
     return ". ".join(sentences) + "."
-
-
-PLUGIN = FeatureMapsSheet

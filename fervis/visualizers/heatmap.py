@@ -14,16 +14,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fervis.engines import drawing
-from fervis.engines.drawing import FAINT, Sheet
-from fervis.engines.entries import TITLE_WORDS, Entry, Shown, entries_of
-from fervis.engines.progress_bar import progress
-from fervis.errors import WrongQuestion, nearest
-from fervis.results import Explanation, Figure
+from fervis.core.results import Explanation, Figure
+from fervis.errors import ConfigError, nearest_name
+from fervis.system.progress import progress
+from fervis.visualizers.figures import canvas
+from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
+from fervis.visualizers.figures.color import colorize, known_colormap, overlay
+from fervis.visualizers.figures.heatmap_items import TITLE_WORDS, HeatmapItem, ScaledMap, heatmap_items
 
-WIDTH = 6.5  # the text width of a paper
-MARGIN = 0.04
-PAGE = 40  # entries on an overview
+OVERVIEW_WIDTH = 6.5  # the text width of a paper
+OVERVIEW_MARGIN = 0.04
+ITEMS_PER_PAGE = 40  # entries on an overview
 Tile = tuple[str, str, NDArray[np.uint8]]  # its name, the range of its values, its pixels
 
 
@@ -54,19 +55,19 @@ class HeatMap:
     kind: ClassVar[str] = "heatmaps"
 
     def __post_init__(self) -> None:
-        drawing.known_colormap("visualizer.colormap", self.colormap)
-        drawing.known_colormap("visualizer.diverging", self.diverging)
+        known_colormap("visualizer.colormap", self.colormap)
+        known_colormap("visualizer.diverging", self.diverging)
         if self.scale not in ("own", "shared"):
-            hint = nearest(self.scale, ("own", "shared"))
-            raise WrongQuestion(f"visualizer.scale={self.scale}: expected own or shared.{hint}")
+            hint = nearest_name(self.scale, ("own", "shared"))
+            raise ConfigError(f"visualizer.scale={self.scale}: expected own or shared.{hint}")
         try:
             self.title.format(**dict.fromkeys(TITLE_WORDS, ""))
         except (KeyError, IndexError, ValueError) as error:
             known = ", ".join(f"{{{word}}}" for word in TITLE_WORDS)
-            raise WrongQuestion(f"visualizer.title={self.title}: expected text that names some of {known}.") from error
+            raise ConfigError(f"visualizer.title={self.title}: expected text that names some of {known}.") from error
         for name, low, high in (("dpi", 30, 1200), ("opacity", 0, 1), ("clip", 50, 100), ("max_single", 0, 1000)):
             if not low <= getattr(self, name) <= high:
-                raise WrongQuestion(f"visualizer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
+                raise ConfigError(f"visualizer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
 
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
         """Write ``overview.png`` (more than one entry) and ``<row>_<target>_<layer>.png`` an entry into ``folder``.
@@ -75,59 +76,59 @@ class HeatMap:
         are compared on one scale, whatever ``scale`` says.
 
         Raises:
-            RunFailed: a map has values that are not finite.
+            RunError: a map has values that are not finite.
         """
         if explanation.several_checkpoints and self.scale != "shared":
             return replace(self, scale="shared").draw(explanation, folder)
-        entries = entries_of(explanation, shared=self.scale == "shared", clip=self.clip)
+        entries = heatmap_items(explanation, shared=self.scale == "shared", clip=self.clip)
         figures: list[Figure] = []
 
         def keep(sheet: Sheet, name: str, caption: str) -> None:
-            drawing.save(sheet, folder / f"{name}.png", self.dpi)
+            canvas.save_figure(sheet, folder / f"{name}.png", self.dpi)
             figures.append(Figure(folder / f"{name}.png", caption))
 
-        with drawing.plain_style():
+        with canvas.plain_style():
             pages = _pages(entries) if len(entries) > 1 else []
             for page, blocks in enumerate(pages, 1):
                 name = "overview" if len(pages) == 1 else f"overview_{page:0{len(str(len(pages)))}d}"
                 keep(self.overview(blocks), name, _overview_caption(blocks))
             used: set[str] = set()
             for entry in progress(entries if len(entries) <= self.max_single else (), "drawing", "figure"):
-                name = drawing.file_name(entry.row, entry.target, entry.layer, *entry.checkpoint.split(), used=used)
+                name = canvas.file_name(entry.row, entry.target, entry.layer, *entry.checkpoint.split(), used=used)
                 keep(self.single(entry), name, entry.caption())
         return figures
 
-    def single(self, entry: Entry) -> Sheet:
+    def single(self, entry: HeatmapItem) -> Sheet:
         """One entry as wide as a paper's text: face, map, overlay and, where there is one, the map of the pixels."""
         gap, top = 0.12, 0.51
         panels = 2 + len(entry.maps)
-        side = min(1.72, (WIDTH - 2 * MARGIN - (panels - 1) * gap) / panels)
-        lefts = [MARGIN + place * (side + gap) for place in range(panels)]
-        width = lefts[-1] + side + MARGIN
-        units = [drawing.lines_of(shown.unit, room=side, size=6.0) for shown in entry.maps]
-        notes = [drawing.lines_of(shown.note, room=side, size=6.0) for shown in entry.maps]
+        side = min(1.72, (OVERVIEW_WIDTH - 2 * OVERVIEW_MARGIN - (panels - 1) * gap) / panels)
+        lefts = [OVERVIEW_MARGIN + place * (side + gap) for place in range(panels)]
+        width = lefts[-1] + side + OVERVIEW_MARGIN
+        units = [canvas.wrap_text(shown.unit, room=side, size=6.0) for shown in entry.maps]
+        notes = [canvas.wrap_text(shown.note, room=side, size=6.0) for shown in entry.maps]
         below = top + side + 0.05
         deepest = max(len(unit) + len(note) for unit, note in zip(units, notes, strict=True))
-        sheet = drawing.sheet(width, below + 0.24 + 0.105 * deepest + 0.03, self.dpi)
+        sheet = canvas.new_figure(width, below + 0.24 + 0.105 * deepest + 0.03, self.dpi)
 
-        room = width - 2 * MARGIN
-        drawing.write(sheet, MARGIN, 0.03, entry.titled(self.title), room=room, size=8.5, fontweight="bold")
-        drawing.write(sheet, MARGIN, 0.185, entry.verdict, room=room - 1.7, size=7.5)
+        room = width - 2 * OVERVIEW_MARGIN
+        canvas.add_text(sheet, OVERVIEW_MARGIN, 0.03, entry.titled(self.title), room=room, size=8.5, fontweight="bold")
+        canvas.add_text(sheet, OVERVIEW_MARGIN, 0.185, entry.verdict, room=room - 1.7, size=7.5)
         source = f"{entry.model} · {entry.dataset}"
-        drawing.write(sheet, width - MARGIN, 0.19, source, room=1.6, size=6.5, ha="right", color=FAINT)
+        canvas.add_text(sheet, width - OVERVIEW_MARGIN, 0.19, source, room=1.6, size=6.5, ha="right", color=FAINT_COLOR)
         for left, (name, _, pixels) in zip(lefts, self._tiles(entry), strict=True):
-            drawing.write(sheet, left, top - 0.13, name, room=side, size=6.5, color=FAINT)
-            drawing.picture(sheet, left, top, side, pixels)
+            canvas.add_text(sheet, left, top - 0.13, name, room=side, size=6.5, color=FAINT_COLOR)
+            canvas.add_image(sheet, left, top, side, pixels)
         for left, shown, unit, note in zip((lefts[1], lefts[-1]), entry.maps, units, notes, strict=False):
-            drawing.colour_bar(sheet, left, below, side, self._colours(shown), shown.ticks)
+            canvas.colour_bar(sheet, left, below, side, self._colours(shown), shown.ticks)
             for line, text in enumerate(unit + note):
-                drawing.write(sheet, left, below + 0.225 + 0.105 * line, text, room=side, size=6.0)
-        drawing.write(
-            sheet, lefts[2], below, "the stronger the map, the more it covers", room=side, size=6.0, color=FAINT
+                canvas.add_text(sheet, left, below + 0.225 + 0.105 * line, text, room=side, size=6.0)
+        canvas.add_text(
+            sheet, lefts[2], below, "the stronger the map, the more it covers", room=side, size=6.0, color=FAINT_COLOR
         )
         return sheet
 
-    def overview(self, blocks: list[list[Entry]]) -> Sheet:
+    def overview(self, blocks: list[list[HeatmapItem]]) -> Sheet:
         """Entries of one answer on one sheet, a block a face: its maps beside it, in the same order in every block."""
         first = blocks[0][0]
         several = max(map(len, blocks)) > 1
@@ -136,40 +137,42 @@ class HeatMap:
         paired = 2 if columns <= 4 and len(blocks) > 2 else 1
         across = paired if several else 2 if len(blocks) <= 14 else 3 if len(blocks) <= 24 or columns > 3 else 4
         gap, between, own = 0.05, 0.16, self.scale == "own"
-        room = (WIDTH - 2 * MARGIN - (across - 1) * between) / across
+        room = (OVERVIEW_WIDTH - 2 * OVERVIEW_MARGIN - (across - 1) * between) / across
         side = min(1.05, (room - (columns - 1) * gap) / columns)
         head = 0.19 if own else 0.10  # a tile's name, and its range where each has its own
         lines = max(1 + (len(some) - 2) // (columns - 1) for some in tiles)
         step_right, step_down = columns * (side + gap) - gap + between, 0.2 + lines * (head + side + 0.03)
         rows = -(-len(blocks) // across)
-        width = max(across * step_right - between + 2 * MARGIN, 3.4)
-        sheet = drawing.sheet(width, 0.26 + rows * step_down + 0.34, self.dpi)
+        width = max(across * step_right - between + 2 * OVERVIEW_MARGIN, 3.4)
+        sheet = canvas.new_figure(width, 0.26 + rows * step_down + 0.34, self.dpi)
 
         layers = dict.fromkeys(entry.layer for block in blocks for entry in block)
         place = f" at {next(iter(layers))}" if len(layers) == 1 else ""
         title = f"{first.method}{place} · {first.model} on {first.dataset}"
-        drawing.write(sheet, MARGIN, 0.03, title, room=width - 2 * MARGIN, size=8.5, fontweight="bold")
+        canvas.add_text(
+            sheet, OVERVIEW_MARGIN, 0.03, title, room=width - 2 * OVERVIEW_MARGIN, size=8.5, fontweight="bold"
+        )
         for index, (block, some) in enumerate(zip(blocks, tiles, strict=True)):
-            left, top = MARGIN + index % across * step_right, 0.26 + index // across * step_down
-            drawing.write(sheet, left, top, block[0].short, room=step_right - between, size=6.5)
+            left, top = OVERVIEW_MARGIN + index % across * step_right, 0.26 + index // across * step_down
+            canvas.add_text(sheet, left, top, block[0].short, room=step_right - between, size=6.5)
             for count, (name, extent, pixels) in enumerate(some):
                 line, column = divmod(count - 1, columns - 1) if count else (0, -1)
                 x, y = left + (column + 1) * (side + gap), top + 0.13 + line * (head + side + 0.03)
-                drawing.write(sheet, x, y, name, room=side, size=5.5, color=FAINT)
+                canvas.add_text(sheet, x, y, name, room=side, size=5.5, color=FAINT_COLOR)
                 if own:
-                    drawing.write(sheet, x, y + 0.09, extent, room=side, size=5.5, color=FAINT)
-                drawing.picture(sheet, x, y + head, side, pixels)
+                    canvas.add_text(sheet, x, y + 0.09, extent, room=side, size=5.5, color=FAINT_COLOR)
+                canvas.add_image(sheet, x, y + head, side, pixels)
         self._legend(sheet, first.maps[:1] if several else first.maps, 0.26 + rows * step_down + 0.02)
         return sheet
 
-    def _tiles(self, entry: Entry) -> list[Tile]:
+    def _tiles(self, entry: HeatmapItem) -> list[Tile]:
         shown, *others = entry.maps
-        over = drawing.overlaid(entry.face, shown.values, shown.scale, self._colours(shown), opacity=self.opacity)
+        over = overlay(entry.face, shown.values, shown.scale, self._colours(shown), opacity=self.opacity)
         name = f"map at {entry.layer}" if others else "map"
         tiles = [("face", "", entry.face), self._tile(name, shown), ("overlay", "", over)]
         return tiles + [self._tile("map at the pixels", other) for other in others]
 
-    def _row_of_maps(self, block: list[Entry]) -> list[Tile]:
+    def _row_of_maps(self, block: list[HeatmapItem]) -> list[Tile]:
         """The face and its maps, named by what tells them apart."""
         kinds = [{getattr(entry, what) for entry in block} for what in ("layer", "target", "checkpoint")]
         tiles: list[Tile] = [("face", "", block[0].face)]
@@ -181,41 +184,41 @@ class HeatMap:
             tiles.append(self._tile(name, entry.maps[0]))
         return tiles
 
-    def _tile(self, name: str, shown: Shown) -> Tile:
-        return name, shown.extent, drawing.painted(shown.values, shown.scale, self._colours(shown))
+    def _tile(self, name: str, shown: ScaledMap) -> Tile:
+        return name, shown.extent, colorize(shown.values, shown.scale, self._colours(shown))
 
-    def _legend(self, sheet: Sheet, maps: tuple[Shown, ...], top: float) -> None:
+    def _legend(self, sheet: Sheet, maps: tuple[ScaledMap, ...], top: float) -> None:
         """The colour bars at an overview's foot, one a kind of map, and what their colours mean."""
         bar, own = 1.2, self.scale == "own"
-        half = (sheet.get_size_inches()[0] - 2 * MARGIN) / len(maps)
+        half = (sheet.get_size_inches()[0] - 2 * OVERVIEW_MARGIN) / len(maps)
         for place, shown in enumerate(maps):
-            left = MARGIN + place * half
+            left = OVERVIEW_MARGIN + place * half
             ends = ("least", "0" if shown.signed else "", "most") if own else shown.ticks
-            drawing.colour_bar(sheet, left, top, bar, self._colours(shown), ends)
+            canvas.colour_bar(sheet, left, top, bar, self._colours(shown), ends)
             note, room = "each its own range, given above" if own else shown.note, half - bar - 0.2
-            for line, text in enumerate([*drawing.lines_of(shown.unit, room=room, size=6.0), note]):
-                drawing.write(sheet, left + bar + 0.1, top - 0.02 + 0.105 * line, text, room=room, size=6.0)
+            for line, text in enumerate([*canvas.wrap_text(shown.unit, room=room, size=6.0), note]):
+                canvas.add_text(sheet, left + bar + 0.1, top - 0.02 + 0.105 * line, text, room=room, size=6.0)
 
-    def _colours(self, shown: Shown) -> str:
+    def _colours(self, shown: ScaledMap) -> str:
         return self.diverging if shown.signed else self.colormap
 
 
-def _pages(entries: list[Entry]) -> list[list[list[Entry]]]:
+def _pages(entries: list[HeatmapItem]) -> list[list[list[HeatmapItem]]]:
     """Pages of at most 40 entries, in blocks of one face, which is split only where it has more than a page."""
-    faces: dict[int, list[Entry]] = {}
+    faces: dict[int, list[HeatmapItem]] = {}
     for entry in entries:
         faces.setdefault(entry.row, []).append(entry)
-    pages: list[list[list[Entry]]] = [[]]
+    pages: list[list[list[HeatmapItem]]] = [[]]
     for face in faces.values():
-        for start in range(0, len(face), PAGE):
-            block = face[start : start + PAGE]
-            if sum(map(len, pages[-1])) + len(block) > PAGE:
+        for start in range(0, len(face), ITEMS_PER_PAGE):
+            block = face[start : start + ITEMS_PER_PAGE]
+            if sum(map(len, pages[-1])) + len(block) > ITEMS_PER_PAGE:
                 pages.append([])
             pages[-1].append(block)
     return pages
 
 
-def _overview_caption(blocks: list[list[Entry]]) -> str:
+def _overview_caption(blocks: list[list[HeatmapItem]]) -> str:
     first = blocks[0][0]
     layers = dict.fromkeys(entry.layer for block in blocks for entry in block)
     judged = [block[0] for block in blocks if block[0].known]
@@ -224,6 +227,3 @@ def _overview_caption(blocks: list[list[Entry]]) -> str:
         f"Overview of {first.method} at {', '.join(layers)} for {first.model} on {first.dataset}. "
         f"Maps: {sum(map(len, blocks))}; faces: {len(blocks)}; predicted as labelled: {right} of {len(judged)}."
     )
-
-
-PLUGIN = HeatMap

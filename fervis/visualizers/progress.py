@@ -14,22 +14,22 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from fervis.engines import drawing
-from fervis.engines.curves import epoch_ticks, y_ticks
-from fervis.engines.drawing import Sheet
-from fervis.engines.panels import LINE, axes_at, key
-from fervis.errors import RunFailed, WrongQuestion
-from fervis.results import Explanation, Figure, Progress
+from fervis.core.results import Explanation, Figure, Progress
+from fervis.errors import ConfigError, RunError
+from fervis.visualizers.figures import canvas
+from fervis.visualizers.figures.axes import LINE_COLOR, add_axes, add_legend_key, epoch_ticks, y_ticks
+from fervis.visualizers.figures.canvas import Sheet
+from fervis.visualizers.figures.color import format_number, known_colormap
 
-WIDTH = 6.5  # the text width of a paper
-LEFTS = (0.4, 2.56, 4.72)
-PANEL = (1.7, 1.25)
-ROW = 1.82  # from a panel's top to that of the one below
-NETWORK = "network"
+PROGRESS_WIDTH = 6.5  # the text width of a paper
+PROGRESS_LEFTS = (0.4, 2.56, 4.72)
+PROGRESS_PANEL = (1.7, 1.25)
+PROGRESS_ROW = 1.82  # from a panel's top to that of the one below
+NETWORK_SERIES = "network"
 PALEST = 0.88  # of the colour map: the rest of viridis is too bright for a line on white
-KEYS = 8  # layers' names in a line
+LEGEND_COLUMNS = 8  # layers' names in a line
 MOST_KEYS = 32
-TITLES = {
+PANEL_TITLES = {
     "cka": "linear CKA to the last epoch",
     "dead": "dead filters (%)",
     "black": "black outputs (%)",
@@ -53,60 +53,62 @@ class ProgressFigure:
     kind: ClassVar[str] = Progress.kind
 
     def __post_init__(self) -> None:
-        drawing.known_colormap("visualizer.colormap", self.colormap)
+        known_colormap("visualizer.colormap", self.colormap)
         if not 30 <= self.dpi <= 1200:
-            raise WrongQuestion(f"visualizer.dpi={self.dpi}: expected a number from 30 to 1200.")
+            raise ConfigError(f"visualizer.dpi={self.dpi}: expected a number from 30 to 1200.")
 
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
         """Write ``progress.png``.
 
         Raises:
-            RunFailed: there is no finite number to draw.
+            RunError: there is no finite number to draw.
         """
         progress, layers = _once(explanation)
         title = f"What changes over the training of {explanation.model} on {explanation.dataset}"
         path = folder / "progress.png"
-        with drawing.plain_style():
-            drawing.save(self.sheet(progress, layers, title), path, self.dpi)
-        return [Figure(path, _caption(progress, layers, title))]
+        with canvas.plain_style():
+            canvas.save_figure(self.sheet(progress, layers, title), path, self.dpi)
+        return [Figure(path, _progress_caption(progress, layers, title))]
 
     def sheet(self, progress: Progress, layers: tuple[str, ...], title: str) -> Sheet:
         """The sheet that ``draw`` saves."""
         names = [name for name, values in progress.values.items() if values.isfinite().any()]
         if not names:
-            raise RunFailed("visualizer=progress: no number of any epoch is finite.")
-        inner = [entry for entry, layer in enumerate(layers) if layer != NETWORK]
+            raise RunError("visualizer=progress: no number of any epoch is finite.")
+        inner = [entry for entry, layer in enumerate(layers) if layer != NETWORK_SERIES]
         keys = inner[:: -(-len(inner) // MOST_KEYS) or 1]
-        top = 0.42 + 0.14 * -(-len(keys) // KEYS) + 0.2
-        sheet = drawing.sheet(WIDTH, top + ROW * -(-len(names) // len(LEFTS)) - 0.14, self.dpi)
-        drawing.write(sheet, 0.04, 0.03, title, room=WIDTH - 0.08, size=8.5, fontweight="bold")
+        top = 0.42 + 0.14 * -(-len(keys) // LEGEND_COLUMNS) + 0.2
+        sheet = canvas.new_figure(
+            PROGRESS_WIDTH, top + PROGRESS_ROW * -(-len(names) // len(PROGRESS_LEFTS)) - 0.14, self.dpi
+        )
+        canvas.add_text(sheet, 0.04, 0.03, title, room=PROGRESS_WIDTH - 0.08, size=8.5, fontweight="bold")
         epochs = progress.epochs
         told = f"epochs {epochs[0]} to {epochs[-1]}, {len(epochs)} of them · shaded: 95 % intervals over faces"
-        drawing.write(sheet, 0.04, 0.185, told, room=WIDTH - 0.08)
+        canvas.add_text(sheet, 0.04, 0.185, told, room=PROGRESS_WIDTH - 0.08)
         looks = {entry: self._looks(layer, entry, inner) for entry, layer in enumerate(layers)}
         for place, entry in enumerate(keys):
-            line, column = divmod(place, KEYS)
-            key(sheet, 0.1 + 0.8 * column, 0.44 + 0.14 * line, looks[entry], layers[entry], room=0.47)
+            line, column = divmod(place, LEGEND_COLUMNS)
+            add_legend_key(sheet, 0.1 + 0.8 * column, 0.44 + 0.14 * line, looks[entry], layers[entry], room=0.47)
         for place, name in enumerate(names):
-            line, column = divmod(place, len(LEFTS))
-            _panel(sheet, LEFTS[column], top + ROW * line, progress, name, looks)
+            line, column = divmod(place, len(PROGRESS_LEFTS))
+            _progress_panel(sheet, PROGRESS_LEFTS[column], top + PROGRESS_ROW * line, progress, name, looks)
         return sheet
 
     def _looks(self, layer: str, entry: int, inner: list[int]) -> dict[str, Any]:
-        if layer == NETWORK:
+        if layer == NETWORK_SERIES:
             return {"color": "black"}
         depth = inner.index(entry) / max(1, len(inner) - 1)
         return {"color": to_hex(colormaps[self.colormap](PALEST * (1 - depth)))}
 
 
-def _panel(
+def _progress_panel(
     sheet: Sheet, left: float, top: float, progress: Progress, name: str, looks: dict[int, dict[str, Any]]
 ) -> None:
-    axes = axes_at(sheet, left, top, *PANEL)
+    axes = add_axes(sheet, left, top, *PROGRESS_PANEL)
     epochs = np.array(progress.epochs, np.float64)
     factor = 100 if _is_share(name) else 1
     values, low, high = (factor * part[name].numpy() for part in (progress.values, progress.low, progress.high))
-    line: dict[str, Any] = LINE | {"marker": "o" if len(epochs) <= 12 else "", "markersize": 1.8}
+    line: dict[str, Any] = LINE_COLOR | {"marker": "o" if len(epochs) <= 12 else "", "markersize": 1.8}
     for entry, own in looks.items():
         if np.isfinite(values[entry]).any():
             axes.fill_between(epochs, low[entry], high[entry], color=own["color"], alpha=0.18, linewidth=0)
@@ -120,7 +122,9 @@ def _panel(
     axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
     axes.set_xticks(epoch_ticks(progress.epochs[0], progress.epochs[-1]))
     axes.set_xlabel("epoch", fontsize=7, labelpad=2)
-    drawing.write(sheet, left - 0.3, top - 0.06, TITLES.get(name, name), room=PANEL[0] + 0.3, va="bottom")
+    canvas.add_text(
+        sheet, left - 0.3, top - 0.06, PANEL_TITLES.get(name, name), room=PROGRESS_PANEL[0] + 0.3, va="bottom"
+    )
 
 
 def _once(explanation: Explanation) -> tuple[Progress, tuple[str, ...]]:
@@ -138,22 +142,22 @@ def _is_share(name: str) -> bool:
     return name in ("dead", "black") or name.endswith("accuracy")
 
 
-def _caption(progress: Progress, layers: tuple[str, ...], title: str) -> str:
+def _progress_caption(progress: Progress, layers: tuple[str, ...], title: str) -> str:
     """Each number at the first and the last epoch: the network's own, or the range over the layers."""
     first, last = progress.epochs[0], progress.epochs[-1]
     sentences = [f"{title}, epochs {first} to {last}: a panel a number, a line a layer"]
     for name, values in progress.values.items():
-        ends = [f"{_range(values[:, at].numpy(), layers, name)} at epoch {progress.epochs[at]}" for at in (0, -1)]
-        what = TITLES.get(name, name).removesuffix(" (%)")
+        ends = [f"{_value_range(values[:, at].numpy(), layers, name)} at epoch {progress.epochs[at]}" for at in (0, -1)]
+        what = PANEL_TITLES.get(name, name).removesuffix(" (%)")
         sentences.append(f"{what[0].upper()}{what[1:]}: {', '.join(ends)}")
     return ". ".join(sentences) + "."
 
 
-def _range(values: np.ndarray, layers: tuple[str, ...], name: str) -> str:
+def _value_range(values: np.ndarray, layers: tuple[str, ...], name: str) -> str:
     known = [(float(value), layer) for value, layer in zip(values, layers, strict=True) if np.isfinite(value)]
 
     def said(value: float) -> str:
-        return f"{100 * value:.1f} %" if _is_share(name) else drawing.number(value)
+        return f"{100 * value:.1f} %" if _is_share(name) else format_number(value)
 
     if not known:
         return "not known"
@@ -161,6 +165,3 @@ def _range(values: np.ndarray, layers: tuple[str, ...], name: str) -> str:
     if len(known) == 1 or least == most:
         return said(least)
     return f"{said(least)} ({lowest}) to {said(most)} ({highest})"
-
-
-PLUGIN = ProgressFigure

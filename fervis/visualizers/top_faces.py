@@ -15,21 +15,22 @@ from typing import Any, ClassVar
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 
-from fervis.engines import drawing
-from fervis.engines.drawing import FAINT, Sheet
-from fervis.engines.progress_bar import progress
-from fervis.errors import WrongQuestion
-from fervis.results import Explanation, Figure, TopFaces
+from fervis.core.results import Explanation, Figure, TopActivations
+from fervis.errors import ConfigError
+from fervis.system.progress import progress
+from fervis.visualizers.figures import canvas
+from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
+from fervis.visualizers.figures.color import format_number, to_rgb
 
-WIDTH = 6.5  # the text width of a paper
-TALL = 9.0  # the most that a page leaves for a figure
-MARGIN = 0.04
-SIDE = 0.85  # the column of the filters' names
-TOP = 0.36
-LABEL = 0.1  # under a face
-GAP = 0.06
-ACROSS = 9  # faces a line
-LINES = 16  # of faces a sheet
+TOP_WIDTH = 6.5  # the text width of a paper
+TALLEST_SHEET = 9.0  # the most that a page leaves for a figure
+TOP_MARGIN = 0.04
+TOP_SIDE = 0.85  # the column of the filters' names
+TOP_HEADING = 0.36
+TOP_LABEL = 0.1  # under a face
+TOP_GAP = 0.06
+TOP_COLUMNS = 9  # faces a line
+CAPTION_LINES = 16  # of faces a sheet
 AMBER = "#FFB000"
 
 
@@ -44,69 +45,81 @@ class TopFacesSheet:
 
     dpi: int = 300
     marks: bool = True
-    kind: ClassVar[str] = TopFaces.kind
+    kind: ClassVar[str] = TopActivations.kind
 
     def __post_init__(self) -> None:
         if not 30 <= self.dpi <= 1200:
-            raise WrongQuestion(f"visualizer.dpi={self.dpi}: expected a number from 30 to 1200.")
+            raise ConfigError(f"visualizer.dpi={self.dpi}: expected a number from 30 to 1200.")
 
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
         """Write ``<layer>.png`` a layer, or ``<layer>_1.png`` and on where its filters fill several sheets.
 
         A filter's faces at several checkpoints stand under each other.
         """
-        result = _result(explanation)
+        result = _top_activations(explanation)
         figures: list[Figure] = []
         used: set[str] = set()
-        with drawing.plain_style():
+        with canvas.plain_style():
             for layer in dict.fromkeys(explanation.layers):
                 filters: dict[str, list[int]] = {}
                 for entry, (place, target) in enumerate(zip(explanation.layers, explanation.targets, strict=True)):
                     if place == layer:
                         filters.setdefault(target, []).append(entry)
-                lines = -(-result.rows.shape[1] // ACROSS) * max(map(len, filters.values()))
-                many = max(1, LINES // lines)
+                lines = -(-result.rows.shape[1] // TOP_COLUMNS) * max(map(len, filters.values()))
+                many = max(1, CAPTION_LINES // lines)
                 blocks = list(filters.values())
                 pages = [blocks[start : start + many] for start in range(0, len(blocks), many)]
                 for number, page in enumerate(progress(pages, f"drawing {layer}", "sheet"), 1):
                     some = [entry for block in page for entry in block]
                     part = [f"{number:0{len(str(len(pages)))}d}"] if len(pages) > 1 else []
-                    path = folder / f"{drawing.file_name(layer, *part, used=used)}.png"
-                    drawing.save(self.sheet(explanation, some), path, self.dpi)
-                    figures.append(Figure(path, _caption(explanation, some)))
+                    path = folder / f"{canvas.file_name(layer, *part, used=used)}.png"
+                    canvas.save_figure(self.sheet(explanation, some), path, self.dpi)
+                    figures.append(Figure(path, _top_caption(explanation, some)))
         return figures
 
     def sheet(self, explanation: Explanation, entries: Sequence[int]) -> Sheet:
         """Some filters of one layer, each with its faces in lines of nine."""
-        result = _result(explanation)
+        result = _top_activations(explanation)
         top = result.rows.shape[1]
-        columns, lines = min(top, ACROSS), -(-top // ACROSS)
+        columns, lines = min(top, TOP_COLUMNS), -(-top // TOP_COLUMNS)
         down = lines * len(entries)
-        pitch = (WIDTH - MARGIN - SIDE) / ACROSS
-        side = min(pitch - GAP, max(0.38, (TALL - TOP) / down - LABEL - GAP))
-        step = side + LABEL + GAP
-        width = max(MARGIN + SIDE + columns * pitch, 4.6)
-        sheet = drawing.sheet(width, TOP + down * step + 0.02, self.dpi)
+        pitch = (TOP_WIDTH - TOP_MARGIN - TOP_SIDE) / TOP_COLUMNS
+        side = min(pitch - TOP_GAP, max(0.38, (TALLEST_SHEET - TOP_HEADING) / down - TOP_LABEL - TOP_GAP))
+        step = side + TOP_LABEL + TOP_GAP
+        width = max(TOP_MARGIN + TOP_SIDE + columns * pitch, 4.6)
+        sheet = canvas.new_figure(width, TOP_HEADING + down * step + 0.02, self.dpi)
 
         layer = explanation.layers[entries[0]]
         title = f"Faces that excite {layer} most · {explanation.model} on {explanation.dataset}"
-        drawing.write(sheet, MARGIN, 0.03, title, room=width - 2 * MARGIN, size=8.5, fontweight="bold")
-        drawing.write(sheet, MARGIN, 0.185, self._note(result, entries), room=width - 2 * MARGIN, size=6.5, color=FAINT)
+        canvas.add_text(sheet, TOP_MARGIN, 0.03, title, room=width - 2 * TOP_MARGIN, size=8.5, fontweight="bold")
+        canvas.add_text(
+            sheet,
+            TOP_MARGIN,
+            0.185,
+            self._note(result, entries),
+            room=width - 2 * TOP_MARGIN,
+            size=6.5,
+            color=FAINT_COLOR,
+        )
         for place, entry in enumerate(entries):
-            y = TOP + place * lines * step
-            for line, (text, looks) in enumerate(_names(explanation, entry)):
-                drawing.write(sheet, MARGIN, y + 0.115 * line, text, room=SIDE - 0.08, size=6.5, **looks)
+            y = TOP_HEADING + place * lines * step
+            for line, (text, looks) in enumerate(_class_names(explanation, entry)):
+                canvas.add_text(sheet, TOP_MARGIN, y + 0.115 * line, text, room=TOP_SIDE - 0.08, size=6.5, **looks)
             for number in range(top):
-                x = MARGIN + SIDE + number % ACROSS * pitch
-                over = y + number // ACROSS * step
-                drawing.picture(sheet, x, over, side, drawing.rgb(result.images[entry, number]))
+                x = TOP_MARGIN + TOP_SIDE + number % TOP_COLUMNS * pitch
+                over = y + number // TOP_COLUMNS * step
+                canvas.add_image(sheet, x, over, side, to_rgb(result.images[entry, number]))
                 if self.marks:
                     self._mark(sheet, result, entry, number, (x, over, side))
-                said = f"{drawing.number(float(result.values[entry, number]))} · {int(result.rows[entry, number])}"
-                drawing.write(sheet, x + side / 2, over + side + 0.015, said, room=pitch - 0.05, size=5.5, ha="center")
+                said = f"{format_number(float(result.values[entry, number]))} · {int(result.rows[entry, number])}"
+                canvas.add_text(
+                    sheet, x + side / 2, over + side + 0.015, said, room=pitch - 0.05, size=5.5, ha="center"
+                )
         return sheet
 
-    def _mark(self, sheet: Sheet, result: TopFaces, entry: int, number: int, place: tuple[float, float, float]) -> None:
+    def _mark(
+        self, sheet: Sheet, result: TopActivations, entry: int, number: int, place: tuple[float, float, float]
+    ) -> None:
         """The boxes in a face that is drawn at these inches: left, top, side."""
         height, width = result.images.shape[-2:]
         box, core = result.boxes[entry, number].tolist(), result.cores[entry, number].tolist()
@@ -114,7 +127,7 @@ class TopFacesSheet:
             _outline(sheet, box, (height, width), place, linestyle=(0, (2, 1.2)), linewidth=0.5)
         _outline(sheet, core, (height, width), place, linewidth=0.7)
 
-    def _note(self, result: TopFaces, entries: Sequence[int]) -> str:
+    def _note(self, result: TopActivations, entries: Sequence[int]) -> str:
         """What the numbers and the boxes are."""
         numbers = "under each face its highest output · its row"
         if not self.marks:
@@ -145,14 +158,14 @@ def _outline(
     sheet.add_artist(frame)
 
 
-def _result(explanation: Explanation) -> TopFaces:
-    assert isinstance(explanation.result, TopFaces)
+def _top_activations(explanation: Explanation) -> TopActivations:
+    assert isinstance(explanation.result, TopActivations)
     return explanation.result
 
 
 def _commonest(explanation: Explanation, entry: int) -> str:
     """``6 of 9 happy``, or nothing where no face is labelled; of equally common labels the first."""
-    labels = _result(explanation).labels[entry].tolist()
+    labels = _top_activations(explanation).labels[entry].tolist()
     known = Counter(label for label in labels if label >= 0)
     if not known:
         return ""
@@ -160,10 +173,10 @@ def _commonest(explanation: Explanation, entry: int) -> str:
     return f"{count} of {len(labels)} {explanation.faces.classes[label]}"
 
 
-def _names(explanation: Explanation, entry: int) -> list[tuple[str, dict[str, Any]]]:
+def _class_names(explanation: Explanation, entry: int) -> list[tuple[str, dict[str, Any]]]:
     """The lines beside a filter's faces."""
-    dead = float(_result(explanation).dead[entry])
-    faint = {"color": FAINT}
+    dead = float(_top_activations(explanation).dead[entry])
+    faint = {"color": FAINT_COLOR}
     lines: list[tuple[str, dict[str, Any]]] = [(explanation.targets[entry], {"fontweight": "bold"})]
     if explanation.several_checkpoints:
         lines.append((f"checkpoint {explanation.checkpoints[entry]}", {}))
@@ -173,20 +186,17 @@ def _names(explanation: Explanation, entry: int) -> list[tuple[str, dict[str, An
     return lines
 
 
-def _caption(explanation: Explanation, entries: Sequence[int]) -> str:
-    result, layer = _result(explanation), explanation.layers[entries[0]]
+def _top_caption(explanation: Explanation, entries: Sequence[int]) -> str:
+    result, layer = _top_activations(explanation), explanation.layers[entries[0]]
     told = []
     for entry in entries:
         named = f" at checkpoint {explanation.checkpoints[entry]}" if explanation.several_checkpoints else ""
         common = _commonest(explanation, entry)
         told.append(
-            f"{explanation.targets[entry]}{named}: {drawing.number(float(result.values[entry, 0]))} at face "
+            f"{explanation.targets[entry]}{named}: {format_number(float(result.values[entry, 0]))} at face "
             f"{int(result.rows[entry, 0])}" + (f", {common}" if common else "")
         )
     return (
         f"The {result.rows.shape[1]} faces of {explanation.dataset} that excite each filter of {layer} of "
         f"{explanation.model} most, the strongest first, with the place of the highest output. {'; '.join(told)}."
     )
-
-
-PLUGIN = TopFacesSheet

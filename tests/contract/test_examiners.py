@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 import fervis
-from fervis.contracts import Examiner
-from fervis.errors import WrongQuestion
-from fervis.registry import build, names, plugin_class, settings
+from fervis.core.protocols import NetworkExplainer
+from fervis.core.registry import build_plugin, names, option_settings, plugin_class
+from fervis.errors import ConfigError
 
 EXAMINERS = [
-    n for n in names("explainer") if hasattr(plugin_class("explainer", settings("explainer", n).name), "examine")
+    n for n in names("explainer") if hasattr(plugin_class("explainer", option_settings("explainer", n).name), "examine")
 ]
 OF_A_TRAINING = {"training"}  # they look at the epochs of a training, which a lone network does not have
 FAST = {"filters": {"steps": 4, "filters": [0, 2]}, "class_image": {"steps": 4}, "confusion": {"resamples": 20}}
@@ -29,7 +29,7 @@ def examiner(request: pytest.FixtureRequest) -> str:
 def network(channels: int = 1) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build("model", "vgg8", width=4).build(channels=channels, size=16, classes=("a", "b", "c"))
+        return build_plugin("model", "vgg8", width=4).build(channels=channels, size=16, classes=("a", "b", "c"))
 
 
 def images(count: int = 6, channels: int = 1) -> Tensor:
@@ -37,7 +37,7 @@ def images(count: int = 6, channels: int = 1) -> Tensor:
 
 
 def examine(name: str, model: nn.Module, faces: Tensor, seed: int = 0):
-    layer = "conv5" if getattr(build("explainer", name), "uses_layers", False) else None
+    layer = "conv5" if getattr(build_plugin("explainer", name), "uses_layers", False) else None
     labels = torch.arange(len(faces)) % 3
     return fervis.explain(model, faces, name, layer, labels, seed=seed, **FAST.get(name, {}))
 
@@ -45,7 +45,7 @@ def examine(name: str, model: nn.Module, faces: Tensor, seed: int = 0):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_its_result_is_entry_by_entry_and_plain(examiner: str, channels: int):
     result = examine(examiner, network(channels), images(channels=channels))
-    kind = plugin_class("explainer", settings("explainer", examiner).name).kind
+    kind = plugin_class("explainer", option_settings("explainer", examiner).name).kind
     assert result.kind == kind
     sizes = {len(value) for f in fields(result) if isinstance(value := getattr(result, f.name), Tensor | tuple)}
     assert len(sizes) == 1, "every tensor and every tuple has one item an entry"
@@ -83,10 +83,10 @@ def test_the_network_and_the_images_are_left_as_they_were(examiner: str):
 
 @pytest.mark.parametrize("name", EXAMINERS)
 def test_it_is_an_examiner_by_contract(name: str):
-    assert isinstance(build("explainer", name), Examiner)
+    assert isinstance(build_plugin("explainer", name), NetworkExplainer)
 
 
 @pytest.mark.parametrize("name", sorted(OF_A_TRAINING))
 def test_what_needs_a_training_says_so(name: str):
-    with pytest.raises(WrongQuestion, match="epoch"):
+    with pytest.raises(ConfigError, match="epoch"):
         examine(name, network(), images())

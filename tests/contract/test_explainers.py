@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 import fervis
-from fervis.errors import WrongQuestion
-from fervis.registry import build, names, plugin_class, settings
-from fervis.results import HeatMaps
+from fervis.core.registry import build_plugin, names, option_settings, plugin_class
+from fervis.core.results import HeatMaps
+from fervis.errors import ConfigError
 
 HEATMAPS = [
-    n for n in names("explainer") if plugin_class("explainer", settings("explainer", n).name).kind == "heatmaps"
+    n for n in names("explainer") if plugin_class("explainer", option_settings("explainer", n).name).kind == "heatmaps"
 ]
 # At the package's own defaults quickshift finds a single superpixel in faces as small as these.
 KNOBS: dict[str, dict[str, Any]] = {
@@ -33,7 +33,7 @@ def explainer(request: pytest.FixtureRequest) -> str:
 def network(channels: int = 1) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build("model", "vgg8", width=4).build(channels=channels, size=16, classes=("a", "b", "c"))
+        return build_plugin("model", "vgg8", width=4).build(channels=channels, size=16, classes=("a", "b", "c"))
 
 
 def explain(model: nn.Module, faces: torch.Tensor, explainer: str, *arguments: Any, **more: Any) -> HeatMaps:
@@ -47,9 +47,9 @@ def images(count: int = 3, channels: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("layer", [None, "conv5"])
 def test_maps_have_the_images_size_and_are_finite_and_not_all_equal(explainer: str, channels: int, layer: str | None):
-    cls = plugin_class("explainer", settings("explainer", explainer).name)
+    cls = plugin_class("explainer", option_settings("explainer", explainer).name)
     if layer and not getattr(cls, "uses_layers", True):
-        with pytest.raises(WrongQuestion, match=f"layer={layer}: "):
+        with pytest.raises(ConfigError, match=f"layer={layer}: "):
             explain(network(channels), images(channels=channels), explainer, layer, [0, 1, 2])
         return
     result = explain(network(channels), images(channels=channels), explainer, layer, [0, 1, 2])

@@ -8,7 +8,17 @@ from dataclasses import fields, is_dataclass
 import pytest
 from omegaconf import OmegaConf
 
-from fervis.registry import KINDS, build, names, options, plugin_class, plugin_names, presets, settings, summary
+from fervis.core.registry import (
+    KINDS,
+    build_plugin,
+    names,
+    option_files,
+    option_settings,
+    option_summary,
+    plugin_class,
+    plugin_names,
+    preset_files,
+)
 
 OPTIONS = [(kind, name) for kind in KINDS for name in names(kind)]
 PLUGINS = [(kind, name) for kind in KINDS for name in plugin_names(kind)]
@@ -20,22 +30,22 @@ def test_plugin_is_a_described_dataclass_with_an_option_of_its_name(kind: str, n
     assert is_dataclass(cls)
     assert inspect.getdoc(cls)
     assert inspect.getdoc(inspect.getmodule(cls))
-    assert settings(kind, name).name == name
+    assert option_settings(kind, name).name == name
 
 
 @pytest.mark.parametrize(("kind", "name"), OPTIONS)
 def test_option_says_what_it_is_and_states_every_knob(kind: str, name: str):
-    config = settings(kind, name)
-    assert summary(options(kind)[name]), "the first comment of the YAML says what the option is"
+    config = option_settings(kind, name)
+    assert option_summary(option_files(kind)[name]), "the first comment of the YAML says what the option is"
     knobs = {field.name for field in fields(plugin_class(kind, config.name))}
     assert set(config) == {"name", *knobs}
 
 
 @pytest.mark.parametrize(("kind", "name"), OPTIONS)
 def test_option_builds_and_remembers_what_it_was_told(kind: str, name: str):
-    config = OmegaConf.to_container(settings(kind, name))
+    config = OmegaConf.to_container(option_settings(kind, name))
     assert isinstance(config, dict)
-    plugin = build(kind, config)
+    plugin = build_plugin(kind, config)
     assert isinstance(plugin, plugin_class(kind, config["name"]))
     for key, value in config.items():
         if key != "name":
@@ -44,15 +54,15 @@ def test_option_builds_and_remembers_what_it_was_told(kind: str, name: str):
 
 @pytest.mark.parametrize("name", names("explainer"))
 def test_every_explainer_has_a_visualizer_of_its_kind(name: str):
-    kind = plugin_class("explainer", settings("explainer", name).name).kind
+    kind = plugin_class("explainer", option_settings("explainer", name).name).kind
     assert kind in {plugin_class("visualizer", other).kind for other in plugin_names("visualizer")}
 
 
-@pytest.mark.parametrize("name", list(presets()))
+@pytest.mark.parametrize("name", list(preset_files()))
 def test_every_preset_composes(name: str):
-    from fervis.question import ask_hydra, to_question
+    from fervis.runs.config import compose_config, to_run_config
 
-    assert summary(presets()[name]), "a preset begins with its question"
-    question = to_question(ask_hydra([f"experiment={name}"]))
+    assert option_summary(preset_files()[name]), "a preset begins with its question"
+    question = to_run_config(compose_config([f"experiment={name}"]))
     for kind in KINDS:
-        build(kind, getattr(question, kind))
+        build_plugin(kind, getattr(question, kind))

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from fervis.core.faces import FER2013_CLASSES, Faces
 from fervis.datasets.fer2013 import Fer2013
-from fervis.engines.fer_layouts.common import OFFICIAL_COUNTS
-from fervis.errors import WrongQuestion
-from fervis.faces import FER2013_CLASSES, Faces
+from fervis.datasets.fer2013_formats.schema import OFFICIAL_COUNTS
+from fervis.errors import ConfigError
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
 VOTES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
@@ -199,7 +199,7 @@ def test_copies_of_one_rank_must_agree(drawn, tmp_path):
     assert len(Fer2013(str(tmp_path)).files()) == 1
     written = (tmp_path / "copy.csv").read_text()
     (tmp_path / "copy.csv").write_text(written.replace(",PublicTest", ",Training", 1))
-    with pytest.raises(WrongQuestion, match=r"copy\.csv and .*fer2013\.csv are different copies"):
+    with pytest.raises(ConfigError, match=r"copy\.csv and .*fer2013\.csv are different copies"):
         Fer2013(str(tmp_path)).files()
 
 
@@ -236,21 +236,21 @@ def test_votes_of_other_faces_are_refused(drawn, tmp_path):
     write_csv(tmp_path, *drawn)
     question = Fer2013(str(tmp_path), str(tmp_path / "v"))
     write_votes(tmp_path / "v", splits[:-1], votes[:-1])
-    with pytest.raises(WrongQuestion, match=r"v: it has votes for rows 0 to 10 and none for the face with row 11\."):
+    with pytest.raises(ConfigError, match=r"v: it has votes for rows 0 to 10 and none for the face with row 11\."):
         question.load(tmp_path / "cache")
     write_votes(tmp_path / "v", np.roll(splits, 1), votes)
-    with pytest.raises(WrongQuestion, match=r"v, line 2: row 0 is of PrivateTest where .* is of Training\."):
+    with pytest.raises(ConfigError, match=r"v, line 2: row 0 is of PrivateTest where .* is of Training\."):
         question.load(tmp_path / "cache")
     write_votes(tmp_path / "v", splits, votes)
     written = (tmp_path / "v").read_text()
     (tmp_path / "v").write_text(written.replace("sadness", "sadnes"))
-    with pytest.raises(WrongQuestion, match=r"v, line 1: .* no column sadness, .* perhaps it is sadnes\."):
+    with pytest.raises(ConfigError, match=r"v, line 1: .* no column sadness, .* perhaps it is sadnes\."):
         question.load(tmp_path / "cache")
     (tmp_path / "v").write_text(written[: len(written) - 8])
-    with pytest.raises(WrongQuestion, match=r"v, line 13: \d+ columns where the first line names 12; .* cut off\."):
+    with pytest.raises(ConfigError, match=r"v, line 13: \d+ columns where the first line names 12; .* cut off\."):
         question.load(tmp_path / "cache")
     (tmp_path / "v").write_text(written.replace("\nTraining,fer0000000.png,", "\nTraining,fer0000000.png,-"))
-    with pytest.raises(WrongQuestion, match=r"v, line 2: the votes for neutral are \"-\d+\", not a whole number\."):
+    with pytest.raises(ConfigError, match=r"v, line 2: the votes for neutral are \"-\d+\", not a whole number\."):
         question.load(tmp_path / "cache")
 
 
@@ -306,7 +306,7 @@ def test_a_damaged_table_is_refused_by_file_line_and_reason(case, by, tmp_path):
     expected = (
         "nothing in this folder" if (case, by) == ("no header", "folder") else rf"fer\.csv, line {line}: .*{reason}"
     )
-    with pytest.raises(WrongQuestion, match=expected) as error:
+    with pytest.raises(ConfigError, match=expected) as error:
         question.load(cache)
     assert str(error.value).endswith(".")
     assert "\n" not in str(error.value)
@@ -320,7 +320,7 @@ def test_damage_after_a_good_load_leaves_no_record(drawn, tmp_path):
     assert kept == {".safetensors"}
     with (tmp_path / "fer2013.csv").open("a") as file:
         file.write("3,1 2 3,Training\n")
-    with pytest.raises(WrongQuestion, match=r"fer2013\.csv, line 14: 3 pixels"):
+    with pytest.raises(ConfigError, match=r"fer2013\.csv, line 14: 3 pixels"):
         Fer2013(str(tmp_path)).load(tmp_path / "cache")
     assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".safetensors"]
 
@@ -385,7 +385,7 @@ def test_a_damaged_archive_is_refused(case, drawn, tmp_path):
     spoil(held)
     np.savez(tmp_path / "fer.npz", **held)
     (tmp_path / "cache").mkdir()
-    with pytest.raises(WrongQuestion, match=rf"fer\.npz: .*{reason}"):
+    with pytest.raises(ConfigError, match=rf"fer\.npz: .*{reason}"):
         Fer2013(str(tmp_path / "fer.npz")).load(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -399,7 +399,7 @@ def test_a_cut_archive_is_refused(share, by, drawn, tmp_path):
     write_npz(data, *drawn)
     whole = (data / "fer.npz").read_bytes()
     (data / "fer.npz").write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(WrongQuestion, match=r"fer\.npz: the archive is damaged or cut off \(.+\)\."):
+    with pytest.raises(ConfigError, match=r"fer\.npz: the archive is damaged or cut off \(.+\)\."):
         Fer2013(str(data if by == "folder" else data / "fer.npz")).load(cache)
     assert list(cache.iterdir()) == []
 
@@ -409,7 +409,7 @@ def test_a_flipped_byte_in_an_archive_is_seen(drawn, tmp_path):
     held = bytearray((tmp_path / "fer.npz").read_bytes())
     held[len(held) // 2] ^= 1
     (tmp_path / "fer.npz").write_bytes(held)
-    with pytest.raises(WrongQuestion, match=r"fer\.npz: the archive is damaged or cut off \(Bad CRC-32"):
+    with pytest.raises(ConfigError, match=r"fer\.npz: the archive is damaged or cut off \(Bad CRC-32"):
         Fer2013(str(tmp_path)).load(tmp_path / "cache")
 
 
@@ -430,7 +430,7 @@ def test_a_damaged_picture_is_refused(case, drawn, tmp_path):
     cache.mkdir()
     write_folders(data, *drawn)
     spoil(data / "train" / "neutral" / "Training_2.png")
-    with pytest.raises(WrongQuestion, match=rf"train/neutral/Training_2\.png: .*{reason}"):
+    with pytest.raises(ConfigError, match=rf"train/neutral/Training_2\.png: .*{reason}"):
         Fer2013(str(data)).load(cache)
     assert list(cache.iterdir()) == []
 
@@ -438,13 +438,11 @@ def test_a_damaged_picture_is_refused(case, drawn, tmp_path):
 def test_a_picture_without_usage_or_twice_is_refused(drawn, tmp_path):
     write_folders(tmp_path, *drawn)
     shutil.copytree(tmp_path / "train", tmp_path / "again")
-    with pytest.raises(
-        WrongQuestion, match=r"train/angry/Training_1\.png: the same face stands in .*again/angry/Train"
-    ):
+    with pytest.raises(ConfigError, match=r"train/angry/Training_1\.png: the same face stands in .*again/angry/Train"):
         Fer2013(str(tmp_path)).load(tmp_path / "cache")
     shutil.rmtree(tmp_path / "again")
     (tmp_path / "train" / "neutral" / "Training_2.png").rename(tmp_path / "train" / "neutral" / "2.png")
-    with pytest.raises(WrongQuestion, match=r"neutral/2\.png: the name does not say the split .*dataset=image_folder"):
+    with pytest.raises(ConfigError, match=r"neutral/2\.png: the name does not say the split .*dataset=image_folder"):
         Fer2013(str(tmp_path)).load(tmp_path / "cache")
 
 
@@ -459,22 +457,20 @@ def test_a_picture_without_usage_or_twice_is_refused(drawn, tmp_path):
 )
 def test_another_kind_of_file_is_refused_by_name(content, reason, tmp_path):
     (tmp_path / "fer2013.csv").write_bytes(content)
-    with pytest.raises(WrongQuestion, match=rf"fer2013\.csv: .*{reason}"):
+    with pytest.raises(ConfigError, match=rf"fer2013\.csv: .*{reason}"):
         Fer2013(str(tmp_path / "fer2013.csv")).load(tmp_path / "cache")
 
 
 def test_a_place_that_is_not_there_is_named_with_its_nearest(drawn, tmp_path):
     write_csv(tmp_path, *drawn)
-    with pytest.raises(
-        WrongQuestion, match=r"fer2103\.csv: there is no such file or folder. Did you mean fer2013\.csv"
-    ):
+    with pytest.raises(ConfigError, match=r"fer2103\.csv: there is no such file or folder. Did you mean fer2013\.csv"):
         Fer2013(str(tmp_path / "fer2103.csv")).load(tmp_path / "cache")
-    with pytest.raises(WrongQuestion, match=r"dataset\.path is empty: .*dataset\.path=<file or folder>"):
+    with pytest.raises(ConfigError, match=r"dataset\.path is empty: .*dataset\.path=<file or folder>"):
         Fer2013().load(tmp_path / "cache")
-    with pytest.raises(WrongQuestion, match=r"dataset\.votes=.*fer2013new\.cvs: there is no such file"):
+    with pytest.raises(ConfigError, match=r"dataset\.votes=.*fer2013new\.cvs: there is no such file"):
         Fer2013(str(tmp_path), str(tmp_path / "fer2013new.cvs")).files()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(WrongQuestion, match=r"dataset\.path=.*empty: nothing in this folder"):
+    with pytest.raises(ConfigError, match=r"dataset\.path=.*empty: nothing in this folder"):
         Fer2013(str(tmp_path / "empty")).load(tmp_path / "cache")
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from fervis.core.faces import FER2013_CLASSES
 from fervis.datasets.image_folder import ImageFolder
-from fervis.errors import WrongQuestion
-from fervis.faces import FER2013_CLASSES
+from fervis.errors import ConfigError
 
 
 def noise(seed, *shape):
@@ -255,38 +255,38 @@ def test_a_damaged_picture_is_refused_by_name_and_reason(case, data, cache):
     file = data / "b" / f"bad{ending}"
     save(file, noise(1, 48, 48))
     file.write_bytes(spoil(file.read_bytes()))
-    with pytest.raises(WrongQuestion, match=rf"b/bad\{ending}: .*{reason}") as error:
+    with pytest.raises(ConfigError, match=rf"b/bad\{ending}: .*{reason}") as error:
         ImageFolder(str(data)).load(cache)
     assert "\n" not in str(error.value)
     assert list(cache.iterdir()) == []
 
 
 def test_floating_point_pictures_have_no_range(data, cache):
-    with pytest.raises(WrongQuestion, match=r"x\.tif: .*floating-point grey values have no known range"):
+    with pytest.raises(ConfigError, match=r"x\.tif: .*floating-point grey values have no known range"):
         one(np.zeros((48, 48), np.float32), data, cache, ending="tif")
 
 
 def test_folders_that_are_no_class_folders_are_refused(data, cache):
-    with pytest.raises(WrongQuestion, match=r"dataset\.path is empty"):
+    with pytest.raises(ConfigError, match=r"dataset\.path is empty"):
         ImageFolder().load(cache)
-    with pytest.raises(WrongQuestion, match=r"data: there is no such file or folder"):
+    with pytest.raises(ConfigError, match=r"data: there is no such file or folder"):
         ImageFolder(str(data)).load(cache)
     (data / "a").mkdir(parents=True)
-    with pytest.raises(WrongQuestion, match=r"dataset\.path=.*data: no class folder holds a picture \(png, jpg, "):
+    with pytest.raises(ConfigError, match=r"dataset\.path=.*data: no class folder holds a picture \(png, jpg, "):
         ImageFolder(str(data)).load(cache)
     save(data / "x.png", noise(0, 8, 8))
-    with pytest.raises(WrongQuestion, match=r"the picture x\.png lies in no folder named by its class\."):
+    with pytest.raises(ConfigError, match=r"the picture x\.png lies in no folder named by its class\."):
         ImageFolder(str(data)).load(cache)
-    with pytest.raises(WrongQuestion, match=r"x\.png: this is a file where a folder"):
+    with pytest.raises(ConfigError, match=r"x\.png: this is a file where a folder"):
         ImageFolder(str(data / "x.png")).files()
     (data / "x.png").unlink()
     save(data / "train" / "x.png", noise(0, 8, 8))
-    with pytest.raises(WrongQuestion, match=r"the picture train/x\.png lies in no folder named by its class\."):
+    with pytest.raises(ConfigError, match=r"the picture train/x\.png lies in no folder named by its class\."):
         ImageFolder(str(data)).load(cache)
     (data / "train" / "x.png").unlink()
     save(data / "train" / "a" / "x.png", noise(0, 8, 8))
     save(data / "more" / "a" / "x.png", noise(0, 8, 8))
-    with pytest.raises(WrongQuestion, match=r"the folder more lies beside folders named by splits"):
+    with pytest.raises(ConfigError, match=r"the folder more lies beside folders named by splits"):
         ImageFolder(str(data)).load(cache)
 
 
@@ -301,5 +301,5 @@ def test_folders_that_are_no_class_folders_are_refused(data, cache):
     ],
 )
 def test_wrong_knobs_are_refused(knobs, message):
-    with pytest.raises(WrongQuestion, match=message):
+    with pytest.raises(ConfigError, match=message):
         ImageFolder("x", **knobs)

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from skimage import data
 
+from fervis.core.faces import FER2013_CLASSES
 from fervis.datasets import photos
+from fervis.datasets.images.face_detection import detect_faces
 from fervis.datasets.photos import Photos
-from fervis.engines.face_finder import find_faces
-from fervis.errors import WrongQuestion
-from fervis.faces import FER2013_CLASSES
+from fervis.errors import ConfigError
 
 # Measured by hand on skimage.data.astronaut(): her right pupil and her left pupil (x, y).
 PUPILS = np.array([(203.3, 101.3), (246.8, 103.3)])
@@ -67,7 +67,7 @@ def test_the_astronauts_face_fills_the_frame_as_in_fer2013(pictures, cache, told
     assert told("WARNING") == []
     # FER2013's eyes are near (15,17) and (33,17) of 48: here near (30,34) and (66,34). Her pupils, the darkest points
     # there but for lashes, must lie where the hand-measured ones fall and within 3 pixels of 48 of FER2013's.
-    (box,) = [box.grown(0.02) for box in find_faces(data.astronaut())]
+    (box,) = [box.grown(0.02) for box in detect_faces(data.astronaut())]
     grey = faces.images[0, 0].numpy()
     for pupil, (x, y) in zip(PUPILS, [(30, 34), (66, 34)], strict=True):
         near = grey[y - 7 : y + 8, x - 7 : x + 8]
@@ -105,7 +105,7 @@ def test_pictures_without_a_face_are_named_and_left_out(pictures, cache, told, m
     )
     assert told("WARNING") == [warning]
     assert told("INFO") == ["row 0: b/astronaut.png", "row 1: d.png"]
-    monkeypatch.setattr(photos, "find_faces", None)  # what is kept is not searched again, and says the same
+    monkeypatch.setattr(photos, "detect_faces", None)  # what is kept is not searched again, and says the same
     assert Photos(str(pictures)).load(cache).fingerprint() == first.fingerprint()
     assert told("WARNING") == [warning] * 2
     assert len(told("INFO")) == 4
@@ -124,7 +124,7 @@ def test_many_pictures_are_not_all_named(pictures, cache, told):
 def test_where_none_has_a_face_the_question_is_wrong(pictures, cache):
     save(pictures / "mug.png", mug())
     for path in (pictures, pictures / "mug.png"):
-        with pytest.raises(WrongQuestion, match=r"1 of 1 picture shows no frontal face .*: mug\.png; dataset\.face="):
+        with pytest.raises(ConfigError, match=r"1 of 1 picture shows no frontal face .*: mug\.png; dataset\.face="):
             Photos(str(path)).load(cache)
         assert list(cache.iterdir()) == []
 
@@ -182,18 +182,18 @@ def test_grey_and_colour_show_the_same_crop(pictures, cache):
 def test_an_unreadable_picture_is_refused_by_name(content, pictures, cache):
     save(pictures / "a.png", np.zeros((30, 30), np.uint8))
     (pictures / "bad.jpg").write_bytes(content)
-    with pytest.raises(WrongQuestion, match=r"bad\.jpg: "):
+    with pytest.raises(ConfigError, match=r"bad\.jpg: "):
         Photos(str(pictures)).load(cache)
     assert list(cache.iterdir()) == []
 
 
 def test_places_without_pictures_are_refused(pictures, cache):
-    with pytest.raises(WrongQuestion, match=r"dataset\.path is empty"):
+    with pytest.raises(ConfigError, match=r"dataset\.path is empty"):
         Photos().load(cache)
-    with pytest.raises(WrongQuestion, match=r"there is no such file or folder"):
+    with pytest.raises(ConfigError, match=r"there is no such file or folder"):
         Photos(str(pictures)).files()
     pictures.mkdir()
-    with pytest.raises(WrongQuestion, match=r"the folder holds no picture \(png, jpg, "):
+    with pytest.raises(ConfigError, match=r"the folder holds no picture \(png, jpg, "):
         Photos(str(pictures)).load(cache)
     assert Photos(str(pictures)).files() == [pictures]
 
@@ -210,7 +210,7 @@ def test_places_without_pictures_are_refused(pictures, cache):
     ],
 )
 def test_wrong_knobs_are_refused(knobs, message):
-    with pytest.raises(WrongQuestion, match=message):
+    with pytest.raises(ConfigError, match=message):
         Photos("x", **knobs)
 
 
@@ -224,7 +224,7 @@ def test_fer2013s_frame_is_the_crop(monkeypatch):
     crops = []
     for tile in tiles:
         large = np.asarray(Image.fromarray(tile).resize((96, 96), Image.Resampling.BICUBIC))
-        found = find_faces(np.pad(large, 48, constant_values=int(tile.mean())))
+        found = detect_faces(np.pad(large, 48, constant_values=int(tile.mean())))
         crops += [max(found, key=lambda box: box.votes).grown(Photos().margin)] if found else []
     assert len(crops) > 0.45 * len(tiles)
     frames = np.array([(box.left, box.top, box.side) for box in crops])

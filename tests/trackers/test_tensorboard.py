@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fervis.contracts import FaceRow, RunCard
-from fervis.errors import WrongQuestion
-from fervis.results import Figure
+from fervis.core.protocols import ImageRow, RunInfo
+from fervis.core.results import Figure
+from fervis.errors import ConfigError
 from fervis.trackers.tensorboard import TensorBoard
 
 accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
 
-def card(folder: Path) -> RunCard:
-    return RunCard("vgg8-saliency", "1a2b3c4d", folder, {"layer": "conv7", "seed": 0}, group="layers", tags=("a", "b"))
+def card(folder: Path) -> RunInfo:
+    return RunInfo("vgg8-saliency", "1a2b3c4d", folder, {"layer": "conv7", "seed": 0}, group="layers", tags=("a", "b"))
 
 
 def words(events: object, tag: str) -> str:
@@ -44,7 +44,9 @@ def test_everything_recorded_is_found_again(tmp_path: Path) -> None:
             tracker.log({"val/accuracy": epoch / 4}, epoch)
         tracker.log({"strongest_tenth": 0.5})
         tracker.picture("overview", Figure(tmp_path / "overview.png", "Two faces."))
-        tracker.faces([FaceRow(face, heat, "0 to 1", {"row": 299, "true": "sad"}), FaceRow(face, None, "", {"row": 3})])
+        tracker.faces(
+            [ImageRow(face, heat, "0 to 1", {"row": 299, "true": "sad"}), ImageRow(face, None, "", {"row": 3})]
+        )
         tracker.confusion("confusion_matrix", np.array([[3, 1], [0, 2]]), ["sad", "happy"])
         tracker.keep("answer-1a2b3c4d", "answer", {"figures/overview.png": tmp_path / "overview.png"})
         tracker.finish(ok=True)
@@ -81,6 +83,6 @@ def test_without_the_package_it_says_how_to_get_it(tmp_path: Path, monkeypatch: 
     for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(WrongQuestion, match=r"^tracker=tensorboard: .* `pip install tensorboard` adds it\.$"):
+    with pytest.raises(ConfigError, match=r"^tracker=tensorboard: .* `pip install tensorboard` adds it\.$"):
         TensorBoard().start(card(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from fervis.question import ask_hydra, run_name, to_question
-from fervis.registry import KINDS, build
+from fervis.core.registry import KINDS, build_plugin
+from fervis.runs.config import compose_config, run_name, to_run_config
 
 ROOT = Path(__file__).parents[2]
 SWEEP: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "wandb_sweep.yaml").read_text(encoding="utf-8"))
@@ -35,10 +35,10 @@ def test_every_run_is_a_question_of_its_own():
     names = set()
     for command in commands():
         assert command[:4] == ["/usr/bin/env", "python", "-m", "fervis"]
-        config = ask_hydra(command[4:])
-        question = to_question(config)
+        config = compose_config(command[4:])
+        question = to_run_config(config)
         for kind in KINDS:
-            build(kind, getattr(question, kind))
+            build_plugin(kind, getattr(question, kind))
         assert question.tracker["name"] == "wandb"
         names.add(run_name(config))
     expected = [len(told["values"]) for told in SWEEP["parameters"].values() if "values" in told]

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fervis.contracts import Model, TrainingContext
-from fervis.engines.augment import Augmentation
-from fervis.engines.weights import load_weights
-from fervis.errors import RunFailed, WrongQuestion
-from fervis.faces import Faces
-from fervis.network import Network
-from fervis.registry import build
-from fervis.training import checkpoint_file, trained, training_faces, training_key
-from fervis.training import untrained as build_untrained
+from fervis.core.faces import Faces
+from fervis.core.network import Network
+from fervis.core.protocols import Model, TrainingContext
+from fervis.core.registry import build_plugin
+from fervis.errors import ConfigError, RunError
+from fervis.models.state_dicts import load_weights
+from fervis.trainers.augmentation import Augmentation
+from fervis.trainers.trained import checkpoint_file, train_or_load, training_faces, training_key
+from fervis.trainers.trained import initial_network as build_untrained
 
 
 def drawn(count: int = 48) -> Faces:
@@ -41,13 +41,13 @@ def untrained(model: Model, faces: Faces, seed: int) -> Network:
 
 
 def tiny() -> Model:
-    return build("model", "vgg8", width=2, dropout=0.0)
+    return build_plugin("model", "vgg8", width=2, dropout=0.0)
 
 
 def test_one_step_is_sgd_with_nesterov_momentum_on_the_cycles_learning_rate(tmp_path: Path):
     faces = drawn()
     plain = {"flip": False, "rotation": 0.0, "scale": 0.0, "shift": 0.0}
-    trainer = build("trainer", "supervised", epochs=4, batch_size=64, lr=0.1, label_smoothing=0.2, **plain)
+    trainer = build_plugin("trainer", "supervised", epochs=4, batch_size=64, lr=0.1, label_smoothing=0.2, **plain)
     network, twin = (untrained(tiny(), faces, 0) for _ in range(2))
     trainer.train(network, faces.split("train"), faces.split("val"), tmp_path, context())
 
@@ -80,9 +80,11 @@ def test_one_step_is_sgd_with_nesterov_momentum_on_the_cycles_learning_rate(tmp_
 def test_it_learns_keeps_every_epoch_and_names_the_best(tmp_path: Path):
     faces = drawn()
     seen: list[tuple[int, float]] = []
-    trainer = build("trainer", "supervised", epochs=20, batch_size=12)
+    trainer = build_plugin("trainer", "supervised", epochs=20, batch_size=12)
     network = untrained(tiny(), faces, 0)  # pyright: ignore
-    told = trained(trainer, network, faces, tmp_path, context(log=lambda e, n: seen.append((e, n["val/accuracy"]))))
+    told = train_or_load(
+        trainer, network, faces, tmp_path, context(log=lambda e, n: seen.append((e, n["val/accuracy"])))
+    )
     assert told["val/accuracy"] == 1.0
     assert [epoch for epoch, _ in seen] == list(range(1, 21))
     rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
@@ -90,7 +92,7 @@ def test_it_learns_keeps_every_epoch_and_names_the_best(tmp_path: Path):
     assert told["best"] == max(seen, key=lambda row: (row[1], -row[0]))[0], "the earliest of equals"
     assert checkpoint_file("best", tmp_path, told).name == f"epoch_{told['best']:03d}.safetensors"
     assert checkpoint_file(3, tmp_path, told).name == "epoch_003.safetensors"
-    with pytest.raises(WrongQuestion, match="checkpoint=99: there is no such epoch; this training kept 1 to 20"):
+    with pytest.raises(ConfigError, match="checkpoint=99: there is no such epoch; this training kept 1 to 20"):
         checkpoint_file(99, tmp_path, told)
     again = untrained(tiny(), faces, 1)  # pyright: ignore
     load_weights(again, checkpoint_file("last", tmp_path, told))
@@ -101,10 +103,10 @@ def test_the_same_settings_give_the_same_weights_and_another_seed_others(tmp_pat
     faces = drawn()
     weights = []
     for number, seed in enumerate((3, 3, 4)):
-        network = untrained(build("model", "vgg8", width=2, dropout=0.3), faces, 0)
-        trainer = build("trainer", "supervised", epochs=2, batch_size=8)
+        network = untrained(build_plugin("model", "vgg8", width=2, dropout=0.3), faces, 0)
+        trainer = build_plugin("trainer", "supervised", epochs=2, batch_size=8)
         torch.manual_seed(number)  # what the caller drew before must not matter, dropout's draws included
-        trained(trainer, network, faces, tmp_path / str(number), context(seed=seed))
+        train_or_load(trainer, network, faces, tmp_path / str(number), context(seed=seed))
         weights.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -112,13 +114,13 @@ def test_the_same_settings_give_the_same_weights_and_another_seed_others(tmp_pat
 
 def test_a_whole_training_is_found_and_an_interrupted_one_is_not(tmp_path: Path):
     faces = drawn()
-    trainer = build("trainer", "supervised", epochs=1, batch_size=8)
-    trained(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
+    trainer = build_plugin("trainer", "supervised", epochs=1, batch_size=8)
+    train_or_load(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
     stamp = (tmp_path / "epoch_001.safetensors").stat().st_mtime_ns
-    trained(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
+    train_or_load(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
     assert (tmp_path / "epoch_001.safetensors").stat().st_mtime_ns == stamp
     (tmp_path / "training.json").unlink()
-    trained(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
+    train_or_load(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
     assert (tmp_path / "epoch_001.safetensors").stat().st_mtime_ns > stamp
 
 
@@ -151,9 +153,9 @@ def test_where_val_has_no_labels_a_tenth_of_train_is_held_out():
 
 def test_a_set_without_faces_to_train_on_is_refused(tmp_path: Path):
     faces = drawn()
-    trainer = build("trainer", "supervised")
-    with pytest.raises(WrongQuestion, match=r"0 labelled faces to train on .* model.checkpoint=<file>"):
-        trained(trainer, untrained(tiny(), faces, 0), faces.split("test"), tmp_path, context())  # pyright: ignore
+    trainer = build_plugin("trainer", "supervised")
+    with pytest.raises(ConfigError, match=r"0 labelled faces to train on .* model.checkpoint=<file>"):
+        train_or_load(trainer, untrained(tiny(), faces, 0), faces.split("test"), tmp_path, context())  # pyright: ignore
     assert not list(tmp_path.iterdir())
 
 
@@ -172,8 +174,8 @@ def interrupted(*_: object) -> None:
 )
 def test_an_interrupted_training_goes_on_to_the_bit(tmp_path: Path, recipe: dict[str, object], epoch: int):
     faces = drawn()
-    trainer = build("trainer", "supervised", epochs=5, batch_size=8, **recipe)
-    model = build("model", "vgg8", width=2, dropout=0.3)
+    trainer = build_plugin("trainer", "supervised", epochs=5, batch_size=8, **recipe)
+    model = build_plugin("model", "vgg8", width=2, dropout=0.3)
 
     def log(number: int, _: object) -> None:
         if number == epoch and not (tmp_path / "cut" / "training.json").exists() and not gone:
@@ -181,12 +183,12 @@ def test_an_interrupted_training_goes_on_to_the_bit(tmp_path: Path, recipe: dict
             interrupted()
 
     gone: list[int] = []
-    whole = trained(trainer, untrained(model, faces, 0), faces, tmp_path / "whole", context())
+    whole = train_or_load(trainer, untrained(model, faces, 0), faces, tmp_path / "whole", context())
     with pytest.raises(KeyboardInterrupt):
-        trained(trainer, untrained(model, faces, 0), faces, tmp_path / "cut", context(log=log))
+        train_or_load(trainer, untrained(model, faces, 0), faces, tmp_path / "cut", context(log=log))
     # What an epoch that did not end may have left behind.
     (tmp_path / "cut" / f"epoch_{epoch + 1:03d}.safetensors").write_bytes(b"half")
-    again = trained(trainer, untrained(model, faces, 0), faces, tmp_path / "cut", context())
+    again = train_or_load(trainer, untrained(model, faces, 0), faces, tmp_path / "cut", context())
     assert again == whole
     for path in sorted((tmp_path / "whole").glob("*.safetensors")):
         assert (tmp_path / "cut" / path.name).read_bytes() == path.read_bytes()
@@ -211,7 +213,7 @@ def test_votes_train_as_the_labels_they_agree_on_would(tmp_path: Path):
     weights = []
     for name, those in (("votes", rated), ("labels", twins), ("neither", faces)):
         network = untrained(tiny(), faces, 0)
-        trainer = build("trainer", "supervised", epochs=2, batch_size=8, votes=name == "votes")
+        trainer = build_plugin("trainer", "supervised", epochs=2, batch_size=8, votes=name == "votes")
         trainer.train(network, those.split("train"), those.split("val"), tmp_path / name, context())
         weights.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
     assert torch.equal(weights[0], weights[1])
@@ -220,15 +222,15 @@ def test_votes_train_as_the_labels_they_agree_on_would(tmp_path: Path):
 
 def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path):
     faces = drawn()
-    trainer = build("trainer", "supervised", epochs=50, batch_size=12, patience=3)
-    told = trained(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
+    trainer = build_plugin("trainer", "supervised", epochs=50, batch_size=12, patience=3)
+    told = train_or_load(trainer, untrained(tiny(), faces, 0), faces, tmp_path, context())  # pyright: ignore
     assert told["last"] == told["best"] + 3 < 50
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path):
-    trainer = build("trainer", "supervised", epochs=3, batch_size=12, lr=1e12, clip=0.0)
-    with pytest.raises(RunFailed, match=r"a lower trainer\.lr may help"):
-        trained(trainer, untrained(tiny(), drawn(), 0), drawn(), tmp_path, context())  # pyright: ignore
+    trainer = build_plugin("trainer", "supervised", epochs=3, batch_size=12, lr=1e12, clip=0.0)
+    with pytest.raises(RunError, match=r"a lower trainer\.lr may help"):
+        train_or_load(trainer, untrained(tiny(), drawn(), 0), drawn(), tmp_path, context())  # pyright: ignore
     assert not (tmp_path / "training.json").exists()
 
 
@@ -242,6 +244,6 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path):
     ],
 )
 def test_wrong_knobs(change: dict[str, object], sentence: str):
-    with pytest.raises(WrongQuestion) as error:
-        build("trainer", "supervised", **change)
+    with pytest.raises(ConfigError) as error:
+        build_plugin("trainer", "supervised", **change)
     assert sentence in str(error.value)

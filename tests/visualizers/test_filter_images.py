@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from fervis.engines.image_grid import TALLEST, Layout
-from fervis.errors import WrongQuestion
-from fervis.faces import Faces
-from fervis.registry import build
-from fervis.results import Explanation, FilterImages
+from fervis.core.faces import Faces
+from fervis.core.registry import build_plugin
+from fervis.core.results import Explanation, FilterImages
+from fervis.errors import ConfigError
+from fervis.visualizers.figures.image_grid import TALLEST_PAGE, ImageGrid
 
 
 def explanation(layers: dict[str, int], checkpoints: tuple[str, ...] = ("best",), twins: bool = False) -> Explanation:
@@ -63,7 +63,9 @@ def explanation(layers: dict[str, int], checkpoints: tuple[str, ...] = ("best",)
 def test_which_files(
     layers: dict[str, int], checkpoints: tuple[str, ...], twins: bool, files: list[str], tmp_path: Path
 ):
-    figures = build("visualizer", "filter_images", dpi=50).draw(explanation(layers, checkpoints, twins), tmp_path)
+    figures = build_plugin("visualizer", "filter_images", dpi=50).draw(
+        explanation(layers, checkpoints, twins), tmp_path
+    )
     assert [figure.path.name for figure in figures] == [f"{name}.png" for name in files]
     for figure in figures:
         with Image.open(figure.path) as picture:
@@ -73,7 +75,7 @@ def test_which_files(
 
 
 def test_captions_say_the_numbers(tmp_path: Path):
-    overview, reached = build("visualizer", "filter_images", dpi=30).draw(explanation({"conv7": 3}), tmp_path)
+    overview, reached = build_plugin("visualizer", "filter_images", dpi=30).draw(explanation({"conv7": 3}), tmp_path)
     assert "conv7/1 2, 0, 1.5" in overview.caption
     assert (
         "conv7: 2 of 3 at or beyond the strongest face; medians: reached 2, noise 0, strongest face 1.5."
@@ -83,7 +85,9 @@ def test_captions_say_the_numbers(tmp_path: Path):
 
 def test_the_same_answer_gives_the_same_bytes(tmp_path: Path):
     for name in "ab":
-        build("visualizer", "filter_images", dpi=60).draw(explanation({"a": 2, "b": 2}, twins=True), tmp_path / name)
+        build_plugin("visualizer", "filter_images", dpi=60).draw(
+            explanation({"a": 2, "b": 2}, twins=True), tmp_path / name
+        )
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert len(files) == 5
     for name in files:
@@ -92,16 +96,16 @@ def test_the_same_answer_gives_the_same_bytes(tmp_path: Path):
 
 def test_pixels_are_drawn_as_they_are_or_each_on_its_own_scale():
     image = torch.tensor([[0.2, 0.4], [0.6, 0.8]])[None]
-    shared = build("visualizer", "filter_images").pixels(image)
+    shared = build_plugin("visualizer", "filter_images").pixels(image)
     assert np.array_equal(shared[..., 0], [[51, 102], [153, 204]])
-    own = build("visualizer", "filter_images", scale="own").pixels(image)
+    own = build_plugin("visualizer", "filter_images", scale="own").pixels(image)
     assert np.array_equal(own[..., 2], [[0, 85], [170, 255]])
 
 
 def test_an_image_is_where_the_layout_says(tmp_path: Path):
     told = explanation({"conv7": 2})
-    figure = build("visualizer", "filter_images", dpi=200).draw(told, tmp_path)[0]
-    layout = Layout.of({"conv7": {"best": [0, 1]}})
+    figure = build_plugin("visualizer", "filter_images", dpi=200).draw(told, tmp_path)[0]
+    layout = ImageGrid.of({"conv7": {"best": [0, 1]}})
     picture = np.asarray(Image.open(figure.path))
     side = layout.pitch - 0.05
     assert isinstance(told.result, FilterImages)
@@ -118,16 +122,16 @@ def test_an_image_is_where_the_layout_says(tmp_path: Path):
 @pytest.mark.parametrize("count", [1, 5, 16, 150])
 def test_every_image_has_a_place_on_a_page(layers: int, checkpoints: int, count: int):
     blocks = {f"l{i}": {f"c{j}": list(range(count)) for j in range(checkpoints)} for i in range(layers)}
-    layout = Layout.of(blocks)
+    layout = ImageGrid.of(blocks)
     pages = layout.pages(blocks)
-    assert all(layout.height(rows) <= TALLEST for rows in pages)
+    assert all(layout.height(rows) <= TALLEST_PAGE for rows in pages)
     assert layout.left(checkpoints - 1) + layout.columns * layout.pitch <= 6.5 + 1e-9
     shown = [(layer, one) for rows in pages for layer, first, end in rows for one in range(count)[first:end]]
     assert shown == [(layer, one) for layer in blocks for one in range(count)]
 
 
 def test_settings_are_checked():
-    with pytest.raises(WrongQuestion, match="Did you mean shared"):
-        build("visualizer", "filter_images", scale="share")
-    with pytest.raises(WrongQuestion, match=r"visualizer.dpi=5"):
-        build("visualizer", "filter_images", dpi=5)
+    with pytest.raises(ConfigError, match="Did you mean shared"):
+        build_plugin("visualizer", "filter_images", scale="share")
+    with pytest.raises(ConfigError, match=r"visualizer.dpi=5"):
+        build_plugin("visualizer", "filter_images", dpi=5)

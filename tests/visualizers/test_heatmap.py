@@ -11,11 +11,12 @@ from matplotlib.figure import Figure as Sheet
 from omegaconf import OmegaConf
 from PIL import Image
 
-from fervis.engines import drawing
-from fervis.engines.entries import entries_of
-from fervis.errors import RunFailed, WrongQuestion
-from fervis.faces import FER2013_CLASSES, Faces
-from fervis.results import Explanation, HeatMaps
+from fervis.core.faces import FER2013_CLASSES, Faces
+from fervis.core.results import Explanation, HeatMaps
+from fervis.errors import ConfigError, RunError
+from fervis.visualizers.figures import canvas
+from fervis.visualizers.figures.color import format_number, to_rgb
+from fervis.visualizers.figures.heatmap_items import heatmap_items
 from fervis.visualizers.heatmap import HeatMap, _pages
 
 SIZE = 48
@@ -75,13 +76,13 @@ def test_every_pixel_of_face_map_and_overlay_has_its_own_colour(tmp_path: Path) 
     face, heat, over, pixels = panels(figure.path, 4, 300)
     values = maps[0].numpy()
     expected = colormaps["inferno"](values / values.max(), bytes=True)[..., :3]
-    np.testing.assert_array_equal(face, drawing.rgb(explanation.faces.images[0]))
+    np.testing.assert_array_equal(face, to_rgb(explanation.faces.images[0]))
     np.testing.assert_array_equal(heat, expected)
     np.testing.assert_array_equal(
         pixels, colormaps["inferno"]((pixel_maps / pixel_maps.max())[0].numpy(), bytes=True)[..., :3]
     )
     share = 0.85 * np.sqrt(values / values.max())[..., None]
-    mixture = 0.7 * drawing.rgb(explanation.faces.images[0]) * (1 - share) + expected * share
+    mixture = 0.7 * to_rgb(explanation.faces.images[0]) * (1 - share) + expected * share
     np.testing.assert_allclose(over, mixture, atol=1)
 
 
@@ -102,9 +103,9 @@ def test_shared_scale_compares_and_own_scale_does_not(tmp_path: Path) -> None:
         weak = panels(figures[2].path, 3, 300)[1]
         y, x = np.unravel_index(maps[1].numpy().argmax(), (SIZE, SIZE))
         np.testing.assert_array_equal(weak[y, x], colormaps["inferno"](top, bytes=True)[:3])
-    notes = [entry.maps[0].note for entry in entries_of(explained(maps), shared=True, clip=99.5)]
+    notes = [entry.maps[0].note for entry in heatmap_items(explained(maps), shared=True, clip=99.5)]
     assert notes == ["one scale for all 2 maps; last colour from percentile 99.5 up"] * 2
-    (note, _) = [entry.maps[0].note for entry in entries_of(explained(maps), shared=False, clip=100)]
+    (note, _) = [entry.maps[0].note for entry in heatmap_items(explained(maps), shared=False, clip=100)]
     assert note == f"0 to {maps[0].max():.3g}, this map's own range"
 
 
@@ -136,7 +137,7 @@ def test_overview_comes_first_and_many_entries_get_overviews_only(tmp_path: Path
 def test_pages_keep_a_face_together_in_any_order_of_entries() -> None:
     rows = [row for _ in range(7) for row in range(6)]  # layer by layer, six faces at a time
     layers = tuple(f"conv{k}" for k in range(7) for _ in range(6))
-    pages = _pages(entries_of(explained(noise(42), rows=rows, layers=layers), shared=False, clip=100))
+    pages = _pages(heatmap_items(explained(noise(42), rows=rows, layers=layers), shared=False, clip=100))
     assert [[(block[0].row, len(block)) for block in page] for page in pages] == [
         [(0, 7), (1, 7), (2, 7), (3, 7), (4, 7)],
         [(5, 7)],
@@ -186,8 +187,8 @@ def test_no_text_leaves_the_sheet_or_meets_another(
         unit="largest |d logit / d activation| over the channels of this layer" if long else "|d logit / d pixel|",
     )
     visualizer = HeatMap(scale=scale, clip=99.0)
-    entries = entries_of(explanation, shared=scale == "shared", clip=99.0)
-    with drawing.plain_style():
+    entries = heatmap_items(explanation, shared=scale == "shared", clip=99.0)
+    with canvas.plain_style():
         sheets = [visualizer.single(entries[0]), *(visualizer.overview(page) for page in _pages(entries))]
         for sheet in sheets:
             width, height = sheet.get_size_inches() * sheet.dpi
@@ -209,12 +210,12 @@ def test_no_text_leaves_the_sheet_or_meets_another(
 
 
 def test_right_and_wrong_are_told_in_sign_and_word() -> None:
-    right, wrong = entries_of(explained(noise(2), predictions=[0, 3]), shared=False, clip=100)
+    right, wrong = heatmap_items(explained(noise(2), predictions=[0, 3]), shared=False, clip=100)
     assert right.verdict.startswith(f"predicted angry {right.probability:.2f} ✓ right")
     assert wrong.verdict.startswith(f"predicted happy {wrong.probability:.2f} ✗ wrong")
     assert wrong.short == f"300 disgust → happy {wrong.probability:.2f} ✗"
     assert wrong.title == "saliency at conv7 · disgust (1), face 300"
-    (stranger,) = entries_of(explained(noise(1), classes=("cat", "dog"), predictions=[1]), shared=False, clip=100)
+    (stranger,) = heatmap_items(explained(noise(1), classes=("cat", "dog"), predictions=[1]), shared=False, clip=100)
     assert stranger.verdict == f"predicted dog {stranger.probability:.2f} · explained: angry"
 
 
@@ -223,7 +224,7 @@ def test_caption_says_where_the_map_is_strongest() -> None:
     maps[0, 0, 0] = 0
     maps[0, 30:47, 17:32] = 0.4  # 255 pixels about (24, 38), just over 10 %, spread sqrt((15² + 17² - 2) / 12)
     maps[0, 33:44, 18:31] = 0.5
-    (entry,) = entries_of(explained(maps), shared=False, clip=100)
+    (entry,) = heatmap_items(explained(maps), shared=False, clip=100)
     assert entry.caption() == (
         f"Face 299 of faces, labelled angry, predicted angry by vgg8 (probability {entry.probability:.2f}). The map, "
         "saliency at conv7 for angry as |d logit / d pixel|, runs from 0 to 0.5; its strongest 10 % lie around x 24, "
@@ -235,10 +236,10 @@ def test_caption_says_where_the_map_is_strongest() -> None:
 def test_maps_of_one_value_are_drawn_and_said_to_be(tmp_path: Path, value: float, signed: bool) -> None:
     explanation = explained(torch.full((1, SIZE, SIZE), value), signed=signed)
     (figure,) = HeatMap(dpi=60).draw(explanation, tmp_path)
-    said = f"{drawing.number(value)} everywhere"
+    said = f"{format_number(value)} everywhere"
     assert said in figure.caption
     assert "strongest" not in figure.caption
-    (entry,) = entries_of(explanation, shared=False, clip=100)
+    (entry,) = heatmap_items(explanation, shared=False, clip=100)
     assert entry.maps[0].note == said
 
 
@@ -246,14 +247,14 @@ def test_maps_of_one_value_are_drawn_and_said_to_be(tmp_path: Path, value: float
 def test_maps_that_are_not_finite_are_refused(tmp_path: Path, bad: float) -> None:
     maps = noise(2)
     maps[1, 3, 4] = bad
-    with pytest.raises(RunFailed, match=r"^saliency of face 300 at conv7: 1 of 2304 values of its map are not finite"):
+    with pytest.raises(RunError, match=r"^saliency of face 300 at conv7: 1 of 2304 values of its map are not finite"):
         HeatMap(scale="shared").draw(explained(maps), tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
 
 
 def test_other_sizes_and_shapes_keep_their_proportions() -> None:
-    (entry,) = entries_of(explained(torch.rand(1, 32, 64)), shared=False, clip=100)
-    with drawing.plain_style():
+    (entry,) = heatmap_items(explained(torch.rand(1, 32, 64)), shared=False, clip=100)
+    with canvas.plain_style():
         figure = HeatMap().single(entry)
     face = next(artist for artist in figure.artists if hasattr(artist, "bbox")).get_window_extent()
     assert face.width / face.height == pytest.approx(2)
@@ -272,7 +273,7 @@ def test_other_sizes_and_shapes_keep_their_proportions() -> None:
     ],
 )
 def test_wrong_knobs_are_named(knobs: dict, message: str) -> None:
-    with pytest.raises(WrongQuestion, match=message):
+    with pytest.raises(ConfigError, match=message):
         HeatMap(**knobs)
 
 

@@ -11,11 +11,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
-from fervis.engines.drawing import plain_style
-from fervis.errors import RunFailed, WrongQuestion
-from fervis.faces import Faces
-from fervis.registry import build
-from fervis.results import Explanation, Progress
+from fervis.core.faces import Faces
+from fervis.core.registry import build_plugin
+from fervis.core.results import Explanation, Progress
+from fervis.errors import ConfigError, RunError
+from fervis.visualizers.figures.canvas import plain_style
 
 EPOCHS = (1, 2, 3, 10)
 LAYERS = (*(f"conv{k}" for k in range(1, 9)), "network")
@@ -55,7 +55,7 @@ def explanation(result: Progress, layers: tuple[str, ...] = LAYERS, times: int =
 
 
 def test_the_same_numbers_give_the_same_bytes_and_a_caption_with_numbers(tmp_path: Path):
-    visualizer = build("visualizer", "progress", dpi=60)
+    visualizer = build_plugin("visualizer", "progress", dpi=60)
     result = progress()
     (one,), (two,) = (visualizer.draw(explanation(result), tmp_path / name) for name in ("one", "two"))
     assert one.path.name == "progress.png"
@@ -72,7 +72,7 @@ def test_the_same_numbers_give_the_same_bytes_and_a_caption_with_numbers(tmp_pat
 def test_every_number_has_a_panel_and_every_layer_a_line_in_the_order_of_brightness():
     result = progress()
     with plain_style():
-        sheet = build("visualizer", "progress", dpi=100).sheet(result, LAYERS, "title")
+        sheet = build_plugin("visualizer", "progress", dpi=100).sheet(result, LAYERS, "title")
     panels = [axes for axes in sheet.axes if axes.get_xlabel() == "epoch"]
     assert len(panels) == 6
     for panel, name in zip(panels, result.values, strict=True):
@@ -92,12 +92,12 @@ def test_numbers_that_no_epoch_has_get_no_panel_and_none_at_all_is_said(tmp_path
     result = progress()
     result.values["val/accuracy"][:] = torch.nan
     with plain_style():
-        sheet = build("visualizer", "progress").sheet(result, LAYERS, "title")
+        sheet = build_plugin("visualizer", "progress").sheet(result, LAYERS, "title")
     assert sum(axes.get_xlabel() == "epoch" for axes in sheet.axes) == 5
     for values in result.values.values():
         values[:] = torch.nan
-    with pytest.raises(RunFailed, match="no number of any epoch is finite"):
-        build("visualizer", "progress").draw(explanation(result), tmp_path)
+    with pytest.raises(RunError, match="no number of any epoch is finite"):
+        build_plugin("visualizer", "progress").draw(explanation(result), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -110,7 +110,7 @@ def test_a_training_asked_of_two_of_its_checkpoints_is_drawn_once(tmp_path: Path
             for part in (result.values, result.low, result.high)
         ),
     )
-    visualizer = build("visualizer", "progress", dpi=60)
+    visualizer = build_plugin("visualizer", "progress", dpi=60)
     (one,) = visualizer.draw(explanation(result), tmp_path / "one")
     (two,) = visualizer.draw(explanation(twice, times=2), tmp_path / "two")
     assert one.path.read_bytes() == two.path.read_bytes()
@@ -120,7 +120,7 @@ def test_a_training_asked_of_two_of_its_checkpoints_is_drawn_once(tmp_path: Path
 def test_no_text_leaves_the_sheet_or_covers_another(count: int):
     layers = (*(f"layer4.{k}.conv1" for k in range(count)), "network")
     with plain_style():
-        sheet = build("visualizer", "progress", dpi=100).sheet(progress(layers), layers, "A long title " * 12)
+        sheet = build_plugin("visualizer", "progress", dpi=100).sheet(progress(layers), layers, "A long title " * 12)
         sheet.canvas.draw()
         width, height = (100 * side for side in sheet.get_size_inches())
         texts = [text for text in sheet.findobj(Text) if isinstance(text, Text) and text.get_text()]
@@ -139,5 +139,5 @@ def test_no_text_leaves_the_sheet_or_covers_another(count: int):
     ("knobs", "message"), [({"dpi": 10}, "visualizer.dpi=10"), ({"colormap": "viridi"}, "Did you mean viridis")]
 )
 def test_wrong_settings_are_refused(knobs: dict, message: str):
-    with pytest.raises(WrongQuestion, match=message):
-        build("visualizer", "progress", **knobs)
+    with pytest.raises(ConfigError, match=message):
+        build_plugin("visualizer", "progress", **knobs)

@@ -1,0 +1,1 @@
+"""The command line: the Hydra application, commands, help, completion and clean-up."""

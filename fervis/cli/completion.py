@@ -1,0 +1,213 @@
+"""TAB: what can follow on the command line ``fervis ...``, told in a moment, since neither Hydra nor torch is imported.
+
+A shell asks ``fervis completion query <words>``, the last of which is being typed, and gets a candidate a line, with a
+tab and what it is where that is known. Names and settings are read from the YAML files; the values that a setting can
+have are those that its comment tells (``none | loss | sampling: ...``).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fervis.cli.option_docs import config_setting_docs, default_settings, option_setting_docs
+from fervis.core.registry import KINDS, PACKAGE_FOLDER, option_files, option_summary, preset_files
+from fervis.errors import unknown_name
+
+LAYER_NAMES = PACKAGE_FOLDER / "cli" / "layer_names.json"
+PATH_PLACEHOLDERS = ("input", "last_conv", "all", "each")
+COMPLETED_FLAGS = {
+    "--help": "this and what a choice or command has",
+    "--multirun": "a sweep over values given as a,b,c",
+    "--quiet": "no bars, no words but warnings",
+    "--cfg": "print the question and do nothing",
+    "--version": "of fervis, Python, torch and Hydra",
+    "--hydra-help": "Hydra's own flags",
+    "--config-dir": "a folder with options of one's own",
+}
+FLAG_VALUES = {"--cfg": ("job", "hydra", "all")}
+CLEAN_WORDS = ("leftovers", "failed", "epochs", "runs", "sweeps", "trainings", "checkpoints", "cache", "all")
+SHELLS = ("bash", "zsh", "fish")
+FOLDER_KEYS = ("report", "merge")
+"""Commands that take folders."""
+PATH_KEYS = ("path", "checkpoint", "start", "votes", "outputs")
+"""Last parts of keys whose value can be a file or folder."""
+
+BASH = r"""_fervis() {
+    local line=${COMP_LINE:0:COMP_POINT} word found
+    local -a words
+    read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    word=${words[${#words[@]}-1]}
+    mapfile -t COMPREPLY < <(fervis completion query "${words[@]:1}" 2>/dev/null | cut -f1)
+    # readline completes what stands after the last = or :, where these break words
+    local shown=$word
+    [[ $COMP_WORDBREAKS == *=* && $shown == *=* ]] || shown=""
+    shown=${shown%"${shown##*=}"}
+    [[ $COMP_WORDBREAKS == *:* && $word == *:* ]] && shown=${word%"${word##*:}"}
+    COMPREPLY=("${COMPREPLY[@]#"$shown"}")
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=./] ]] && compopt -o nospace 2>/dev/null
+    return 0
+}
+complete -F _fervis fervis
+"""
+ZSH = r"""#compdef fervis
+_fervis() {
+    local line
+    local -a whole part
+    while IFS= read -r line; do
+        line=${line%%$'\t'*}
+        if [[ $line == *[=./] ]]; then part+=("$line"); else whole+=("$line"); fi
+    done < <(fervis completion query "${(@)words[2,CURRENT]}" 2>/dev/null)
+    (( $#part )) && compadd -S '' -- "${part[@]}"
+    (( $#whole )) && compadd -- "${whole[@]}"
+    return 0
+}
+compdef _fervis fervis
+"""
+FISH = r"""function __fervis
+    set -l words (commandline -opc)[2..-1]
+    fervis completion query $words (commandline -ct) 2>/dev/null
+end
+complete -c fervis -f -a '(__fervis)'
+"""
+
+
+def completion(arguments: Sequence[str]) -> None:
+    """Print a shell's script, or with ``query`` the candidates for the last of the words that follow.
+
+    Raises:
+        ConfigError: another word than a shell's name.
+    """
+    word, *rest = arguments or [""]
+    if word == "query":
+        found = candidates(rest[:-1], rest[-1] if rest else "")
+        print("\n".join(f"{name}\t{about}" if about else name for name, about in found.items()))
+    elif word in SHELLS:
+        print({"bash": BASH, "zsh": ZSH, "fish": FISH}[word], end="")
+    else:
+        raise unknown_name("completion", word, SHELLS)
+
+
+def candidates(before: Sequence[str], word: str) -> dict[str, str]:
+    """What the word can become, with what that is.
+
+    Args:
+        before: the words before it, without ``fervis``.
+        word: what is typed of it.
+
+    Example:
+        >>> candidates(["explainer=lime"], "explainer.fi")
+        {'explainer.fill=': "what hides a superpixel: mean (its own), or a pixel value such as 0.5"}
+    """
+    found = dict(_known_candidates(before, word))
+    return {name: about for name, about in found.items() if name.startswith(word) and name != word}
+
+
+def _known_candidates(before: Sequence[str], word: str) -> Iterator[tuple[str, str]]:
+    command = before[0] if before and before[0] in command_names() else ""
+    if before and before[-1] in FLAG_VALUES:
+        yield from ((value, "") for value in FLAG_VALUES[before[-1]])
+    elif word.startswith("-"):
+        yield from ({"--yes": "", "--dry-run": ""} if command == "clean" else COMPLETED_FLAGS).items()
+    elif command == "completion":
+        yield from ((shell, "") for shell in SHELLS)
+    elif command == "list":
+        yield from ((kind, "") for kind in (*KINDS, "experiment"))
+    elif command in FOLDER_KEYS and "=" not in word:
+        yield from ((path, "") for path in file_candidates(word))
+    elif "=" in word:
+        yield from _value_candidates(word, _chosen_options(before))
+    elif command == "clean":
+        yield from ((name, "") for name in CLEAN_WORDS)
+        yield "outputs=", ""
+    else:
+        if not before:
+            yield from command_names().items()
+        yield from _key_candidates(word, _chosen_options(before))
+
+
+def _key_candidates(word: str, chosen: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Keys of the question, and after ``explainer.`` those of the chosen explainer."""
+    kind, dot, _ = word.lstrip("+~").partition(".")
+    sign = word[: len(word) - len(word.lstrip("+~"))]
+    if dot and kind in KINDS:
+        settings = option_setting_docs(kind, chosen.get(kind, ""))
+        yield from ((f"{sign}{kind}.{key}=", about) for key, (_, about) in settings.items())
+        return
+    for name in (*KINDS, "experiment"):
+        yield f"{sign}{name}=", ""
+        if name in KINDS and kind == name:  # else every TAB would stop before the = or the dot
+            yield f"{sign}{name}.", f"settings of {chosen.get(name, 'it')}"
+    yield from ((f"{sign}{key}=", about) for key, (_, about) in config_setting_docs().items())
+
+
+def _value_candidates(word: str, chosen: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Values of a key; of a list or a sweep, that of its last item."""
+    key, _, value = word.partition("=")
+    bare = key.lstrip("+~")
+    start = word[: len(word) - len(re.split(r"[,\[]", value)[-1])]
+    if bare in (*KINDS, "experiment"):
+        named = preset_files() if bare == "experiment" else option_files(bare)
+        yield from ((f"{start}{name}", option_summary(path)) for name, path in named.items())
+        return
+    kind, _, name = bare.rpartition(".")
+    settings = option_setting_docs(kind, chosen.get(kind, "")) if kind in KINDS else config_setting_docs()
+    if name in settings:
+        yield from ((f"{start}{one}", "") for one in documented_values(*settings[name]))
+    if bare == "layer":
+        names = json.loads(LAYER_NAMES.read_text(encoding="utf-8")).get(chosen.get("model"), [])
+        yield from ((f"{start}{one}", "") for one in (*names, *PATH_PLACEHOLDERS))
+    if name in PATH_KEYS:
+        yield from ((f"{key}={path}", "") for path in file_candidates(value))
+
+
+def documented_values(default: Any, comment: str) -> list[str]:
+    """The values of a setting: those that its comment tells, or true and false, and the one it has.
+
+    Example:
+        >>> told_values("none", "none | loss | sampling: how rare classes are weighed up")
+        ['none', 'loss', 'sampling']
+    """
+    if isinstance(default, bool):
+        return ["true", "false"]
+    pieces = [piece.partition(": ")[0].strip() for piece in comment.split("|")] if "|" in comment else []
+    found = [piece for piece in pieces if re.fullmatch(r"[\w:.-]+", piece)]
+    own = [str(default)] if isinstance(default, str | int | float) and str(default) else []
+    return list(dict.fromkeys([*own, *found]))
+
+
+def file_candidates(word: str) -> list[str]:
+    """The files and folders whose path begins with the word, folders with a slash."""
+    place = Path(word).expanduser()
+    folder = place if word.endswith("/") or not word else place.parent
+    typed = word[: word.rfind("/") + 1]
+    try:
+        found = sorted(folder.iterdir())
+    except OSError:
+        return []
+    hidden = word.rpartition("/")[2].startswith(".")
+    return [f"{typed}{path.name}{'/' if path.is_dir() else ''}" for path in found if hidden or path.name[0] != "."]
+
+
+def _chosen_options(before: Sequence[str]) -> dict[str, str]:
+    """The options that the words choose, and those that are taken where they say nothing."""
+    said = {key: value for key, _, value in (one.partition("=") for one in before) if key in KINDS}
+    return {**default_settings(), **said}
+
+
+@cache
+def command_names() -> dict[str, str]:
+    """Every command and its docstring's first line, read from the source: importing it would import Hydra."""
+    tree = ast.parse((PACKAGE_FOLDER / "cli" / "commands.py").read_text(encoding="utf-8"))
+    told = {one.name: ast.get_docstring(one) or "" for one in tree.body if isinstance(one, ast.FunctionDef)}
+    for one in tree.body:
+        if isinstance(one, ast.AnnAssign) and isinstance(one.value, ast.Dict) and ast.unparse(one.target) == "COMMANDS":
+            named = zip(map(ast.unparse, filter(None, one.value.keys)), map(ast.unparse, one.value.values), strict=True)
+            return {word.strip("'"): told[name].split("\n")[0].replace("``", "") for word, name in named}
+    return {}

@@ -1,0 +1,67 @@
+"""Take a trained network into the package: ``python -m fervis.cli.ship dataset=fer2013 dataset.path=... trainer=...``.
+
+It trains the question's network unless it is trained already, brings it into the precision in which it is shipped,
+evaluates that very network, and writes best epoch, first epoch and model card to ``fervis/weights/``. A training in two
+stages is ``... -- <what differs in the second>``: the second starts from the best epoch of the first.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from fervis.models.pretrained import PRETRAINED_FOLDER, load_model, package_weights
+from fervis.models.state_dicts import load_weights
+from fervis.runs.evaluate import accuracy_table, evaluate_training
+from fervis.runs.inputs import find_training
+from fervis.runs.setup import build_run
+from fervis.runs.train import model_card_info, training_config
+from fervis.system.files import write_text
+from fervis.trainers.trained import checkpoint_file
+
+
+def ship_training(overrides: Sequence[str]) -> None:
+    """Ship the network of a question; see the module."""
+    first = list(overrides[: overrides.index("--")]) if "--" in overrides else list(overrides)
+    question = training_config(first)
+    asked = build_run(question)
+    faces = asked.dataset.load(question.cache)
+    begun, history = find_training(asked, faces)
+    folder, before = begun, 0
+    if "--" in overrides:
+        before = int(history["best"])
+        start = checkpoint_file("best", begun, history)
+        question = training_config([*first, *overrides[len(first) + 1 :], f"trainer.start={start}"])
+        asked = build_run(question)
+        folder, history = find_training(asked, faces)
+    model, dataset = str(question.model["name"]), str(question.dataset["name"])
+    best = checkpoint_file("best", folder, history)
+    early = checkpoint_file(1, begun, {"last": before or history["last"]})
+    for file, epoch, ending in ((best, before + int(history["best"]), ""), (early, 1, "-epoch1")):
+        network = asked.network(faces)
+        load_weights(network, file)
+        package_weights(
+            network, question.model, PRETRAINED_FOLDER / f"{model}-{dataset}{ending}.safetensors", {"epoch": str(epoch)}
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch)
+        shutil.copy(folder / "metrics.csv", place)
+        shutil.copy(
+            PRETRAINED_FOLDER / f"{model}-{dataset}.safetensors", place / f"epoch_{history['best']:03d}.safetensors"
+        )
+        facts = model_card_info(question, overrides) | {"licence": "Apache-2.0, as fervis; the data's own is not open"}
+        if before:
+            facts["trainer"] = question.trainer | {"start": f"epoch {before} of the first stage"}
+        facts["command"] = str(facts["command"]).replace("fervis train", "fervis.cli.ship")
+        report = evaluate_training(load_model(model, dataset).to(asked.device), faces, place, history, facts)
+        write_text(PRETRAINED_FOLDER / f"{model}-{dataset}.md", (place / "card.md").read_text(encoding="utf-8"))
+        write_text(PRETRAINED_FOLDER / f"{model}-{dataset}.json", json.dumps(report, allow_nan=False) + "\n")
+    print(accuracy_table(report))
+
+
+if __name__ == "__main__":
+    ship_training(sys.argv[1:])

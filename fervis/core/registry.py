@@ -1,0 +1,191 @@
+"""Name -> plug-in: found by file name, imported when asked for, built and type-checked by its own dataclass."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fervis.core.knobs import check_knobs
+from fervis.errors import ConfigError, nearest_name, unknown_name
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+KINDS = {
+    "dataset": "datasets",
+    "model": "models",
+    "trainer": "trainers",
+    "explainer": "explainers",
+    "visualizer": "visualizers",
+    "tracker": "trackers",
+}
+
+METHODS = {
+    "dataset": "load",
+    "model": "build",
+    "trainer": "train",
+    "explainer": "explain examine",
+    "visualizer": "draw",
+    "tracker": "start",
+}
+"""The method by which the plug-in of a module is recognized."""
+RENAMED = {("dataset", "faces"): "synthetic"}
+"""Names of earlier releases, which stand in users' configs and run folders."""
+_PLUGIN_NAME = re.compile(r"^name: *([\w-]+)", re.MULTILINE)
+
+PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
+IS_CHECKOUT = (PACKAGE_FOLDER.parent / "conf").is_dir() and (PACKAGE_FOLDER.parent / "pyproject.toml").is_file()
+CONF_FOLDER = PACKAGE_FOLDER.parent / "conf" if IS_CHECKOUT else PACKAGE_FOLDER / "_conf"
+EXPERIMENTS_FOLDER = PACKAGE_FOLDER.parent / "experiments" if IS_CHECKOUT else PACKAGE_FOLDER / "_experiments"
+
+
+@cache
+def conf_packages() -> tuple[str, ...]:
+    """Packages of other people that carry YAML files for their plug-ins (entry points ``fervis.conf``)."""
+    return tuple(sorted(point.value for point in entry_points(group="fervis.conf")))
+
+
+def conf_folders() -> Iterator[Path]:
+    """Folders that hold ``<kind>/<option>.yaml``: fervis's own and those of installed plug-in packages."""
+    yield CONF_FOLDER
+    for package in conf_packages():
+        yield Path(str(files(package)))
+
+
+def option_files(kind: str) -> dict[str, Path]:
+    """Every option of a kind, by name, with its YAML file."""
+    found = {path.stem: path for folder in conf_folders() for path in (folder / kind).glob("*.yaml")}
+    return dict(sorted(found.items()))
+
+
+def names(kind: str) -> list[str]:
+    """The names that can be asked for: of a kind such as ``explainer``, or of the presets (``experiment``).
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if kind not in (*KINDS, "experiment"):
+        raise unknown_name("kind", kind, (*KINDS, "experiment"))
+    return list(preset_files() if kind == "experiment" else option_files(kind))
+
+
+def preset_files() -> dict[str, Path]:
+    """Every preset question of ``experiments/``, by name."""
+    return {path.stem: path for path in sorted(EXPERIMENTS_FOLDER.glob("*.yaml"))}
+
+
+def option_summary(path: Path) -> str:
+    """What a YAML file says of itself in its first comment."""
+    with path.open(encoding="utf-8") as lines:
+        first = next((line for line in lines if line.startswith("#") and "@package" not in line), "")
+    return first.lstrip("# ").strip()
+
+
+def option_settings(kind: str, name: str) -> DictConfig:
+    """The settings of an option as its YAML states them, those of the options it starts from included."""
+    from omegaconf import DictConfig, OmegaConf  # here, since completion lists names in a moment
+
+    known = option_files(kind)
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    own = OmegaConf.load(known[name])
+    assert isinstance(own, DictConfig)
+    bases = [base for base in own.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
+    merged = OmegaConf.merge(*(option_settings(kind, base) for base in bases), own)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def build_plugin(kind: str, config: Mapping[str, Any] | str, **changes: Any) -> Any:
+    """Build a plug-in from its settings, or from an option's name and the settings to change.
+
+    Raises:
+        ConfigError: an unknown name or setting, a value of the wrong type, or one the plug-in refuses.
+
+    Example:
+        >>> build("tracker", "none")
+        NoTracker()
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    given: Mapping[Any, Any] = {**option_settings(kind, config), **changes} if isinstance(config, str) else config
+    knobs = {str(key): value for key, value in given.items()}
+    schema = OmegaConf.structured(plugin_class(kind, knobs.pop("name")))
+    try:
+        plugin = OmegaConf.to_object(OmegaConf.merge(schema, knobs))
+    except OmegaConfBaseException as error:
+        raise _wrong_setting(kind, knobs, schema, error) from error
+    check_knobs(kind, plugin)
+    return plugin
+
+
+def _wrong_setting(kind: str, knobs: Mapping[str, Any], schema: DictConfig, error: Exception) -> ConfigError:
+    key = str(getattr(error, "full_key", "") or "")
+    field = key.partition(".")[0].partition("[")[0]
+    if field not in schema:
+        known = ", ".join(str(name) for name in schema) or "none"
+        return ConfigError(f"{kind}.{key}: there is no such setting.{nearest_name(field, schema)} Known: {known}.")
+    return ConfigError(f"{kind}.{key}={knobs.get(field)}: {str(error).splitlines()[0]}.")
+
+
+def plugin_class(kind: str, name: str) -> type:
+    """Return the dataclass behind a plug-in's name: of fervis's own module, or of another package's entry point.
+
+    A module of fervis is a plug-in if it lies anywhere below its kind's package, is named as the plug-in, and defines
+    one dataclass with the method that its kind asks for, such as ``explain``.
+
+    Raises:
+        ConfigError: there is no such plug-in.
+    """
+    name = RENAMED.get((kind, name), name)
+    points = {point.name: point for point in _foreign(kind)}
+    for path in _own_files(kind).get(name, ()):
+        module = importlib.import_module(".".join(("fervis", *path.relative_to(PACKAGE_FOLDER).with_suffix("").parts)))
+        for found in vars(module).values():
+            if isinstance(found, type) and found.__module__ == module.__name__ and is_plugin(kind, found):
+                return found
+    if name not in points:
+        raise unknown_name(kind, name, plugin_names(kind))
+    return points[name].load()
+
+
+def is_plugin(kind: str, found: type) -> bool:
+    """Whether a class is a dataclass with the method that plug-ins of a kind have."""
+    return is_dataclass(found) and any(callable(getattr(found, name, None)) for name in METHODS[kind].split())
+
+
+def plugin_names(kind: str) -> list[str]:
+    """Return the names of every plug-in of a kind, fervis's own and those installed by others."""
+    named = {
+        found[1] for path in option_files(kind).values() if (found := _PLUGIN_NAME.search(path.read_text("utf-8")))
+    }
+    own = {RENAMED.get((kind, name), name) for name in named} & set(_own_files(kind))
+    return sorted(own | {point.name for point in _foreign(kind)})
+
+
+def _own_files(kind: str) -> dict[str, list[Path]]:
+    """Every module below the package of a kind, by its name."""
+    modules: dict[str, list[Path]] = {}
+    for path in sorted((PACKAGE_FOLDER / KINDS[kind]).rglob("*.py")):
+        modules.setdefault(path.stem, []).append(path)
+    return modules
+
+
+def _foreign(kind: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=f"fervis.{KINDS[kind]}"))
+
+
+def visualizer_for(result_kind: str) -> str:
+    """The name of the visualizer that draws results of a kind."""
+    for name in plugin_names("visualizer"):
+        if plugin_class("visualizer", name).kind == result_kind:
+            return name
+    raise ConfigError(f"There is no visualizer for results of the kind {result_kind}.")

@@ -1,0 +1,5 @@
+"""The layouts in which FER2013 is distributed: each is recognized by its content, read whole, or refused.
+
+``detect`` names the layout at a path; ``csv``, ``npz`` and ``folders`` read one layout each; ``ferplus`` reads the
+votes of FER+. All return the same ``Parsed`` arrays.
+"""

@@ -1,0 +1,1 @@
+"""Reading pictures: decoding, class folders, face detection."""

@@ -1,0 +1,1 @@
+"""A renderer of synthetic faces with known action units and evidence."""

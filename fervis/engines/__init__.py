@@ -1,1 +1,0 @@
-"""The few pieces of numerical machinery that plug-ins share."""

@@ -1,0 +1,1 @@
+"""Evidence: is an explanation right? Measures that ``evidence=`` chooses from, by family."""

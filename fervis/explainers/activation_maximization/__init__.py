@@ -1,0 +1,1 @@
+"""Images that maximize a filter or a class."""

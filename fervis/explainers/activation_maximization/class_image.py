@@ -1,0 +1,75 @@
+"""Class images: the inputs to which a network gives the highest logit of each class (Simonyan et al. 2013).
+
+The classes climb together through the whole network, from logits rather than probabilities: a probability can also be
+raised by lowering the other classes (arXiv:1312.6034, section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fervis.core.protocols import NetworkContext
+from fervis.core.results import ExplainerOutput, FilterImages
+from fervis.errors import ConfigError, unknown_name
+from fervis.explainers.activation_maximization.baselines import compute_baselines, selected_images
+from fervis.explainers.activation_maximization.maximization import MaximizationSettings, maximize_all
+from fervis.explainers.activation_maximization.objectives import class_values
+from fervis.models.hooks import frozen
+
+
+@dataclass
+class ClassImage(MaximizationSettings):
+    """Climbs the images that most raise each class's logit; its knobs are those of every climb."""
+
+    kind: ClassVar[str] = FilterImages.kind
+    default_layer: ClassVar[str] = "input"
+    uses_layers: ClassVar[bool] = False
+
+    def examine(self, model: nn.Module, inquiry: NetworkContext) -> ExplainerOutput:
+        """An entry a class: every one, or those of ``target=``, names or numbers.
+
+        Raises:
+            ConfigError: the network has no such class, or its output is no row of logits.
+        """
+        classes = chosen_classes(inquiry.target, inquiry.classes)
+
+        def answers(images: Tensor) -> list[Tensor]:
+            with frozen(model), torch.no_grad():
+                logits = model(images.clone())
+            if logits.ndim != 2:
+                raise ConfigError(f"model: its output is {list(logits.shape)}, expected [N,K] logits.")
+            return [logits]
+
+        (beside,) = compute_baselines(inquiry, answers)
+        result = maximize_all(
+            self,
+            inquiry,
+            lambda some, quick: class_values(model, some, quick),
+            classes,
+            selected_images(beside, classes),
+            use="class_image",
+            unit="logit",
+        )
+        names = tuple(inquiry.classes[index] for index in classes)
+        beyond = float((result.reached >= result.strongest).float().mean())
+        return ExplainerOutput(result, ("network",) * len(names), names, numbers={"beyond_faces": beyond})
+
+
+def chosen_classes(spec: Any, classes: Sequence[str]) -> list[int]:
+    """The numbers of the classes that ``target=`` means: ``auto`` and ``all``, a name, a number, or a list of them."""
+    if spec in ("auto", "all"):
+        return list(range(len(classes)))
+    found = []
+    for one in [spec] if isinstance(spec, str | int) else list(spec):
+        if str(one) in classes:
+            found.append(list(classes).index(str(one)))
+        elif str(one).isdecimal() and int(one) < len(classes):
+            found.append(int(one))
+        else:
+            raise unknown_name("target", one, [*classes, "auto", "all"])
+    return list(dict.fromkeys(found))

@@ -1,0 +1,1 @@
+"""Activations of filters: feature maps and the images that activate a filter most."""

@@ -1,0 +1,1 @@
+"""Diagnoses of the whole network: confusion matrix, training dynamics."""

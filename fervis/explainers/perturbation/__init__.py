@@ -1,0 +1,1 @@
+"""Methods from masked copies of the image."""

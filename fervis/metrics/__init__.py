@@ -1,0 +1,1 @@
+"""Numbers: classifier metrics, comparison of representations and maps, bootstrap."""

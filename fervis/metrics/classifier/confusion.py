@@ -1,0 +1,70 @@
+"""The best and the worst cells of a confusion matrix, in words with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Cells = NDArray[np.float64]
+
+
+def best_and_worst(shares: Cells, low: Cells, high: Cells, classes: Sequence[str]) -> list[str]:
+    """The class that is recalled best and the one that is recalled worst, a sentence each; none where none has a face.
+
+    Args:
+        shares: [K,K] shares of the true class (row); nan in the rows of classes without faces.
+        low: [K,K] lower ends of their intervals.
+        high: [K,K] upper ends.
+        classes: K names.
+    """
+    recalls = np.diagonal(shares)
+    if np.isnan(recalls).all():
+        return []
+    extremes = (("best", int(np.nanargmax(recalls))), ("worst", int(np.nanargmin(recalls))))
+    return [
+        f"{classes[index]} is recalled {word}: "
+        f"{format_recall(shares[index, index], low[index, index], high[index, index])}"
+        for word, index in extremes
+    ]
+
+
+def largest_confusions(
+    shares: Cells, low: Cells, high: Cells, classes: Sequence[str], *, most: int = 3
+) -> list[tuple[int, int, str]]:
+    """The cells off the diagonal with the largest shares of their true class, the largest first.
+
+    Args:
+        shares: as in ``best_and_worst``.
+        low: as there.
+        high: as there.
+        classes: as there.
+        most: how many at most; cells without a face are none.
+
+    Returns:
+        Row, column and a sentence: ``fear is called sad in 21 % [18, 24] of its faces``.
+    """
+    off = np.where(np.eye(len(classes), dtype=bool), 0.0, np.nan_to_num(shares))
+    order = np.argsort(-off, axis=None, kind="stable")[:most]
+    cells = [divmod(int(place), len(classes)) for place in order if off.flat[place] > 0]
+    return [
+        (
+            row,
+            column,
+            f"{classes[row]} is called {classes[column]} in "
+            f"{format_recall(shares[row, column], low[row, column], high[row, column], digits=0)} of its faces",
+        )
+        for row, column in cells
+    ]
+
+
+def format_recall(share: float, low: float, high: float, *, digits: int = 1) -> str:
+    """``68.7 % [67.1, 70.2]``: a share with the ends of its interval.
+
+    They are left out where there are none, or where a bootstrap could not tell them: none or all of the faces gives 0
+    to 0 or 100 to 100, as if nothing else could be.
+    """
+    text = f"{100 * share:.{digits}f} %"
+    known = np.isfinite([low, high]).all() and low < high
+    return f"{text} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]" if known else text

@@ -1,0 +1,1 @@
+"""Comparison of representations: CKA, layer statistics, image symmetries."""

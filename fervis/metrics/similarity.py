@@ -1,0 +1,95 @@
+"""How alike two maps of one face are: structural similarity in two dimensions, and rank correlation.
+
+Both compare where maps are strong, and neither depends on the unit: SSIM is taken of maps that were brought to their
+own range first, since gradients of two networks differ in size by orders, and ranks know no unit at all.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fervis.errors import ConfigError
+
+WINDOW, SIGMA = 11, 1.5  # pixels; those of Wang et al. 2004
+K1, K2 = 0.01, 0.03
+
+
+def to_own_range(maps: Tensor, *, signed: bool) -> Tensor:
+    """[N,H,W] maps, each on its own scale, as Adebayo et al. 2018 (arXiv:1810.03292) compare them; float64 in [0, 1].
+
+    Magnitudes go from the map's least value to its largest; a constant map becomes 0. Signed maps go from the negative
+    to the positive of their largest absolute value, so that 0 is at 0.5; a map of zeros becomes 0.5. SSIM asks for
+    values that are not negative: of two negative factors it would make likeness.
+    """
+    maps = maps.double()
+    high = (maps.abs() if signed else maps).amax((1, 2), keepdim=True)
+    low = -high if signed else maps.amin((1, 2), keepdim=True)
+    flat = high == low
+    return torch.where(flat, 0.5 if signed else 0.0, (maps - low) / torch.where(flat, 1.0, high - low))
+
+
+def ssim(first: Tensor, second: Tensor, *, data_range: float = 1.0) -> Tensor:
+    """Structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, IEEE TIP 13(4)), map by map.
+
+    Means, variances and the covariance are those under a Gaussian window of 11 x 11 pixels and sigma 1.5, divided by
+    its sum; K1 is 0.01 and K2 0.03; the mean is over all places at which the window lies inside the map. It is what
+    ``skimage.metrics.structural_similarity`` gives with ``gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False``. Two maps of zeros have the similarity 1.
+
+    Args:
+        first: [N,H,W] float, not negative, H and W at least 11.
+        second: [N,H,W] float, not negative.
+        data_range: distance between the least and the largest value there can be; 1 after ``to_own_range``.
+
+    Returns:
+        [N] float64 in [-1, 1].
+
+    Raises:
+        ConfigError: the maps are smaller than the window.
+    """
+    if min(first.shape[1:]) < WINDOW:
+        raise ConfigError(
+            f"maps of {first.shape[1]} x {first.shape[2]}: structural similarity has a window of {WINDOW} x {WINDOW} "
+            "pixels, and larger maps were expected."
+        )
+    x, y = first.double()[:, None], second.double()[:, None]
+    mean_x, mean_y = _blurred(x), _blurred(y)
+    var_x, var_y = _blurred(x * x) - mean_x**2, _blurred(y * y) - mean_y**2
+    covariance = _blurred(x * y) - mean_x * mean_y
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    alike = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return (alike / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean((1, 2, 3))
+
+
+def spearman(first: Tensor, second: Tensor) -> Tensor:
+    """Spearman's rank correlation over the pixels, map by map; equal values share the mean of their ranks.
+
+    Args:
+        first: [N,H,W] float.
+        second: [N,H,W] float.
+
+    Returns:
+        [N] float64 in [-1, 1], NaN where one of the two maps is constant and has no order.
+    """
+    x, y = (_ranks(maps.flatten(1)) for maps in (first, second))
+    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
+    # 0 / 0 is the NaN of constant maps: ranks are multiples of a half, so the sums of squares are exactly 0 there.
+    return ((x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()).clamp(-1, 1)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """[N,P] -> [N,P] float64 ranks from 1; equal values get the mean of the ranks that they take up together."""
+    ordered = values.sort(1).values
+    below = torch.searchsorted(ordered, values.contiguous())
+    not_above = torch.searchsorted(ordered, values.contiguous(), right=True)
+    return (below + 1 + not_above).double() / 2
+
+
+def _blurred(maps: Tensor) -> Tensor:
+    """[N,1,H,W] under the Gaussian window, where it lies inside."""
+    distance = torch.arange(WINDOW, dtype=maps.dtype, device=maps.device) - WINDOW // 2
+    window = torch.exp(-(distance**2) / (2 * SIGMA**2))
+    window = window / window.sum()
+    return F.conv2d(F.conv2d(maps, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))

@@ -1,0 +1,1 @@
+"""Architectures that ``model=`` chooses from, one per module."""

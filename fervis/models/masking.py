@@ -1,0 +1,153 @@
+"""Mask -> fill -> score, batched: what a network says of an image of which parts are hidden.
+
+LIME, KernelSHAP, RISE and occlusion differ in which masks they draw and in how they add up the scores; what lies
+between is the same. Masks come as an iterable of chunks, so that thousands of them never stand in memory at once, and
+one image is scored at a time, so that its scores do not depend on the batch it came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fervis.core.targets import Target
+from fervis.errors import ConfigError, nearest_name
+from fervis.models.hooks import activations, frozen
+
+MASKS_PER_CHUNK = 100  # masked images a pass: the activations of a 48x48 network stay in the processor's cache
+OUTPUTS = ("probability", "logit")
+PASS_PRECISIONS = ("fp32", "bf16")
+
+
+def check_choice(knob: str, value: str, known: Sequence[str]) -> None:
+    """Raise ConfigError unless an explainer's knob has one of the known values."""
+    if value not in known:
+        listed = f"{', '.join(known[:-1])} or {known[-1]}"
+        raise ConfigError(f"explainer.{knob}={value}: expected {listed}.{nearest_name(value, known)}")
+
+
+def masks_from_segments(samples: Tensor, segments: Tensor, chunk: int = MASKS_PER_CHUNK) -> Iterator[Tensor]:
+    """Masks over superpixels as masks over pixels, chunk by chunk.
+
+    Args:
+        samples: [S,d], how much of each of d superpixels is shown, in [0, 1].
+        segments: [H,W] int64, each pixel's superpixel.
+        chunk: masks a chunk.
+
+    Yields:
+        [s,H,W] of the samples' dtype, s at most ``chunk``.
+    """
+    for some in samples.split(chunk):
+        yield some[:, segments]
+
+
+def fill_masked(image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
+    """The image where a mask is 1, the fill where it is 0, and in between a mixture: [s,C,H,W].
+
+    Exact at both ends: at 1 the image's very values, at 0 the fill's.
+
+    Args:
+        image: [C,H,W] float.
+        masks: [s,H,W], in [0, 1].
+        fill: [C,H,W], or what broadcasts to it.
+    """
+    return torch.lerp(fill.expand_as(image)[None], image[None], masks[:, None].to(image))
+
+
+def masked_scores(
+    model: nn.Module,
+    image: Tensor,
+    masks: Iterable[Tensor],
+    fill: Tensor,
+    target: Target,
+    *,
+    output: str = "probability",
+    precision: str = "fp32",
+) -> Tensor:
+    """What the network says of the image under each mask, for all its labels at once.
+
+    Args:
+        model: network from [N,C,H,W] images to [N,K] logits; left as it was found.
+        image: [C,H,W] float.
+        masks: chunks [s,H,W] of S masks in all, in [0, 1]; 1 shows the image, 0 the fill.
+        fill: [C,H,W], or what broadcasts to it, of the image's dtype and device.
+        target: which network output is read: the classes, or a filter of a layer.
+        output: ``probability`` (softmax over the classes) or ``logit``; nothing to a filter.
+        precision: ``fp32``, or ``bf16``: convolutions and matrix products by autocast in bfloat16, whose probabilities
+            differ by some thousandths.
+
+    Returns:
+        [S,K] float32 on the CPU, a column a class; [S,1] the filter's mean output where that is the target.
+
+    Raises:
+        ConfigError: the network gives something else than [N,K] logits.
+    """
+    fast = torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bf16")
+    with frozen(model), torch.no_grad(), fast:
+        lay_out = _layout(model, image, target)
+        return torch.cat(
+            [read_scores(model, lay_out(fill_masked(image, some, fill)), target, output).cpu() for some in masks]
+        )
+
+
+def _layout(model: nn.Module, image: Tensor, target: Target) -> Callable[[Tensor], Tensor]:
+    """``channels_last`` where it is faster and the network takes it: one that reshapes by ``view`` does not."""
+    if image.device.type != "cpu":
+        return Tensor.contiguous
+    try:
+        read_scores(model, channels_last(image[None]), target, "logit")
+    except RuntimeError:  # an error of another cause comes again
+        return Tensor.contiguous
+    return channels_last
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """The same [N,C,H,W] values with a pixel's channels side by side, as processors convolve fastest.
+
+    A single channel would count as laid out either way, and the network's first operation would choose the slow one; it
+    therefore is the first of two, the other of which is empty.
+    """
+    if images.shape[1] > 1:
+        return images.contiguous(memory_format=torch.channels_last)
+    return torch.stack([images[:, 0], torch.zeros_like(images[:, 0])], 3)[..., :1].permute(0, 3, 1, 2)
+
+
+def read_scores(model: nn.Module, images: Tensor, target: Target, output: str) -> Tensor:
+    """[N,K] float32 probabilities or logits of [N,C,H,W] images, or [N,1] a filter's mean output.
+
+    Raises:
+        ConfigError: the network gives something else than [N,K] logits.
+    """
+    if target.classes is None:
+        heard = activations(model, images, [target.layer])[target.layer]
+        return heard[:, target.filter].float().flatten(1).mean(1)[:, None]
+    logits = model(images)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ConfigError(f"model: its output is {shape}, expected [N,K] logits.")
+    return logits.float().softmax(1) if output == "probability" else logits.float()
+
+
+def class_column(target: Target, image: int, values: Tensor) -> int:
+    """The column of ``scores`` that is explained of an image, by its position among the target's images.
+
+    Raises:
+        ConfigError: the network has no such class.
+    """
+    if target.classes is None:
+        return 0
+    target[image : image + 1].score(values[:1], {})  # refuses a class that is not there
+    return int(target.classes[image])
+
+
+def duplicate_groups(images: Tensor) -> list[list[int]]:
+    """Positions of [N,...] images in groups of equal ones, in the order of their first.
+
+    A face that is asked about for several classes is so masked and scored once.
+    """
+    groups: dict[bytes, list[int]] = {}
+    for position, image in enumerate(images.detach().cpu()):
+        groups.setdefault(image.contiguous().numpy().tobytes(), []).append(position)
+    return list(groups.values())

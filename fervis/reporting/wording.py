@@ -1,0 +1,138 @@
+"""A question in words, from its settings: one sentence that a reader needs no config to understand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+TARGET_PHRASES = {
+    "auto": "the label of each face",
+    "label": "the label of each face",
+    "predicted": "the class predicted for each face",
+    "all": "every class",
+}
+
+
+def flatten_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted keys, in their order; lists stay whole.
+
+    Example:
+        >>> flattened({"model": {"name": "vgg8", "width": 16}, "faces": [0, 5]})
+        {'model.name': 'vgg8', 'model.width': 16, 'faces': [0, 5]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        inner = isinstance(value, Mapping) and value
+        flat |= flatten_config(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat
+
+
+def format_setting(value: object) -> str:
+    """A setting as a reader would write it: ``conv1, conv7`` for a list, ``none`` for None."""
+    if value is None or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(format_setting(one) for one in value)
+    return str(value)
+
+
+def join_names(names: Sequence[str], *, word: str = "and", most: int = 12) -> str:
+    """``conv1, conv3 and conv7``; of more than ``most`` the first and the last, with how many there are."""
+    if len(names) > most:
+        return f"{names[0]}, {names[1]}, … {word} {names[-1]} ({len(names)} in all)"
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def describe_run(settings: Mapping[str, Any], *, of_faces: bool = True) -> str:
+    """What is asked, in one sentence; empty where the settings do not tell method, network and data.
+
+    Args:
+        settings: as ``flattened`` gives them. A value that is a tuple stands for several questions, one for each.
+        of_faces: whether the answer is of single faces, which have targets; a confusion matrix has none.
+    """
+    if any(not settings.get(f"{kind}.name") for kind in ("explainer", "model", "dataset")):
+        return ""
+    if settings.get("parts"):
+        dataset = format_setting(settings["dataset.name"])
+        return f"{len(settings['parts'])} questions about {_network_phrase(settings)} on {dataset}."
+    words = ["What", _each_phrase(settings["explainer.name"])]
+    layer = settings.get("layer")
+    if layer == "input":
+        words.append("at the pixels")
+    elif layer is not None:
+        words.append(f"at {_each_phrase(layer)}")
+    words.append(f"says of {_network_phrase(settings)},")
+    count = settings.get("faces.per_class")
+    faces = settings.get("faces", "auto" if count is None else f"per_class:{count}")
+    if of_faces:
+        target = settings.get("target", "auto")
+        words.append(f"for {_target_phrase(target)}, on {_faces_phrase(faces)} of")
+    else:
+        words.append("on")
+    words.append(f"the {_each_phrase(settings.get('split', 'test'))} split of {_each_phrase(settings['dataset.name'])}")
+    sentence = " ".join(words).replace("the all split", "all splits")
+    return f"{sentence}; seed {_each_phrase(settings.get('seed', 0))}."
+
+
+def _each_phrase(value: Any) -> str:
+    """One value; several in one question joined by "and"; several questions joined by "or"."""
+    if isinstance(value, tuple):
+        return join_names([format_setting(one) for one in value], word="or", most=8)
+    return join_names([format_setting(one) for one in value]) if isinstance(value, list) else format_setting(value)
+
+
+def _network_phrase(settings: Mapping[str, Any]) -> str:
+    model = _each_phrase(settings["model.name"])
+    checkpoint = settings.get("checkpoint", "best")
+    if file := settings.get("model.checkpoint"):
+        return f"{model} with the weights of {_files_phrase(file)}"
+    weights = settings.get("model.weights")
+    epochs = settings.get("trainer.epochs")
+    if isinstance(weights, str) and weights != "auto":
+        model += f" with the weights that fervis ships for {weights}"
+    elif weights is None and epochs is not None:
+        model += f" trained for {_each_phrase(epochs)} epoch{'' if epochs == 1 else 's'}"
+    return model if checkpoint == "best" else f"{model} ({_checkpoint_phrase(checkpoint)})"
+
+
+def _checkpoint_phrase(checkpoint: Any) -> str:
+    several = isinstance(checkpoint, list | tuple)
+    return f"checkpoint{'s' if several else ''} {_files_phrase(checkpoint)}"
+
+
+def _files_phrase(value: Any) -> str:
+    """Names without their folders, which are the reader's own."""
+    if isinstance(value, list | tuple):
+        return _each_phrase(type(value)(_files_phrase(one) for one in value))
+    return Path(value).name if isinstance(value, str) else format_setting(value)
+
+
+def _target_phrase(target: Any) -> str:
+    if isinstance(target, tuple):
+        return _each_phrase(tuple(_target_phrase(one) for one in target))
+    if isinstance(target, str) and target in TARGET_PHRASES:
+        return TARGET_PHRASES[target]
+    if isinstance(target, str) and "/" in target:
+        layer, _, number = target.rpartition("/")
+        return f"filter {number} of {layer}"
+    return f"the class {format_setting(target)}"
+
+
+def _faces_phrase(faces: Any) -> str:
+    if isinstance(faces, tuple):
+        return _each_phrase(tuple(_faces_phrase(one) for one in faces))
+    if faces == "auto":
+        return "one face of each class"
+    if faces == "all":
+        return "all faces"
+    if isinstance(faces, str) and faces.startswith("per_class:"):
+        count = faces.partition(":")[2].strip()
+        return f"{'one face' if count == '1' else f'{count} faces'} of each class"
+    if isinstance(faces, int):
+        return f"face {faces}"
+    if isinstance(faces, list):
+        return f"the faces {join_names([format_setting(one) for one in faces], most=10)}"
+    return f"the faces {format_setting(faces)}"

@@ -1,0 +1,1 @@
+"""From one config to one folder: set up, load, explain, draw, write, track; sweeps, studies, trainings."""

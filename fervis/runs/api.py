@@ -1,0 +1,90 @@
+"""Run configs from Python: one run, one study, one list of overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fervis.errors import ConfigError
+from fervis.runs.config import RunConfig, command_line, compose_config, run_folder, run_id, to_run_config
+from fervis.runs.config_errors import explain_config_error
+from fervis.system.console import SUCCESS, log
+from fervis.system.locks import exclusive
+from fervis.system.progress import quiet_progress
+
+if TYPE_CHECKING:
+    from fervis.core.protocols import RunInfo
+
+
+def run_config(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: str | None = None) -> Path:
+    """Answer a composed question into a folder."""
+    question = to_run_config(config)
+    with quiet_progress(question.quiet):
+        return _run(question, config, folder, overrides, sweep)
+
+
+def _run(question: RunConfig, config: DictConfig, folder: Path, overrides: Sequence[str], sweep: str | None) -> Path:
+    from fervis.core.protocols import RunInfo
+    from fervis.runs.run import run
+
+    card = RunInfo(
+        name=folder.name,
+        id=run_id(config),
+        folder=folder,
+        config=vars(question),
+        group=sweep,
+        tags=(str(question.explainer["name"]), str(question.model["name"]), str(question.dataset["name"])),
+    )
+    if question.parts:
+        return run_study(question, folder, card, overrides)
+    return run(question, folder, card, command_line(overrides))
+
+
+def run_study(question: RunConfig, folder: Path, card: RunInfo, overrides: Sequence[str]) -> Path:
+    """Answer every part of a study, those that are answered already apart, and gather their figures."""
+    from fervis.runs.artifacts import RunMetadata, is_complete
+    from fervis.runs.study import collect_figures, study_parts
+    from fervis.system.threads import choose_threads
+
+    parts = study_parts(question.parts)
+    if question.shard is not None:
+        raise ConfigError(f"shard={question.shard}: a study is several questions; split one of them.")
+    if not question.rerun and is_complete(folder, question.cache):
+        log.info("answered before (rerun=true asks again)", extra=SUCCESS)
+        return folder
+    configs = [compose_config([*part.overrides(overrides), f"rerun={question.rerun}"]) for part in parts]
+    threads = choose_threads(question.threads)
+    record = RunMetadata(command_line(overrides), card, question.seed, question.device, question.precision, threads)
+    answers = []
+    for number, (part, config) in enumerate(zip(parts, configs, strict=True), 1):
+        log.info("part %d of %d: %s", number, len(parts), part.title)
+        try:
+            with record.stage(part.title):
+                answers.append(run_config(config, run_folder(config), part.overrides(overrides), folder.name))
+        except KeyboardInterrupt as stopped:
+            stopped.add_note(f"{len(answers)} of {len(parts)} parts of the study")
+            raise
+    with exclusive(Path(question.outputs), folder, "gathers this study"):
+        return collect_figures(parts, answers, folder, record)
+
+
+def ask(overrides: Sequence[str] = ()) -> Path:
+    """Answer a question given by overrides, from Python; return the run folder.
+
+    Example:
+        ``fervis.ask(["explainer=saliency", "layer=conv7"])``
+
+    Raises:
+        ConfigError: with the sentence the command would print.
+    """
+    try:
+        config = compose_config(overrides)
+        folder = run_folder(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain_config_error(overrides, error)) from error
+    return run_config(config, folder, overrides)

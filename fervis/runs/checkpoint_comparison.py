@@ -1,0 +1,92 @@
+"""What ``checkpoint=[best,1]`` adds to an answer: the first checkpoint contrasted with each of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fervis.core.faces import Faces
+from fervis.core.layers import INPUT, expand_layers, find_layer
+from fervis.core.network import Network
+from fervis.core.results import Explanation, Figure, HeatMaps
+from fervis.core.seeding import generator_for
+from fervis.metrics.representation.checkpoint_comparison import FEWEST_FACES, CheckpointComparison, compare_checkpoints
+from fervis.visualizers.figures.checkpoint_comparison import draw_checkpoint_comparison
+
+COMPARED_FACES = 256  # of the split, spread evenly over it, that the layers of two checkpoints are compared on
+
+
+def compare_run_checkpoints(
+    explanation: Explanation, networks: Sequence[Network], pool: Faces, layers: Sequence[str], seed: int, device: str
+) -> list[CheckpointComparison]:
+    """Contrast the first checkpoint with each of the others.
+
+    Args:
+        explanation: the answer for all checkpoints, entry after entry; heat maps are compared face by face.
+        networks: the trained network of each checkpoint, in that order.
+        pool: the faces of the split.
+        layers: names of the layers asked for; every convolution is compared beside them.
+        seed: root of the bootstrap's randomness.
+        device: where the networks are.
+
+    Returns:
+        One contrast a checkpoint after the first; none where the split has fewer than 8 faces.
+    """
+    if len(networks) < 2 or len(pool) < FEWEST_FACES:
+        return []
+    places = torch.linspace(0, len(pool) - 1, min(COMPARED_FACES, len(pool))).round().long()
+    images = pool.images[places].to(device).float() / 255
+    names = [name for name in expand_layers(networks[0], ["all", *layers], images[:1]) if name != INPUT]
+    found = [find_layer(networks[0], name, images[:1]) for name in names]
+    checkpoints = list(dict.fromkeys(explanation.checkpoints))
+    return [
+        compare_checkpoints(
+            networks[0],
+            other,
+            images,
+            found,
+            names=(checkpoints[0], name),
+            generator=generator_for(seed, f"contrast/{name}"),
+            maps=_maps_of(explanation, checkpoints[0], name),
+            signed=isinstance(explanation.result, HeatMaps) and explanation.result.signed,
+        )
+        for name, other in zip(checkpoints[1:], networks[1:], strict=True)
+    ]
+
+
+def _maps_of(explanation: Explanation, first: str, second: str) -> dict[str, tuple[Tensor, Tensor]]:
+    """By layer the heat maps of two checkpoints, where the same faces were explained for the same targets."""
+    if not isinstance(explanation.result, HeatMaps):
+        return {}
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for layer in dict.fromkeys(explanation.layers):
+        one, two = (
+            [i for i, where in enumerate(_shared_positions(explanation)) if where == (layer, name)]
+            for name in (first, second)
+        )
+        of = [[(int(explanation.faces.rows[i]), explanation.targets[i]) for i in some] for some in (one, two)]
+        if of[0] == of[1]:
+            found[layer] = explanation.result.maps[one], explanation.result.maps[two]
+    return found
+
+
+def _shared_positions(explanation: Explanation) -> list[tuple[str, str]]:
+    return list(zip(explanation.layers, explanation.checkpoints, strict=True))
+
+
+def draw_checkpoint_comparisons(
+    contrasts: Sequence[CheckpointComparison], explanation: Explanation, folder: Path
+) -> list[Figure]:
+    """Draw each contrast as ``contrast_<first>_<second>.png`` into ``folder``."""
+    folder.mkdir(exist_ok=True)
+    return [
+        draw_checkpoint_comparison(
+            one,
+            folder / f"contrast_{one.names[0]}_{one.names[1]}.png",
+            title=f"{explanation.model} on {explanation.dataset}",
+        )
+        for one in contrasts
+    ]

@@ -1,0 +1,102 @@
+"""Which weights a question asks about: those of a training, a file, shipped ones; one or several to be contrasted."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fervis.core.protocols import Model
+from fervis.errors import ConfigError, unknown_name
+from fervis.models.pretrained import pretrained_file
+from fervis.runs.config import RunConfig
+
+INITIAL_CHECKPOINT = "initial"
+TRAINED_CHECKPOINTS = ("best", "last")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One of the networks that a question asks about.
+
+    Attributes:
+        name: for figures and tables, such as ``best``, ``1`` or a file's name.
+        spec: as ``checkpoint=`` says it.
+        weights: a file that the question names or that fervis ships; None where a training gives it, or for the
+            network before training.
+        shipped: whether the file comes with fervis.
+    """
+
+    name: str
+    spec: Any
+    weights: Path | None
+    shipped: bool = False
+
+    @property
+    def trained(self) -> bool:
+        """Whether a training of the question's own gives it."""
+        return self.weights is None and self.spec != INITIAL_CHECKPOINT
+
+
+def parse_checkpoints(question: RunConfig, model: Model) -> tuple[Checkpoint, ...]:
+    """The checkpoints that ``checkpoint=`` names: one, or each of a list.
+
+    Raises:
+        ConfigError: an entry is neither ``best``, ``last``, ``initial``, an epoch's number nor a file, stands twice,
+            or is not among the shipped weights.
+    """
+    several = isinstance(question.checkpoint, Sequence) and not isinstance(question.checkpoint, str)
+    specs = list(question.checkpoint) if several else [question.checkpoint]
+    found = [_parse_checkpoint(spec, question, model) for spec in specs]
+    names = [checkpoint.name for checkpoint in found]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"checkpoint={question.checkpoint}: expected one checkpoint, or a list of different ones.")
+    return tuple(found)
+
+
+def _parse_checkpoint(spec: Any, question: RunConfig, model: Model) -> Checkpoint:
+    if spec == INITIAL_CHECKPOINT:
+        return Checkpoint(INITIAL_CHECKPOINT, INITIAL_CHECKPOINT, None)
+    if spec in TRAINED_CHECKPOINTS or str(spec).isdecimal():
+        return Checkpoint(str(spec), spec, *_weights_file(spec, question, model))
+    if not Path(str(spec)).is_file():
+        raise unknown_name(
+            "checkpoint", spec, [*TRAINED_CHECKPOINTS, INITIAL_CHECKPOINT, "an epoch's number", "a file of weights"]
+        )
+    return Checkpoint(Path(str(spec)).stem, spec, Path(str(spec)))
+
+
+def _weights_file(spec: Any, question: RunConfig, model: Model) -> tuple[Path | None, bool]:
+    """The file of an epoch where it is no training's of the question's own, and whether it is a shipped one."""
+    name = question.model.get("weights")
+    if model.checkpoint:
+        if spec not in TRAINED_CHECKPOINTS:
+            raise ConfigError(f"checkpoint={spec}: model.checkpoint names a file of weights, which knows no epochs.")
+        return Path(model.checkpoint), False
+    if name in (None, "auto"):
+        return None, False
+    return pretrained_file(str(question.model["name"]), str(name), spec), True
+
+
+def saved_epochs(folder: Path) -> dict[int, Path]:
+    """The epochs whose weights a training kept, each with its file."""
+    files = sorted(folder.glob("epoch_*.safetensors"))
+    return {int(path.stem.removeprefix("epoch_")): path for path in files}
+
+
+def training_history(folder: Path) -> dict[int, Mapping[str, float]]:
+    """The numbers of every epoch of a training, from its ``metrics.csv``; empty where there is none."""
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+    return {int(row["epoch"]): {name: row[name] for name in row if name != "epoch"} for row in rows}
+
+
+def epoch_numbers(folder: Path, path: Path) -> Mapping[str, float]:
+    """The numbers of the epoch whose weights are in a file of a training's folder; empty where they were not kept."""
+    epochs = {file: epoch for epoch, file in saved_epochs(folder).items()}
+    return training_history(folder).get(epochs.get(path, 0), {})

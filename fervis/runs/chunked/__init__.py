@@ -1,0 +1,1 @@
+"""Runs over many images: chunk by chunk, resumable, sharded, merged."""

@@ -1,0 +1,314 @@
+"""A question of many faces, answered block by block: in bounded memory, resumed, split over jobs, and joined.
+
+Every block of faces is explained alike, whoever does it, and kept in a file of its own. A question that is split over
+jobs (``shard=2/4``) and one that is not find the same blocks, so what is joined of them is the same to the byte.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from fervis.core.faces import Faces
+from fervis.core.results import Explanation, join_results
+from fervis.errors import ConfigError
+from fervis.runs.chunked.serialization import entry_count, load_chunk, read_chunk_numbers, save_chunk, take_entries
+from fervis.system.console import log
+from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA, atomic_path, write_text
+
+# Faces per chunk: as many as a pass, so that a face meets the same ones in a large run and in a small one.
+CHUNK_SIZE = 64
+UNCHUNKED_LIMIT = 256  # a question of more faces than this is answered by blocks
+DISPLAYED = 35  # faces of such a question that are drawn and listed
+CHUNK_BYTES = 2**27  # that a block's results may take
+COUNTED_NUMBERS = ("entries", "explained")  # numbers that add up; the others are means
+
+RUN_NUMBERS = re.compile(r"_\d+$")  # the name of an array that belongs to one entry
+
+# Explains some faces: the explanation, the position of each entry's face, and the numbers of each checkpoint.
+ExplainFaces = Callable[[Faces], tuple[Explanation, Tensor, list[dict[str, float]]]]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A job's share of a question: every ``of``-th block from ``number`` on, counted from 1."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+def parse_shard(spec: Any) -> Shard | None:
+    """The shard that ``shard=2/4`` means; None for ``null``.
+
+    Raises:
+        ConfigError: it is of another form, or there is no such shard.
+    """
+    if spec is None:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", str(spec))
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise ConfigError(f"shard={spec}: expected <number>/<shards> such as 1/4, counted from 1.")
+    return Shard(int(found[1]), int(found[2]))
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The blocks of a question: where they are, and which faces each has.
+
+    Attributes:
+        folder: of the blocks' files.
+        faces: all faces of the question, in its order.
+        size: faces a block, but for the last.
+        groups: layers times checkpoints; the entries of a block stand group by group.
+    """
+
+    folder: Path
+    faces: Faces
+    size: int
+    groups: int
+
+    def __len__(self) -> int:
+        return -(-len(self.faces) // self.size)
+
+    def path(self, number: int) -> Path:
+        """The file of a block."""
+        return self.folder / f"{number:06d}.safetensors"
+
+    def places(self, number: int) -> range:
+        """Positions of a block's faces in the question."""
+        return range(number * self.size, min((number + 1) * self.size, len(self.faces)))
+
+    def missing(self) -> list[int]:
+        """Numbers of the blocks that are not there yet."""
+        return [number for number in range(len(self)) if not self.path(number).is_file()]
+
+    def explain(self, explain: ExplainFaces, shard: Shard | None, *, quiet: bool, anew: bool) -> None:
+        """Explain the blocks of a shard, or all, that are not there; ``anew`` explains those that are there too."""
+        mine = range(len(self)) if shard is None else range(shard.number - 1, len(self), shard.of)
+        done = {number for number in mine if not anew and self.path(number).is_file()}
+        total, there = (sum(len(self.places(number)) for number in some) for some in (mine, done))
+        if there:
+            log.info("going on: %d of %d faces are explained", there, total)
+        with tqdm(total=total, initial=there, unit=" faces", disable=True if quiet else None) as bar:
+            for number in mine:
+                if number not in done:
+                    places = self.places(number)
+                    try:
+                        explanation, who, numbers = explain(self.faces.take(torch.tensor(places)))
+                    except KeyboardInterrupt as stopped:
+                        whole = sum(len(self.places(one)) for one in mine if self.path(one).is_file())
+                        if whole and not anew:
+                            stopped.add_note(f"the maps of {whole} of {total} faces")
+                        raise
+                    save_chunk(self.path(number), explanation, [places[one] for one in who.tolist()], numbers)
+                    bar.update(len(places))
+
+    def load(self, number: int) -> tuple[Explanation, list[int]]:
+        """A block: its explanation, and the place in the question of each entry's face."""
+        explanation, places = load_chunk(self.path(number), self.faces)
+        return explanation, places.tolist()
+
+    def each(self) -> Iterator[tuple[Explanation, list[int]]]:
+        """Every block's explanation with the numbers of its entries in the answer, where they stand group by group."""
+        counts = [entry_count(self.path(number)) // self.groups for number in range(len(self))]
+        total, before = sum(counts), 0
+        for number, count in enumerate(counts):
+            entries = [group * total + before + one for group in range(self.groups) for one in range(count)]
+            yield self.load(number)[0], entries
+            before += count
+
+    def shown(self) -> Explanation:
+        """The explanation of the faces that are drawn and listed: all of a small question, or some spread evenly."""
+        count = len(self.faces)
+        chosen = (
+            range(count)
+            if count <= UNCHUNKED_LIMIT
+            else torch.linspace(0, count - 1, DISPLAYED).round().long().tolist()
+        )
+        parts: list[Explanation] = []
+        order: list[tuple[int, int, int]] = []
+        for number in sorted({place // self.size for place in chosen}):
+            explanation, places = self.load(number)
+            entries = [entry for entry, place in enumerate(places) if place in chosen]
+            parts.append(take_entries(explanation, entries))
+            order += [(entry // (len(places) // self.groups), number, entry) for entry in entries]
+        return take_entries(join_explanations(parts), sorted(range(len(order)), key=order.__getitem__))
+
+    def numbers(self) -> list[dict[str, float]]:
+        """The numbers of each checkpoint over all faces."""
+        tables = [read_chunk_numbers(self.path(number)) for number in range(len(self))]
+        return [combine_numbers([table[place] for table in tables]) for place in range(len(tables[0]))]
+
+    def write_arrays(self, path: Path, arrays: Callable[[Explanation], Mapping[str, NDArray[Any]]]) -> None:
+        """Write the arrays of all entries as ``.npz``, holding no more than a block of them.
+
+        Args:
+            path: of the file.
+            arrays: what is kept of an explanation: arrays of an item an entry; ``classes``, which are those of the
+                whole; and arrays of entry n alone, named ``<name>_<n>``.
+        """
+        kinds: dict[str, list[NDArray[Any]]] = {}
+        total = 0
+        for explanation, entries in self.each():
+            total += len(entries)
+            for name, values in arrays(explanation).items():
+                if not RUN_NUMBERS.search(name):
+                    kinds.setdefault(name, []).append(np.empty((0, *values.shape[1:]), values.dtype))
+        empty = {name: max(parts, key=lambda part: part.itemsize) for name, parts in kinds.items()}
+        with ExitStack() as files, atomic_path(path) as partial:
+            archive = files.enter_context(zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED))
+            columns = {
+                name: Column(files.enter_context(TemporaryFile(dir=path.parent)), total, one)
+                for name, one in empty.items()
+                if name != "classes"
+            }
+            for explanation, entries in self.each():
+                found = arrays(explanation)
+                for name, column in columns.items():
+                    column.put(entries, found[name])
+                for name in filter(RUN_NUMBERS.search, found):
+                    stem, _, entry = name.rpartition("_")
+                    _write_npy(archive, f"{stem}_{entries[int(entry)]}", found[name])
+            for name, column in columns.items():
+                column.write(archive, name)
+            _write_npy(archive, "classes", np.array(self.load(0)[0].classes))
+
+    def write_table(self, path: Path, rows: Callable[[Explanation], Sequence[Mapping[str, Any]]]) -> None:
+        """Write a line an entry as CSV, with its number in the arrays."""
+        with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+            writer = None
+            for explanation, entries in self.each():
+                table = [{"entry": entry} | dict(row) for entry, row in zip(entries, rows(explanation), strict=True)]
+                if writer is None:
+                    writer = csv.DictWriter(file, list(table[0]))
+                    writer.writeheader()
+                writer.writerows(table)
+
+
+class Column:
+    """An array that is written item by item, in any order, to a file and from there into an archive.
+
+    Args:
+        file: an open file of its own.
+        total: how many items there will be.
+        like: an empty array of the items' shape and type.
+    """
+
+    def __init__(self, file: IO[bytes], total: int, like: NDArray[Any]) -> None:
+        self.file, self.dtype = file, like.dtype
+        self.shape = (total, *like.shape[1:])
+        self.bytes = like.itemsize * math.prod(like.shape[1:])
+
+    def put(self, entries: Sequence[int], values: NDArray[Any]) -> None:
+        """Write the items of these numbers."""
+        values = np.ascontiguousarray(values, self.dtype)
+        for start, stop in _contiguous_runs(entries):
+            self.file.seek(entries[start] * self.bytes)
+            self.file.write(values[start:stop].tobytes())
+
+    def write(self, archive: zipfile.ZipFile, name: str) -> None:
+        """Copy what was written into an archive, as ``<name>.npy``."""
+        self.file.seek(0)
+        with archive.open(f"{name}.npy", "w", force_zip64=True) as into:
+            header = {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+            npy.write_array_header_1_0(into, header)
+            shutil.copyfileobj(self.file, into, 2**20)
+
+
+def _write_npy(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        npy.write_array(file, values, allow_pickle=False)
+
+
+def _contiguous_runs(entries: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where consecutive numbers begin and end: [4, 5, 9] -> (0, 2), (2, 3)."""
+    begun = 0
+    for place in range(1, len(entries) + 1):
+        if place == len(entries) or entries[place] != entries[place - 1] + 1:
+            yield begun, place
+            begun = place
+
+
+def join_explanations(parts: Sequence[Explanation]) -> Explanation:
+    """The explanations of several blocks as one, entry after entry."""
+    words = {
+        name: tuple(word for part in parts for word in getattr(part, name))
+        for name in ("layers", "targets", "checkpoints")
+    }
+    return replace(
+        parts[0],
+        result=join_results([part.result for part in parts]),
+        faces=parts[0].faces.joined([part.faces for part in parts[1:]]),
+        predictions=torch.cat([part.predictions for part in parts]),
+        probabilities=torch.cat([part.probabilities for part in parts]),
+        **words,
+    )
+
+
+def combine_numbers(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Numbers of all blocks: ``entries`` and ``explained`` added up, all others means, weighted by entries."""
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(name for table in tables for name in table):
+        there = [table for table in tables if table.get(name, math.nan) == table.get(name)]
+        weights = [table["explained" if "explained" in table else "entries"] for table in there]
+        if name in COUNTED_NUMBERS:
+            found[name] = sum(int(table[name]) for table in there)
+        else:
+            told = zip(there, weights, strict=True)
+            found[name] = (
+                math.fsum(table[name] * weight for table, weight in told) / math.fsum(weights) if there else math.nan
+            )
+    return found
+
+
+def open_chunks(
+    folder: Path,
+    faces: Faces,
+    groups: int,
+    probe: Callable[[], int],
+    *,
+    key: Mapping[str, Any],
+    asked: Mapping[str, Any],
+) -> Chunks:
+    """The blocks of a question in its run folder; those of other faces, weights or versions are removed.
+
+    Args:
+        folder: the run folder.
+        faces: all faces of the question.
+        groups: layers times checkpoints.
+        probe: how many bytes the results of one face take; asked once, to choose the faces a block.
+        key: what makes a block another: the question's hash, those of data and weights, versions.
+        asked: how the question was asked, for who joins the blocks.
+    """
+    place, about = folder / CHUNKS_FOLDER, folder / CHUNKS_METADATA
+    told = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+    if told.get("key") != dict(key):
+        if told:
+            log.info("the data, the weights or a version changed: the faces explained before are explained anew")
+        shutil.rmtree(place, ignore_errors=True)
+        size = CHUNK_SIZE
+        while size > 1 and size * probe() > CHUNK_BYTES:
+            size //= 2
+        told = {"key": dict(key), "size": size, "blocks": -(-len(faces) // size), "asked": dict(asked)}
+        write_text(about, json.dumps(told, indent=1) + "\n")
+    return Chunks(place, faces, told["size"], groups)

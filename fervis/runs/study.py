@@ -1,0 +1,139 @@
+"""A study: several questions, each answered on its own, whose figures are gathered in one folder under one report.
+
+A preset names its ``parts``. Each has a ``title``, the overrides it is asked with (``ask``), and which of its figures
+the study keeps (``figures``: new name -> pattern). ``fig1_{}.jpg: "[0-9]*.png"`` numbers all that match, in the order
+in which the part's own report shows them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fervis.errors import ConfigError, RunError
+from fervis.reporting.run_page import write_report
+from fervis.runs.artifacts import RunMetadata, atomic_run_folder, build_manifest
+from fervis.system.files import write_text
+
+PART_KEYS = ("title", "ask", "figures")
+STUDY_JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Part:
+    """One question of a study.
+
+    Attributes:
+        title: heading of its figures in the report.
+        ask: the overrides it is asked with.
+        figures: file name in the study -> pattern of the part's own figure files.
+    """
+
+    title: str
+    ask: tuple[str, ...]
+    figures: Mapping[str, str]
+
+    def overrides(self, own: Sequence[str]) -> list[str]:
+        """The part's overrides with the reader's own, which win: ``model=resnet18`` changes the model of every part."""
+        mine = [override for override in own if not override.startswith(("experiment=", "hydra.", "hydra/", "rerun="))]
+        told = {override.lstrip("+~").partition("=")[0] for override in mine}
+        return [*(override for override in self.ask if override.partition("=")[0] not in told), *mine]
+
+
+def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
+    """The parts of a study as its preset states them.
+
+    Raises:
+        ConfigError: a part lacks a key or has one too many, or two parts keep a figure under one name.
+    """
+    parts = []
+    for number, one in enumerate(settings, 1):
+        if set(one) != set(PART_KEYS):
+            raise ConfigError(
+                f"parts: part {number} has {', '.join(one) or 'nothing'}; expected {', '.join(PART_KEYS)}."
+            )
+        parts.append(Part(str(one["title"]), tuple(map(str, one["ask"])), dict(one["figures"])))
+    names = [name for part in parts for name in part.figures]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"parts: {twice[0]} is kept by two parts; expected a name of its own for each figure.")
+    return parts
+
+
+def collect_figures(parts: Sequence[Part], answers: Sequence[Path], folder: Path, record: RunMetadata) -> Path:
+    """Write the study's folder: the parts' figures by their new names, their numbers, one report.
+
+    Args:
+        parts: the questions.
+        answers: the run folder of each.
+        folder: where the study is kept; whole when ``summary.json`` stands in it.
+        record: how the study was asked.
+
+    Raises:
+        RunError: a part has no figure that a pattern asks for.
+    """
+    with atomic_run_folder(folder) as staging:
+        figures: list[dict[str, str]] = []
+        numbers: dict[str, float] = {}
+        inputs: dict[str, str] = {}
+        for part, answer in zip(parts, answers, strict=True):
+            told = json.loads((answer / "summary.json").read_text(encoding="utf-8"))
+            inputs |= json.loads((answer / "manifest.json").read_text(encoding="utf-8"))["inputs"]
+            kept = [
+                one
+                for name, pattern in part.figures.items()
+                for one in _completed_parts(name, pattern, told, answer, staging)
+            ]
+            figures += [{**one, "section": part.title} for one in kept]
+            numbers |= {f"{answer.name}/{name}": value for name, value in told["numbers"].items()}
+        summary = {
+            "title": f"Study of {record.card.config['model']['name']} on {record.card.config['dataset']['name']}",
+            "sections": [
+                {"title": part.title, "ask": list(part.ask), "run": answer.name}
+                for part, answer in zip(parts, answers, strict=True)
+            ],
+            "entries": [],
+            "numbers": numbers,
+            "figures": figures,
+        }
+        config = yaml.safe_dump(record.card.config, sort_keys=False, allow_unicode=True)
+        write_text(staging / "config.yaml", config)
+        write_text(staging / "manifest.json", json.dumps(build_manifest(record, config, inputs), indent=1) + "\n")
+        write_text(staging / "summary.json", json.dumps(summary, indent=1) + "\n")
+        write_report(staging)
+    return folder
+
+
+def _completed_parts(
+    name: str, pattern: str, told: Mapping[str, Any], answer: Path, staging: Path
+) -> list[dict[str, str]]:
+    """Copy the figures that a pattern names, in the order of the part's own report; their files and captions."""
+    found = [figure for figure in told["figures"] if fnmatch(Path(figure["file"]).name, pattern)]
+    if not found:
+        known = ", ".join(Path(figure["file"]).name for figure in told["figures"]) or "none"
+        raise RunError(f"{answer.name} has no figure {pattern} to be {name}; it has {known}.")
+    kept = []
+    for number, figure in enumerate(found if "{}" in name else found[:1]):
+        place = staging / "figures" / name.replace("{}", str(number))
+        place.parent.mkdir(exist_ok=True)
+        _copy_figure(answer / figure["file"], place)
+        kept.append({"file": f"figures/{place.name}", "caption": figure["caption"]})
+    return kept
+
+
+def _copy_figure(source: Path, place: Path) -> None:
+    """Copy a picture, as JPEG where the new name says so; the same picture gives the same bytes."""
+    if place.suffix not in (".jpg", ".jpeg"):
+        shutil.copyfile(source, place)
+        return
+    from PIL import Image
+
+    with Image.open(source) as picture:
+        dpi = picture.info.get("dpi", (300, 300))
+        picture.convert("RGB").save(place, quality=STUDY_JPEG_QUALITY, subsampling=0, dpi=dpi)

@@ -1,0 +1,49 @@
+"""A sweep while it runs: which of its jobs begins, and what is kept of it where it is ended early."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from fervis.runs.config import expand_sweep
+from fervis.system.console import log
+
+
+def log_job(number: int, sweep: Path, overrides: Sequence[str]) -> None:
+    """Say which job of a sweep begins: ``job 3 of 8: layer=conv3``.
+
+    Args:
+        number: of the job, from 1.
+        sweep: the sweep's folder.
+        overrides: of the job; those that all jobs share are not repeated.
+    """
+    told, jobs = job_position(sweep / "multirun.yaml")
+    own = [override for override in overrides if override not in told]
+    log.info("job %d of %d: %s", number, max(jobs, number), " ".join(own) or "as asked")
+
+
+@cache
+def job_position(kept: Path) -> tuple[tuple[str, ...], int]:
+    """The overrides that a sweep was started with, and how many jobs they make, by the file that Hydra keeps of it."""
+    if not kept.is_file():
+        return (), 0
+    told = tuple(OmegaConf.select(OmegaConf.load(kept), "hydra.overrides.task"))
+    return told, len(expand_sweep(told))
+
+
+def completed_summary(sweep: Path, command: str) -> str:
+    """Write the page of a sweep that is ended early, where anything is answered, and say how much that is.
+
+    Args:
+        sweep: its folder.
+        command: what started it.
+    """
+    from fervis.reporting.sweep.page import write_sweep
+
+    answered = len(list(sweep.glob("*/summary.json")))
+    _, jobs = job_position(sweep / "multirun.yaml")
+    page = f" (so far: {write_sweep(sweep, command)})" if answered else ""
+    return f"{answered} of {max(jobs, answered)} answers of the sweep{page}"

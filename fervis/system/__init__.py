@@ -1,0 +1,1 @@
+"""Files, hashes, locks, threads, devices, signals and progress; knows neither images nor networks."""

@@ -1,0 +1,57 @@
+"""What fervis says on standard error: one line each, coloured where a person reads it, above any progress bar."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TextIO
+
+log = logging.getLogger("fervis")
+ANSI_COLORS = {"red": "31", "yellow": "33", "green": "32"}
+SUCCESS = {"good": True}
+"""``extra=GOOD`` of a log word says that something was finished, and is shown in green."""
+
+
+def use_color(stream: TextIO) -> bool:
+    """Whether the stream shows colours: a terminal that is not dumb, and nobody has set ``NO_COLOR`` (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
+
+
+def colorize_text(text: str, colour: str, stream: TextIO) -> str:
+    """The text in one of ``COLOURS`` where the stream shows any."""
+    return f"\x1b[{ANSI_COLORS[colour]}m{text}\x1b[0m" if use_color(stream) else text
+
+
+class StderrHandler(logging.Handler):
+    """Writes log words to whatever standard error is, a line each, and redraws a progress bar below them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line: ``fervis: <message>``."""
+        try:
+            line = format_line(record.getMessage(), record.levelno, good=getattr(record, "good", False))
+            if "tqdm" in sys.modules:  # else no bar can be there
+                from tqdm import tqdm
+
+                tqdm.write(line, file=sys.stderr)
+            else:
+                print(line, file=sys.stderr)
+        except Exception:
+            self.handleError(record)
+
+
+def format_line(message: str, level: int = logging.INFO, *, good: bool = False) -> str:
+    """``fervis: <message>``: the name in red for an error, all in yellow for a warning or in green for what is done."""
+    if level >= logging.ERROR:
+        return f"{colorize_text('fervis:', 'red', sys.stderr)} {message}"
+    if level >= logging.WARNING:
+        return colorize_text(f"fervis: {message}", "yellow", sys.stderr)
+    return colorize_text(f"fervis: {message}", "green", sys.stderr) if good else f"fervis: {message}"
+
+
+def configure_logging(quiet: bool) -> None:
+    """Send fervis's own log words to standard error; with ``quiet`` none below warnings."""
+    if not any(isinstance(handler, StderrHandler) for handler in log.handlers):
+        log.addHandler(StderrHandler())
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.propagate = False

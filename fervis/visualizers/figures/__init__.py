@@ -1,0 +1,1 @@
+"""Figure machinery: canvas, colours, axes and panels."""

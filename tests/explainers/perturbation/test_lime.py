@@ -1,0 +1,194 @@
+"""LIME against the lime package with the same superpixels and samples, and against networks whose weights are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lime import lime_image
+from torch import nn
+
+import fervis
+from fervis.core.registry import build_plugin
+from fervis.core.targets import Target
+from fervis.errors import ConfigError
+from fervis.explainers.perturbation.lime import explain_with_lime
+from fervis.explainers.perturbation.lime_reference import no_progress_bar
+from fervis.explainers.perturbation.superpixels import grid_cells, slic_segments
+from fervis.explainers.perturbation.surrogate import bernoulli_samples
+
+CLASSES = tuple("abcdefg")
+
+
+def network(channels: int = 1) -> nn.Module:
+    """A network of seven classes whose probabilities move when parts are hidden."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = build_plugin("model", "vgg8", width=4).build(channels=channels, size=16, classes=CLASSES).eval()
+    head = made.get_submodule("body.head")
+    assert isinstance(head, nn.Linear)
+    head.weight.data *= 20
+    return made
+
+
+def faces(count: int = 1, channels: int = 1) -> torch.Tensor:
+    return torch.rand(count, channels, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+class Pixels(nn.Module):
+    """Logits that are linear in the pixels."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.weights = torch.randn(classes, 1, 16, 16, generator=torch.Generator().manual_seed(2))
+        self.passes = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        return torch.einsum("nchw,kchw->nk", images.double(), self.weights.double())
+
+
+@pytest.mark.parametrize(("channels", "fill"), [(1, None), (3, None), (1, 0.3)])
+def test_coefficients_are_those_of_the_lime_package_for_every_label(channels: int, fill: float | None):
+    model, image = network(channels), faces(channels=channels)[0]
+    segments = slic_segments(image, 20, 10.0)
+    pieces, seed = int(segments.max()) + 1, 11
+
+    def answer(pictures: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(pictures).float().permute(0, 3, 1, 2)[:, :channels]
+        with torch.no_grad():
+            return model(pixels.contiguous()).softmax(1).double().numpy()
+
+    package: Any = lime_image.LimeImageExplainer(feature_selection="none", random_state=seed)
+    with no_progress_bar():
+        theirs = package.explain_instance(
+            image.double().expand(3, -1, -1).permute(1, 2, 0).numpy().copy(),
+            answer,
+            labels=tuple(range(7)),
+            top_labels=None,
+            hide_color=fill,
+            num_samples=300,
+            segmentation_fn=lambda _: segments.numpy(),
+            random_seed=0,
+        )
+    # The matrix that the package draws as the first thing from its random state.
+    samples = np.random.RandomState(seed).randint(0, 2, 300 * pieces).reshape(300, pieces)
+    samples[0] = 1
+    target = Target(torch.tensor([0]))
+    ours = explain_with_lime(model, image, target, segments, torch.from_numpy(samples).float(), fill=fill)
+    for label in range(7):
+        coefficients = [weight for _, weight in sorted(theirs.local_exp[label])]
+        np.testing.assert_allclose(ours.coefficients[:, label], coefficients, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(ours.intercepts[label], theirs.intercept[label], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ours.r2[6], theirs.score, rtol=0, atol=1e-4)
+    assert ours.coefficients.abs().max() > 0.005
+
+
+@pytest.mark.parametrize("superpixels", ["slic", "grid", "parts"])
+def test_a_network_linear_in_the_superpixels_gives_back_its_weights(superpixels: str):
+    model, images = Pixels(), faces(3)
+    knobs: dict[str, Any] = {"fill": 0.0, "output": "logit", "alpha": 1e-12, "samples": 400, "repeats": 2}
+    result = fervis.explain(model, images, "lime", target=[2, 0, 1], superpixels=superpixels, segments=20, **knobs)
+    for image, label, found in zip(images, [2, 0, 1], result.maps, strict=True):
+        # On a superpixel the map is the sum of weight times pixel over it; summed over the image, the logit.
+        share = model.weights[label, 0] * image[0]
+        for value in found.unique():
+            piece = found == value
+            torch.testing.assert_close(value, share[piece].sum(), rtol=1e-4, atol=1e-4)
+        assert len(found.unique()) > 10
+    assert result.scores is not None
+    torch.testing.assert_close(result.scores["r2"], torch.ones(3))
+    torch.testing.assert_close(result.scores["stability"], torch.ones(3))
+
+
+def test_the_map_is_of_the_first_samples_and_the_stability_of_the_others():
+    model, image = network(), faces()
+    plain = fervis.explain(model, image, "lime", target=3, samples=100, repeats=0)
+    twice = fervis.explain(model, image, "lime", target=3, samples=100, repeats=2)
+    assert torch.equal(plain.maps, twice.maps)
+    assert plain.scores is not None
+    assert twice.scores is not None
+    assert set(plain.scores) == {"r2", "superpixels"}
+    assert -1 <= float(twice.scores["stability"]) < 1
+    assert not torch.equal(plain.maps, fervis.explain(model, image, "lime", target=3, samples=100, seed=1).maps)
+    segments = slic_segments(image[0], 40, 10.0)
+    assert float(plain.scores["superpixels"]) == int(segments.max()) + 1
+    coefficients = plain.maps[0].flatten()[[int((segments == p).flatten().int().argmax()) for p in segments.unique()]]
+    assert torch.equal(plain.maps[0], coefficients[segments])
+
+
+def test_the_stability_is_scipys_rank_correlation_over_the_further_seeds():
+    from scipy.stats import spearmanr
+
+    model, image = network(), faces()
+    found = fervis.explain(model, image, "lime", target=3, samples=60, repeats=2, superpixels="grid", segments=16)
+    segments, drawn = grid_cells(16, 16, 16), fervis.core.seeding.generator_for(0, "explainer/lime")
+    fits = []
+    for _ in range(3):
+        seed = int(torch.randint(2**62, (), generator=drawn))
+        samples = bernoulli_samples(60, 16, torch.Generator().manual_seed(seed))
+        fits.append(
+            explain_with_lime(model, image[0], Target(torch.tensor([3])), segments, samples).coefficients[:, 3].numpy()
+        )
+    expected = np.mean([spearmanr(fits[0], other).statistic for other in fits[1:]])
+    assert found.scores is not None
+    np.testing.assert_allclose(found.scores["stability"][0], expected, atol=1e-6)
+    np.testing.assert_allclose(found.maps[0], fits[0][segments], atol=1e-7)
+
+
+def test_only_the_strongest_superpixels_stay():
+    model, image = network(), faces()
+    knobs: dict[str, Any] = {"samples": 100, "repeats": 0, "superpixels": "parts"}
+    whole = fervis.explain(model, image, "lime", target=3, **knobs).maps
+    some = fervis.explain(model, image, "lime", target=3, top=4, **knobs).maps
+    least = whole.abs().unique()[-4]
+    assert torch.equal(some, torch.where(whole.abs() >= least, whole, 0))
+
+
+def test_a_face_asked_about_for_all_classes_is_scored_once():
+    images = faces(2)
+    alone = Pixels()
+    maps = [fervis.explain(alone, images[:1], "lime", target=label, output="logit").maps[0] for label in range(3)]
+    single = alone.passes // 3
+    model = Pixels()
+    together = fervis.explain(model, images[[0, 0, 0, 1]], "lime", target=[0, 1, 2, 0], output="logit").maps
+    assert torch.equal(together[:3], torch.stack(maps))
+    assert model.passes == 2 * single
+
+
+def test_a_filters_mean_output_can_be_explained(residual: nn.Module):
+    image = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(3))
+    found = fervis.explain(residual, image, "lime", target="conv1/2", alpha=1e-9, fill=0.0)
+    assert "filter" in found.unit
+    # A convolution is linear but for its bias: a superpixel's weight is the output where it alone is shown, less that
+    # of nothing shown, and the fit is exact.
+    with torch.no_grad():
+        nothing = residual.conv1(torch.zeros(1, 1, 16, 16))[0, 2].mean()
+        for value in found.maps.unique():
+            alone = residual.conv1(torch.where(found.maps[:, None] == value, image, 0))[0, 2].mean()
+            torch.testing.assert_close(value, alone - nothing, rtol=0, atol=1e-6)
+    assert found.scores is not None
+    torch.testing.assert_close(found.scores["r2"], torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "sentence"),
+    [
+        ({"superpixels": "slick"}, "explainer.superpixels=slick: expected slic, grid or parts. Did you mean slic?"),
+        ({"output": "logits"}, "explainer.output=logits: expected probability or logit. Did you mean logit?"),
+        ({"precision": "bf61"}, "explainer.precision=bf61: expected fp32 or bf16. Did you mean bf16?"),
+        ({"fill": "grey"}, "explainer.fill=grey: expected mean or a pixel value"),
+        ({"samples": 1}, "explainer.samples=1: expected a whole number from 2."),
+        ({"segments": 1}, "explainer.segments=1: expected a whole number from 2."),
+        ({"alpha": 0.0}, "explainer.alpha=0.0: expected a number above 0."),
+        ({"repeats": -1}, "explainer.repeats=-1: expected a whole number from 0."),
+        ({"layer": "conv5"}, "layer=conv5: LIME hides parts of the face"),
+        ({"target": 7}, "target=7: the network has 7 classes"),
+    ],
+)
+def test_wrong_questions(knobs: dict[str, Any], sentence: str):
+    with pytest.raises(ConfigError) as error:
+        fervis.explain(network(), faces(), "lime", **{"target": 0, "samples": 20, **knobs})
+    assert sentence in str(error.value)

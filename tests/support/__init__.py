@@ -1,0 +1,1 @@
+"""Shared by tests: the command, networks, browsers and what is compared."""
