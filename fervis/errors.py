@@ -25,7 +25,7 @@ def unknown_name(what: str, word: object, known: Iterable[object], *, limit: int
     """The error for a name that does not exist: the value, the nearest name and the names there are.
 
     Example:
-        >>> str(unknown("layer", "cnv2", ["conv1", "conv2"]))
+        >>> str(unknown_name("layer", "cnv2", ["conv1", "conv2"]))
         'layer=cnv2: there is no such layer. Did you mean conv2? Known: conv1, conv2.'
     """
     names = [str(name) for name in known]

@@ -23,27 +23,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import isqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fervis.core.layer_names import is_attention, module_aliases, module_layouts
 from fervis.core.network import Network
 from fervis.errors import ConfigError, unknown_name
 
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU)
-ACTIVATIONS += (nn.Mish, nn.Hardswish, nn.Softplus)
-# Networks bring classes of their own for these functions; their names tell.
-ACTIVATION_NAMES = re.compile(r"(leaky|p|r|c|s|quick|hard)?(relu6?|elu|gelu|gelutanh|swish|silu|mish)(me|jit)?")
-ATTENTION_NAMES = re.compile(r".*Attention(V2|Rope|2d)?")
-CHANNELS_FIRST = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)
-CHANNELS_FIRST += (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-CHANNELS_LAST = (nn.Linear, nn.LayerNorm)  # but not their subclasses, which may turn the dimensions around
-ALIAS = re.compile(r"(conv|relu|block|stage)\d+")
-MOST_PREFIX_TOKENS = 5  # a class token and four registers
-
-LayerLayout = tuple[str, tuple[int, int]]
+INPUT = "input"
+_ALIAS = re.compile(r"(conv|relu|block|stage)\d+")
 
 
 @dataclass(frozen=True)
@@ -78,6 +68,11 @@ class Layer:
         return self.shape[0] if self.layout == "NCHW" else self.shape[-1]
 
     @property
+    def is_input(self) -> bool:
+        """Whether this stands for the pixels."""
+        return not self.path
+
+    @property
     def has_map(self) -> bool:
         """Whether its output has more than one position."""
         return self.grid[0] * self.grid[1] > 1
@@ -101,22 +96,27 @@ def find_layer(model: nn.Module, name: str, image: Tensor) -> Layer:
     return _find(model, name, _probe(model, image), image)
 
 
-def expand_layers(model: nn.Module, spec: str | Sequence[str], image: Tensor) -> list[str]:
-    """The names that ``spec`` stands for, each once: a name, a list of names, or ``all``.
+def resolve_layers(model: nn.Module, spec: str | Sequence[str], image: Tensor) -> tuple[Layer, ...]:
+    """Return the layers that ``spec`` stands for, each once: a name, a list of names, or ``all``.
 
     ``all`` is every transformer block, or in a network without any, every convolution, that can give a map.
     """
     layers = _probe(model, image)
-    names: list[str] = []
+    chosen: list[Layer] = []
     for name in [spec] if isinstance(spec, str) else spec:
         if name != "all":
-            names.append(_find(model, name, layers, image).name)
+            chosen.append(_find(model, name, layers, image))
             continue
-        blocks = [layer.name for layer in layers if _numbered(layer, "block") and _fit(layer)]
-        names += blocks or [layer.name for layer in layers if _numbered(layer, "conv") and _fit(layer)]
-    if not names:
+        blocks = [layer for layer in layers if _numbered(layer, "block") and _fit(layer)]
+        chosen += blocks or [layer for layer in layers if _numbered(layer, "conv") and _fit(layer)]
+    if not chosen:
         raise ConfigError(f"layer={spec}: the network has no convolution or block of which a map could be made.")
-    return list(dict.fromkeys(names))
+    return tuple({layer.name: layer for layer in chosen}.values())
+
+
+def expand_layers(model: nn.Module, spec: str | Sequence[str], image: Tensor) -> list[str]:
+    """Return the names of the layers that ``spec`` stands for."""
+    return [layer.name for layer in resolve_layers(model, spec, image)]
 
 
 def spatial(activation: Tensor, layer: Layer) -> Tensor:
@@ -166,9 +166,9 @@ def _inside(model: nn.Module) -> tuple[nn.Module, str]:
 
 
 def _find(model: nn.Module, name: str, layers: list[Layer], image: Tensor) -> Layer:
-    if name == "input":
+    if name == INPUT:
         grid = (int(image.shape[-2]), int(image.shape[-1]))
-        return Layer("input", "", "pixels", tuple(image.shape[1:]), 0, 1, "NCHW", grid, ("input",))
+        return Layer(INPUT, "", "pixels", tuple(image.shape[1:]), 0, 1, "NCHW", grid, (INPUT,))
     body, prefix = _inside(model)
     # Several paths can lead to one module, of which the layers know the first.
     paths = dict(body.named_modules(remove_duplicate=False))
@@ -229,11 +229,11 @@ def _probe(model: nn.Module, image: Tensor) -> list[Layer]:
         for module, mode in training.items():
             module.training = mode
 
-    attentions = [module for module in calls if _is_attention(module)]
+    attentions = [module for module in calls if is_attention(module)]
     mapped = {module: shape for module, shape in shapes.items() if shape[:1] == (2,)}
     square = image.shape[-2] == image.shape[-1]
-    layouts = _layouts(mapped, paths, square, tuple(f"{paths[module]}." for module in attentions))
-    aliases = _aliases(layouts, paths, attentions)
+    layouts = module_layouts(mapped, paths, square, tuple(f"{paths[module]}." for module in attentions))
+    aliases = module_aliases(layouts, paths, attentions)
     layers = []
     for module, shape in shapes.items():
         # A real path wins over an alias.
@@ -242,111 +242,9 @@ def _probe(model: nn.Module, image: Tensor) -> list[Layer]:
         path = paths[module]
         parameters = sum(p.numel() for p in module.parameters())
         kind = type(module).__name__
-        name = names[0] if names and not ALIAS.fullmatch(path) else path
+        name = names[0] if names and not _ALIAS.fullmatch(path) else path
         layers.append(Layer(name, prefix + path, kind, shape[1:], parameters, calls[module], layout, grid, names))
     return layers
-
-
-def _layouts(
-    shapes: dict[nn.Module, tuple[int, ...]], paths: dict[nn.Module, str], square: bool, attentions: tuple[str, ...]
-) -> dict[nn.Module, LayerLayout]:
-    """Where the channels and the positions are in each module's output."""
-    orders = {module: _order(module, shape, square) for module, shape in shapes.items() if len(shape) == 4}
-    kinds: dict[type, set[str]] = {}  # of a map as deep as wide, another module of the same class may tell
-    for module, order in orders.items():
-        kinds.setdefault(type(module), set()).update([order] if order else [])
-    layouts: dict[nn.Module, LayerLayout] = {}
-    grid = (0, 0)  # of the last map seen, which is the grid of the tokens that follow it
-    last: dict[tuple[int, ...], str] = {}
-    for module, shape in shapes.items():
-        layout: LayerLayout = ("none", (0, 0))
-        # Inside an attention, four dimensions are heads and tokens.
-        if len(shape) == 4 and (isinstance(module, CHANNELS_FIRST) or not paths[module].startswith(attentions)):
-            kind = kinds[type(module)]
-            order = orders[module] or (min(kind) if len(kind) == 1 else last.get(shape, "NCHW"))
-            grid = shape[2:] if order == "NCHW" else shape[1:3]
-            layout, last[shape] = (order, (grid[0], grid[1])), order
-        elif len(shape) == 3 and (tokens := _token_grid(shape[1], (grid[0], grid[1]))):
-            layout = ("tokens", tokens)
-        layouts[module] = layout
-    return layouts
-
-
-def _order(module: nn.Module, shape: tuple[int, ...], square: bool) -> str | None:
-    """``NCHW`` or ``NHWC`` by the module's class, or by which two dimensions of a square image agree; None: neither."""
-    if isinstance(module, CHANNELS_FIRST):
-        return "NCHW"
-    if type(module) in CHANNELS_LAST:
-        return "NHWC"
-    _, a, b, c = shape
-    if square and (a == b) != (b == c):
-        return "NHWC" if a == b else "NCHW"
-    return None
-
-
-def _token_grid(tokens: int, grid: tuple[int, int]) -> tuple[int, int] | None:
-    """Height and width that the tokens cover: that of the map before them, else the largest square in them."""
-    if grid[0] * grid[1] > 1 and 0 <= tokens - grid[0] * grid[1] <= MOST_PREFIX_TOKENS:
-        return grid
-    side = isqrt(tokens)
-    return (side, side) if side > 1 and tokens - side**2 <= MOST_PREFIX_TOKENS else None
-
-
-def _is_attention(module: nn.Module) -> bool:
-    # Some convolutional networks call their gates attention; those have no linear layer over tokens.
-    linear = any(isinstance(child, nn.Linear) for child in module.children())
-    return linear and bool(ATTENTION_NAMES.fullmatch(type(module).__name__))
-
-
-def _is_activation(module: nn.Module) -> bool:
-    return isinstance(module, ACTIVATIONS) or bool(ACTIVATION_NAMES.fullmatch(type(module).__name__.lower()))
-
-
-def _aliases(
-    layouts: dict[nn.Module, LayerLayout], paths: dict[nn.Module, str], attentions: list[nn.Module]
-) -> dict[nn.Module, list[str]]:
-    """The names that modules answer to beside their paths, the most telling first."""
-    modules = {path: module for module, path in paths.items()}
-    around = {modules.get(paths[module].rpartition(".")[0]) for module in attentions} - set(attentions)
-    blocks = [module for module in layouts if module in around]
-    convs = [module for module in layouts if isinstance(module, nn.Conv2d)]
-    activations = [module for module in layouts if _is_activation(module)]
-    named = {"conv": convs, "relu": activations, "block": blocks, "stage": _stages(layouts, paths)}
-    aliases: dict[nn.Module, list[str]] = {}
-    for stem, members in named.items():
-        for k, module in enumerate(members, 1):
-            aliases.setdefault(module, []).append(f"{stem}{k}")
-    order = list(layouts)
-    after = order.index(blocks[-1]) if blocks else -1
-    late = [module for module in convs if layouts[module][1] > (1, 1) and order.index(module) > after]
-    if late:
-        aliases[late[-1]].append("last_conv")
-    return aliases
-
-
-def _stages(layouts: dict[nn.Module, LayerLayout], paths: dict[nn.Module, str]) -> list[nn.Module]:
-    """The last part at each resolution: of the outermost numbered parts that have several, else of all leaves."""
-    families: dict[str, dict[tuple[int, int], nn.Module]] = {}
-    leaves: dict[tuple[int, int], nn.Module] = {}
-    convolved = {layouts[module][1] for module in layouts if isinstance(module, nn.Conv2d)}
-    for module, (layout, grid) in layouts.items():
-        number = re.search(r"\d+$", paths[module])
-        if layout == "none" or grid == (1, 1):
-            continue
-        if not list(module.children()):
-            if grid in convolved:
-                leaves[grid] = module
-        elif number:
-            stem = paths[module][: number.start()]
-            families[stem] = families.pop(stem, {}) | {grid: module}  # so that the last to finish stands last
-    several = [(stem, members) for stem, members in reversed(families.items()) if len(members) > 1]
-    parts = min(several, key=lambda family: family[0].count("."), default=("", leaves))[1]
-    return list(parts.values()) if len(parts) > 1 else []
-
-
-def layer_or_input(model: nn.Module, name: str, images: Tensor) -> Layer | None:
-    """The layer of this name, or None for ``input``."""
-    return None if name == INPUT else find_layer(model, name, images[:1])
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -354,6 +252,3 @@ def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if maps.shape[-2:] == size:
         return maps
     return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-
-
-INPUT = "input"

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
 
 from fervis.core.faces import Faces
-from fervis.core.layers import Layer
 from fervis.core.network import Network
-from fervis.core.results import ExplainerOutput, Explanation, Figure, HeatMaps
-from fervis.core.seeding import generator_for
-from fervis.core.targets import Target
+from fervis.core.results import ExplainerOutput, Explanation, Figure, LayerMaps, Result
+
+if TYPE_CHECKING:  # the batch has passes over a network, which lie above this package
+    from fervis.models.batch import Batch
 
 
 class Dataset(Protocol):
@@ -75,86 +74,29 @@ class TrainingContext:
 
 
 class Explainer(Protocol):
-    """A method that explains faces one by one, as heat maps.
+    """A method that explains images one by one, or a network as a whole.
 
     Attributes:
-        kind: what it returns, such as ``heatmaps``; a visualizer of the same kind draws it.
-        default_layer: where the map is taken when the question names no layer: ``input`` or ``last_conv``.
+        result: kind of result that the run holds in the end: ``HeatMaps`` for methods that return ``LayerMaps``. A
+            visualizer of the same kind draws it.
+        scope: ``image`` for a method that explains each image by itself, so that many images may be explained in
+            chunks; ``network`` for one that looks at the network, its filters or its training.
+        takes: which settings of a run change its result, of ``layers``, ``pixels`` (as a layer), ``classes`` and
+            ``filters`` (as targets); a run that states another is refused.
+        default_layer: where it looks when ``layer=`` says nothing: ``input``, ``last_conv`` or ``all``.
     """
 
-    kind: ClassVar[str]
+    result: ClassVar[type[Result]]
+    scope: ClassVar[Literal["image", "network"]]
+    takes: ClassVar[frozenset[str]]
     default_layer: ClassVar[str]
 
-    def explain(
-        self, model: nn.Module, images: Tensor, target: Target, layer: Layer | None, generator: Generator
-    ) -> HeatMaps:
-        """Explain [N,C,H,W] float images at a layer (None: at the pixels); the model is left as it was found.
+    def explain(self, batch: Batch) -> LayerMaps | ExplainerOutput:
+        """Explain a batch; the model is left as it was.
 
-        The generator is in the same state for every batch, so what is drawn from it is shared by all images and an
-        image's map does not depend on the batch it came in.
+        Every batch has generators in the same state, so that what is drawn from them is shared by all images and the
+        map of an image does not depend on the batch it is in.
         """
-        ...
-
-
-@dataclass(frozen=True)
-class NetworkContext:
-    """What an examination of a network is asked, beside the network.
-
-    Attributes:
-        images: [N,C,H,W] float, the faces asked about, as the network takes them and on its device.
-        pool: [M,C,H,W] uint8 or float in [0, 1], all faces of the split; on the CPU.
-        rows: [M] int64, the pool's row numbers.
-        labels: [M] int64, the pool's labels, -1 where unknown.
-        classes: names of the network's classes, in logit order.
-        layers: the layers asked for, None for the pixels.
-        target: what is to be explained, as the question says it; ``auto`` where it says nothing.
-        split: name of the pool's split.
-        seed: root of all randomness; ``generator`` derives from it.
-        epochs: epoch -> file of weights, of the training that the network comes from; empty where that is unknown.
-        history: epoch -> its numbers (``train/loss``, ``val/accuracy``, ...), of the same training.
-        quiet: draw no progress bar.
-    """
-
-    images: Tensor
-    pool: Tensor
-    rows: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
-    layers: tuple[Layer | None, ...]
-    target: Any = "auto"
-    split: str = "test"
-    seed: int = 0
-    epochs: Mapping[int, Path] = field(default_factory=dict)
-    history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    quiet: bool = True
-
-    def generator(self, use: str) -> Generator:
-        """A generator on the CPU, derived from the seed and the name of its use."""
-        return generator_for(self.seed, use)
-
-    def batches(self, size: int = 64) -> Iterator[tuple[slice, Tensor]]:
-        """The pool batch by batch, as [n,C,H,W] float32 in [0, 1] on the device of ``images``, with its place."""
-        for start in range(0, len(self.pool), size):
-            part = self.pool[start : start + size].to(self.images.device)
-            yield slice(start, start + len(part)), part if part.is_floating_point() else part.float() / 255
-
-
-@runtime_checkable
-class NetworkExplainer(Protocol):
-    """A method that asks of a network as a whole, or of its filters, rather than of one face's class.
-
-    Attributes:
-        kind: what it returns, such as ``filter_images``.
-        default_layer: where it looks when the question names no layer: ``input`` or ``last_conv``.
-        uses_layers: whether ``layer=`` changes its answer; where not, a question that names one is refused.
-    """
-
-    kind: ClassVar[str]
-    default_layer: ClassVar[str]
-    uses_layers: ClassVar[bool]
-
-    def examine(self, model: nn.Module, inquiry: NetworkContext) -> ExplainerOutput:
-        """Examine a trained network; it is left as it was found."""
         ...
 
 

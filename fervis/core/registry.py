@@ -31,7 +31,7 @@ METHODS = {
     "dataset": "load",
     "model": "build",
     "trainer": "train",
-    "explainer": "explain examine",
+    "explainer": "explain",
     "visualizer": "draw",
     "tracker": "start",
 }
@@ -110,7 +110,7 @@ def build_plugin(kind: str, config: Mapping[str, Any] | str, **changes: Any) -> 
         ConfigError: an unknown name or setting, a value of the wrong type, or one the plug-in refuses.
 
     Example:
-        >>> build("tracker", "none")
+        >>> build_plugin("tracker", "none")
         NoTracker()
     """
     from omegaconf import OmegaConf
@@ -159,7 +159,7 @@ def plugin_class(kind: str, name: str) -> type:
 
 def is_plugin(kind: str, found: type) -> bool:
     """Whether a class is a dataclass with the method that plug-ins of a kind have."""
-    return is_dataclass(found) and any(callable(getattr(found, name, None)) for name in METHODS[kind].split())
+    return is_dataclass(found) and callable(getattr(found, METHODS[kind], None))
 
 
 def plugin_names(kind: str) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,45 +15,51 @@ from fervis.core.layers import Layer, find_layer
 from fervis.errors import ConfigError, unknown_name
 
 
-def resolve_targets(spec: Any, faces: Faces, classes: Sequence[str], predictions: Tensor) -> tuple[Tensor, Tensor]:
-    """Which face is explained for which class: two [M] int64 tensors, positions of faces and classes.
+def resolve_targets(spec: Any, faces: Faces, classes: Sequence[str], predictions: Tensor) -> Tensor:
+    """Resolve ``target=`` to the classes [N,T] int64 that are explained of each of N faces.
+
+    Args:
+        spec: ``label``, ``predicted``, ``all``, ``auto`` (the label where there is one, else predicted), or a class's
+            name or number.
+        faces: N faces.
+        classes: names of the network's classes, in logit order.
+        predictions: [N] int64, the predicted classes.
 
     Raises:
         ConfigError: an unknown class, or ``label`` for a face that has none.
     """
-    everyone = torch.arange(len(faces))
     if spec == "all":
-        return everyone.repeat_interleave(len(classes)), torch.arange(len(classes)).repeat(len(faces))
+        return torch.arange(len(classes)).expand(len(faces), -1)
     if spec == "predicted":
-        return everyone, predictions
+        return predictions[:, None]
     if spec == "label":
-        return everyone, _labels_as(faces, classes)
+        return _labels_as(faces, classes)[:, None]
     if spec == "auto":
         known = torch.tensor([label >= 0 and faces.classes[label] in classes for label in faces.labels.tolist()])
         chosen = predictions.clone()
         chosen[known] = _labels_as(faces.take(known), classes) if known.any() else chosen[known]
-        return everyone, chosen
-    return everyone, torch.full((len(faces),), class_index(spec, classes))
+        return chosen[:, None]
+    return torch.full((len(faces), 1), class_index(spec, classes))
 
 
 def _labels_as(faces: Faces, classes: Sequence[str]) -> Tensor:
-    """The faces' labels as numbers of the network's classes, which may stand in another order."""
+    """Return the faces' labels as numbers of the network's classes, whose order may differ."""
     unlabelled = faces.labels < 0
     if unlabelled.any():
         row = int(faces.rows[unlabelled][0])
         raise ConfigError(f"target=label: face {row} has no label in this data; ask with target=predicted.")
-    place = {name: index for index, name in enumerate(classes)}
+    numbers = {name: index for index, name in enumerate(classes)}
     named = [faces.classes[label] for label in faces.labels.tolist()]
-    foreign = [name for name in named if name not in place]
+    foreign = [name for name in named if name not in numbers]
     if foreign:
         raise ConfigError(f"target=label: the network has no class {foreign[0]}; it knows {', '.join(classes)}.")
-    return torch.tensor([place[name] for name in named])
+    return torch.tensor([numbers[name] for name in named], dtype=torch.int64)
 
 
 def class_index(spec: Any, classes: Sequence[str]) -> int:
-    """The number of a class given by name or number."""
-    if spec in classes:
-        return list(classes).index(spec)
+    """Return the number of a class given by name or number; a name wins where classes are named by numbers."""
+    if str(spec) in classes:
+        return list(classes).index(str(spec))
     if str(spec).isdecimal() and int(spec) < len(classes):
         return int(spec)
     raise unknown_name("target", spec, [*classes, "auto", "label", "predicted", "all", "<layer>/<filter>"])
@@ -69,22 +75,25 @@ def parse_filter_target(spec: Any) -> tuple[str, int] | None:
     return layer, int(number)
 
 
-def class_target(classes: Tensor | Sequence[int]) -> Target:
-    """The target that explains each image's class of this number."""
-    return Target(torch.as_tensor(classes, dtype=torch.int64))
+def class_targets(classes: Tensor | Sequence[int]) -> Targets:
+    """Return targets from one class per image [N], or T classes per image [N,T]."""
+    numbers = torch.as_tensor(classes, dtype=torch.int64)
+    return Targets(numbers if numbers.ndim == 2 else numbers[:, None])
 
 
-def resolve_filter(model: nn.Module, spec: Any, images: Tensor) -> Target | None:
-    """The target of ``<layer>/<filter>``, or None where ``spec`` is of another form."""
+def resolve_filter(model: nn.Module, spec: Any, images: Tensor) -> Targets | None:
+    """Return the target ``<layer>/<filter>``, or None where ``spec`` is of another form."""
     found = parse_filter_target(spec)
     if found is None:
         return None
     layer = find_layer(model, found[0], images[:1])
+    if layer.is_input:
+        raise ConfigError(f"target={spec}: the pixels have no filters; expected a layer such as conv7/{found[1]}.")
     if layer.layout != "NCHW":
         raise ConfigError(f"target={spec}: {layer.name} has no filters; its output is laid out as {layer.layout}.")
     if found[1] >= layer.channels:
         raise ConfigError(f"target={spec}: {layer.name} has {layer.channels} filters, numbered from 0.")
-    return Target(layer=layer.path, filter=found[1])
+    return Targets(layer=layer.path, filters=(found[1],), name=found[0])
 
 
 FILTERS_FORMAT = "expected a number of filters such as 64, first:64, all, or a list of filters such as [4,6,18]"
@@ -101,7 +110,7 @@ def check_filters(spec: Any) -> None:
     raise ConfigError(f"explainer.filters={shown}: {FILTERS_FORMAT}, each once.")
 
 
-def select_filters(spec: Any, layer: Layer | None, channels: int) -> tuple[int, ...]:
+def select_filters(spec: Any, layer: Layer, channels: int) -> tuple[int, ...]:
     """The filters that ``filters=`` means at a layer: of the first n as many as there are, or those of a list.
 
     Raises:
@@ -112,8 +121,7 @@ def select_filters(spec: Any, layer: Layer | None, channels: int) -> tuple[int, 
         return tuple(range(min(first, channels)))
     listed = tuple(int(one) for one in spec)
     if wrong := [one for one in listed if one >= channels]:
-        name = "input" if layer is None else layer.name
-        raise ConfigError(f"explainer.filters={wrong[0]}: {name} has {channels} filters, numbered from 0.")
+        raise ConfigError(f"explainer.filters={wrong[0]}: {layer.name} has {channels} filters, numbered from 0.")
     return listed
 
 
@@ -124,34 +132,59 @@ def _first_count(spec: Any) -> int:
 
 
 @dataclass(frozen=True)
-class Target:
-    """What is explained of each image: a class's logit, or the mean output of one filter of a layer.
+class Targets:
+    """What is explained of each of N images: T classes, or the T filters of a layer.
+
+    A class stands for its logit, a filter for its mean output.
 
     Attributes:
-        classes: [N] int64, a class for each image, or None where a filter is the target.
-        layer: dotted path of the filter's layer.
-        filter: the filter's number.
+        classes: [N,T] int64, the classes of each image, or None where filters are the targets.
+        layer: dotted path of the filters' layer.
+        filters: the filters' numbers, the same for every image.
+        name: the layer's name as it was asked for, such as ``conv7``.
     """
 
     classes: Tensor | None = None
     layer: str = ""
-    filter: int = 0
+    filters: tuple[int, ...] = ()
+    name: str = ""
 
-    def __getitem__(self, where: slice) -> Target:
-        """The target of some of the images."""
-        return self if self.classes is None else Target(self.classes[where])
+    @property
+    def count(self) -> int:
+        """How many targets each image has."""
+        return len(self.filters) if self.classes is None else self.classes.shape[1]
 
-    def score(self, logits: Tensor, activations: dict[str, Tensor]) -> Tensor:
-        """[N] the explained value of each image.
+    def __getitem__(self, index: Tensor | slice | Sequence[int]) -> Targets:
+        """The targets of some of the images."""
+        return self if self.classes is None else replace(self, classes=self.classes[index])
+
+    def only(self, number: int) -> Targets:
+        """The targets of this number alone, so that T is 1."""
+        if self.classes is None:
+            return replace(self, filters=self.filters[number : number + 1])
+        return replace(self, classes=self.classes[:, number : number + 1])
+
+    def repeat(self, times: int) -> Targets:
+        """The targets of a batch in which each image stands ``times`` times in a row."""
+        return self if self.classes is None else replace(self, classes=self.classes.repeat_interleave(times, 0))
+
+    def scores(self, logits: Tensor, activations: Mapping[str, Tensor]) -> Tensor:
+        """Return the explained values [N,T].
+
+        Args:
+            logits: [N,K] the network's output.
+            activations: dotted path -> [N,C,...] output of the filters' layer, where filters are the targets.
 
         Raises:
             ConfigError: the network gives something else than [N,K] logits, or has no such class.
         """
-        if self.classes is not None:
-            if logits.ndim != 2:
-                raise ConfigError(f"model: its output is {list(logits.shape)}, expected [N,K] logits.")
-            wrong = self.classes[(self.classes < 0) | (self.classes >= logits.shape[1])]
-            if len(wrong):
-                raise ConfigError(f"target={int(wrong[0])}: the network has {logits.shape[1]} classes, from 0.")
-            return logits.gather(1, self.classes.to(logits.device)[:, None])[:, 0]
-        return activations[self.layer][:, self.filter].flatten(1).mean(1)
+        if self.classes is None:
+            outputs = activations[self.layer][:, list(self.filters)]
+            return outputs.flatten(2).mean(2)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ConfigError(f"model: its output is {shape}, expected [N,K] logits.")
+        wrong = self.classes[(self.classes < 0) | (self.classes >= logits.shape[1])]
+        if len(wrong):
+            raise ConfigError(f"target={int(wrong[0])}: the network has {logits.shape[1]} classes, from 0.")
+        return logits.gather(1, self.classes.to(logits.device))

@@ -1,21 +1,22 @@
-"""Explain images by a method's name: the Python door, and what an answer does for each of its layers."""
+"""Explain images by a method's name: the Python entry point, and what a run does for each batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fervis.core.layers import Layer, expand_layers, layer_or_input
+from fervis.core.layers import INPUT, resolve_layers
 from fervis.core.network import Network
-from fervis.core.protocols import Explainer, NetworkContext, NetworkExplainer
+from fervis.core.protocols import Explainer
 from fervis.core.registry import build_plugin
-from fervis.core.results import ExplainerOutput, HeatMaps, join_results
-from fervis.core.seeding import generator_for
-from fervis.core.targets import Target, class_index, class_target, resolve_filter
+from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps
+from fervis.core.targets import Targets, class_index, class_targets, resolve_filter
 from fervis.errors import ConfigError
+from fervis.models.batch import Batch
 from fervis.models.predict import BATCH_SIZE, predict
 
 
@@ -23,7 +24,7 @@ def explain(
     model: nn.Module,
     images: Tensor,
     explainer: str = "saliency",
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
     target: Tensor | Sequence[int] | int | str = "predicted",
     *,
     seed: int = 0,
@@ -33,109 +34,151 @@ def explain(
     """Explain what a network makes of images. Needs no config and no data set.
 
     Args:
-        model: any network from [N,C,H,W] images to [N,K] logits. Hooks, train and eval mode, ``requires_grad`` and
-            ``.grad`` are afterwards as they were.
-        images: [N,C,H,W] float, as the network takes them.
+        model: any network from [N,C,H,W] images to [N,K] logits. Hooks, train and eval mode, ``requires_grad``,
+            ``.grad`` and buffers are afterwards as they were.
+        images: [N,C,H,W] float, as the network takes them; they are never written to.
         explainer: name of the method; ``fervis.names("explainer")`` lists them.
-        layer: where the map is taken: ``conv7``, ``last_conv``, a dotted path, or ``input`` for the pixels; None for
-            the method's own default.
-        target: what is explained: a class number for each image, one for all, ``predicted``, a class's name where the
-            network is a ``fervis`` one, or ``<layer>/<filter>``.
+        layer: where the maps are taken: ``conv7``, ``last_conv``, a dotted path, ``input`` for the pixels, ``all``, or
+            a list of names; None for the method's own default.
+        target: what is explained: a class number per image [N], several per image [N,T], one for all, ``predicted``,
+            ``all``, a class's name where the network is a ``fervis`` one, or ``<layer>/<filter>``.
         seed: root of the method's randomness.
-        batch_size: images a pass.
+        batch_size: images per pass.
         **knobs: settings of the method, as in ``conf/explainer/<name>.yaml``.
 
     Returns:
-        For a method that explains faces, a result whose ``maps`` are [N,H,W] float32, un-normalised, on the images'
-        device (``HeatMaps``). For one that examines the network (``filters``, ``feature_maps``, ``confusion``, ...) a
-        result of its own kind; the images are then the faces it looks at, and ``target`` their labels.
+        For a method of images, a result whose ``maps`` are [L*N*T,H,W] float32, un-normalised, on the images' device
+        (``HeatMaps``): layer by layer, image by image, target by target. For a method of the network (``filters``,
+        ``confusion``, ...) a result of its own kind; the images are then the faces it reads, and ``target`` their
+        labels.
 
     Raises:
         ConfigError: an unknown method, setting, layer or class, or images of the wrong shape.
     """
     check_images(images)
-    method: Explainer | NetworkExplainer = build_plugin("explainer", explainer, **knobs)
-    if isinstance(method, NetworkExplainer):
-        return run_network_explainer(
-            method, model, _network_context(model, images, layer or method.default_layer, target, seed)
-        ).result
-    place = layer_or_input(model, layer or method.default_layer, images)
-    wanted = _resolve_target(model, images, target, batch_size)
-    return explain_batches(method, explainer, model, images, wanted, place, seed=seed, batch_size=batch_size)
+    method: Explainer = build_plugin("explainer", explainer, **knobs)
+    check_takes(method, explainer, layer, target)
+    layers = resolve_layers(model, layer or method.default_layer, images[:1])
+    batch = Batch(
+        model, images.detach(), layers, classes=_classes(model, images), seed=seed, rows=torch.arange(len(images))
+    )
+    if method.result is HeatMaps:
+        batch = replace(batch, targets=_resolve(model, images, target, batch_size))
+    else:
+        batch = replace(batch, **_pool(images, target))
+    return explain_batch(method, batch, batch_size=batch_size).result
 
 
-def run_network_explainer(method: NetworkExplainer, model: nn.Module, inquiry: NetworkContext) -> ExplainerOutput:
-    """Examine a network; it and torch's own generator are left as they were found."""
-    with torch.random.fork_rng():
-        return method.examine(model, inquiry)
+def explain_batch(method: Explainer, batch: Batch, *, batch_size: int = BATCH_SIZE) -> ExplainerOutput:
+    """Explain a batch of any size; methods that return maps are given ``batch_size`` images at a time.
+
+    The model and torch's own generator are left as they were.
+    """
+    with torch.random.fork_rng(devices=[]):
+        if method.result is not HeatMaps:
+            output = method.explain(batch)
+            assert isinstance(output, ExplainerOutput)
+            return output
+        starts = range(0, len(batch), batch_size)
+        parts = [method.explain(batch.part(slice(start, start + batch_size))) for start in starts]
+    return output_of_maps(LayerMaps.join([part for part in parts if isinstance(part, LayerMaps)]), batch)
 
 
-def explain_batches(
-    method: Explainer,
-    name: str,
-    model: nn.Module,
-    images: Tensor,
-    target: Target,
-    layer: Layer | None,
-    *,
-    seed: int,
-    batch_size: int = BATCH_SIZE,
-) -> HeatMaps:
-    """Explain images batch by batch. Each batch meets the generator in the same state."""
-    parts = []
-    for start in range(0, len(images), batch_size):
-        here = slice(start, start + batch_size)
-        generator = generator_for(seed, f"explainer/{name}")
-        parts.append(method.explain(model, images[here], target[here], layer, generator))
-    return join_results(parts)
+def output_of_maps(maps: LayerMaps, batch: Batch) -> ExplainerOutput:
+    """List the maps of a batch as entries: layer by layer, image by image, target by target."""
+    names = [layer.name for layer in batch.layers]
+    height, width = batch.images.shape[2:]
+    count = batch.targets.count
+    images = torch.arange(len(batch)).repeat_interleave(count)
+    targets = tuple(name for number in range(len(batch)) for name in target_names(batch, number))
+    return ExplainerOutput(
+        result=maps.heat_maps(names, (int(height), int(width))),
+        layers=tuple(name for name in names for _ in images),
+        targets=targets * len(names),
+        who=images.repeat(len(names)),
+    )
 
 
-def check_images(images: Tensor) -> None:
-    """Raise ConfigError unless the images are [N,C,H,W] floats, at least one."""
+def target_names(batch: Batch, image: int) -> list[str]:
+    """Return the names of an image's targets: classes, or ``conv7/4`` for a filter."""
+    targets = batch.targets
+    if targets.classes is None:
+        return [f"{targets.name}/{number}" for number in targets.filters]
+    known = batch.classes
+    return [known[number] if number < len(known) else str(number) for number in targets.classes[image].tolist()]
+
+
+def check_takes(method: Explainer, name: str, layer: Any, target: Any) -> None:
+    """Refuse a layer or a target that would change nothing.
+
+    Args:
+        method: the explainer.
+        name: its name.
+        layer: what ``layer=`` says; None where it says nothing.
+        target: what ``target=`` says.
+
+    Raises:
+        ConfigError: the method takes no layers, or none but the pixels, or no filter as a target.
+    """
+    named = [layer] if isinstance(layer, str) else list(layer or [])
+    if INPUT in named and "pixels" not in method.takes and "layers" in method.takes:
+        raise ConfigError(f"layer=input: explainer={name} works at a layer, not at the pixels.")
+    inner = [one for one in named if one != INPUT]
+    if inner and "layers" not in method.takes:
+        expected = "leave layer= away" if "pixels" not in method.takes else "expected layer=input"
+        raise ConfigError(f"layer={inner[0]}: explainer={name} looks at no layer of its own; {expected}.")
+    if isinstance(target, str) and "/" in target and "filters" not in method.takes:
+        raise ConfigError(f"target={target}: explainer={name} explains no filters; expected a class.")
+
+
+def check_images(images: Any) -> None:
+    """Raise ConfigError unless the images are [N,C,H,W] floats, at least one, all finite."""
+    if not isinstance(images, Tensor):
+        raise ConfigError(f"images: expected a float tensor [N,C,H,W], not a {type(images).__name__}.")
     if images.ndim != 4 or not images.is_floating_point() or not len(images):
         raise ConfigError(
             f"images: expected a float tensor [N,C,H,W] with at least one image, "
             f"not {str(images.dtype).removeprefix('torch.')} {list(images.shape)}."
         )
+    broken = (~images.isfinite().flatten(1).all(1)).nonzero().flatten()
+    if len(broken):
+        raise ConfigError(f"images: image {int(broken[0])} has values that are NaN or infinite.")
 
 
-def _network_context(
-    model: nn.Module, images: Tensor, layer: str, target: Tensor | Sequence[int] | int | str, seed: int
-) -> NetworkContext:
-    """The images as all that a network is examined on, with their labels where ``target`` gives one for each."""
-    everyone = torch.arange(len(images))
-    told = not isinstance(target, (str, int))
-    labels = torch.as_tensor(target, dtype=torch.int64).cpu() if told else torch.full((len(images),), -1)
+def _classes(model: nn.Module, images: Tensor) -> tuple[str, ...]:
+    if isinstance(model, Network):
+        return model.classes
+    return tuple(str(number) for number in range(predict(model, images[:1]).shape[1]))
+
+
+def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[str, Any]:
+    """The images as the pool of a method of the network, with their labels where ``target`` gives one for each."""
+    labelled = not isinstance(target, (str, int))
+    labels = torch.as_tensor(target, dtype=torch.int64).cpu() if labelled else torch.full((len(images),), -1)
     if len(labels) != len(images):
         raise ConfigError(f"target: expected a label for each of the {len(images)} images, not {len(labels)}.")
-    count = predict(model, images[:1]).shape[1]
-    return NetworkContext(
-        images=images,
-        pool=images.cpu(),
-        rows=everyone,
-        labels=labels,
-        classes=model.classes if isinstance(model, Network) else tuple(str(number) for number in range(count)),
-        layers=tuple(layer_or_input(model, name, images) for name in expand_layers(model, layer, images[:1])),
-        target="auto" if told or target == "predicted" else target,
-        split="images",
-        seed=seed,
-    )
+    return {
+        "pool": images.detach().cpu(),
+        "labels": labels,
+        "split": "images",
+        "target": "auto" if labelled or target == "predicted" else target,
+    }
 
 
-def _resolve_target(
-    model: nn.Module, images: Tensor, spec: Tensor | Sequence[int] | int | str, batch_size: int
-) -> Target:
+def _resolve(model: nn.Module, images: Tensor, spec: Tensor | Sequence[int] | int | str, batch_size: int) -> Targets:
     if isinstance(spec, str):
-        if spec == "predicted":
-            return class_target(predict(model, images, batch_size).argmax(1))
-        return resolve_filter(model, spec, images) or class_target(
-            [class_index(spec, model.classes if isinstance(model, Network) else ())] * len(images)
-        )
+        if spec in ("predicted", "all"):
+            probabilities = predict(model, images, batch_size)
+            if spec == "predicted":
+                return class_targets(probabilities.argmax(1))
+            return class_targets(torch.arange(probabilities.shape[1]).expand(len(images), -1))
+        known = model.classes if isinstance(model, Network) else ()
+        return resolve_filter(model, spec, images) or class_targets([class_index(spec, known)] * len(images))
     classes = torch.as_tensor(spec, dtype=torch.int64)
     if classes.ndim == 0:
         classes = classes.expand(len(images))
-    if classes.shape != (len(images),):
+    if classes.ndim > 2 or len(classes) != len(images):
         raise ConfigError(
             f"target: expected one class for each of the {len(images)} images, not {list(classes.shape)}."
         )
-    return class_target(classes)
+    return class_targets(classes)

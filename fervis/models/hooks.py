@@ -1,36 +1,32 @@
-"""One forward (and backward) pass that hands over activations and gradients of any layers, and leaves no trace."""
+"""Forward and backward passes that return activations and gradients of any layers and leave the network as it was."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from fervis.core.layers import INPUT, Layer, spatial
-from fervis.core.targets import Target
+from fervis.core.layers import Layer, spatial
+from fervis.core.targets import Targets
 from fervis.errors import ConfigError
-
-
-def outputs_at(model: nn.Module, images: Tensor, layers: Sequence[Layer | None]) -> list[Tensor]:
-    """Outputs of layers as maps [N,F,h,w], from one pass that ends after the deepest; None: the images."""
-    paths = list(dict.fromkeys(layer.path for layer in layers if layer is not None))
-    heard = activations(model, images, paths) if paths else {}
-    return [images.detach() if layer is None else spatial(heard[layer.path], layer) for layer in layers]
+from fervis.models.rules import Rules, applied
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What one pass gave.
+class TargetPass:
+    """What the backward pass of one target gave.
 
     Attributes:
-        scores: [N] the explained value, detached.
-        activations: layer -> its output, detached.
-        gradients: layer -> d score / d output, of the output's shape.
+        target: number of the target, from 0 to T-1.
+        scores: [N] the explained value of each image, detached.
+        activations: name of a layer -> [N,c,h,w] its output, channels first; the images themselves for ``input``.
+        gradients: name of a layer -> [N,c,h,w] the gradient of each image's score with respect to it.
     """
 
+    target: int
     scores: Tensor
     activations: dict[str, Tensor]
     gradients: dict[str, Tensor]
@@ -42,17 +38,25 @@ class _ForwardDone(Exception):
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Eval mode, no parameter gradients, gradients on; every flag of every module and parameter restored after."""
+    """Compute in eval mode without gradients of parameters; afterwards the network is as it was.
+
+    Restored are the flags of every module and parameter, buffers that a forward pass changed (a counter, say), and
+    torch's own random state.
+    """
     modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         for module, _ in modes:
             module.training = False
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
+        for buffer, value in buffers:
+            if not torch.equal(buffer, value):
+                buffer.data.copy_(value)
         for module, mode in modes:
             module.training = mode
         for parameter, flag in wanted:
@@ -60,67 +64,96 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def capture(model: nn.Module, paths: Sequence[str], *, roots: bool, stop: bool = False) -> Iterator[dict[str, Tensor]]:
+def capture(
+    model: nn.Module, paths: Sequence[str], *, roots: bool, stop: bool = False, once: bool = False
+) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of layers during the forward passes inside, by dotted path.
 
-    The network goes on with a copy of each collected output, so that an in-place operation that follows changes the
-    copy and not what was collected. With ``roots``, an output that hangs on no graph becomes the root of one: nothing
-    before the first layer asked for is recorded. With ``stop``, the pass ends after the last of the layers.
-    """
-    heard: dict[str, Tensor] = {}
+    The network continues with a copy of each collected output, so that an in-place operation that follows changes the
+    copy and not what was collected.
 
-    def hear(path: str, output: object) -> Tensor:
+    Args:
+        model: any network.
+        paths: dotted paths of the layers.
+        roots: make an output that is part of no graph the root of one, so that nothing before the first of the layers
+            is recorded.
+        stop: end the pass after the last of the layers.
+        once: refuse a layer that runs a second time.
+    """
+    captured: dict[str, Tensor] = {}
+
+    def collect(path: str, output: object) -> Tensor:
         if not isinstance(output, Tensor):
             raise ConfigError(f"layer={path}: its output is a {type(output).__name__}, expected one tensor.")
+        if once and path in captured:
+            raise ConfigError(
+                f"layer={path}: this module runs more than once in a forward pass; its output is not one map."
+            )
         if roots and not output.requires_grad:
             output = output.detach().requires_grad_()
-        heard[path] = output
-        if stop and len(heard) == len(paths):
+        captured[path] = output
+        if stop and len(captured) == len(paths):
             raise _ForwardDone
         return output.clone()
 
     with ExitStack() as hooks:
         for path in paths:
             module = model.get_submodule(path)
-            handle = module.register_forward_hook(lambda _module, _inputs, output, path=path: hear(path, output))
+            handle = module.register_forward_hook(lambda _module, _inputs, output, path=path: collect(path, output))
             hooks.callback(handle.remove)
-        yield heard
+        yield captured
 
 
 def activations(model: nn.Module, images: Tensor, paths: Sequence[str]) -> dict[str, Tensor]:
-    """Outputs of layers for [N,C,H,W] images, in one forward pass that ends after the deepest of them."""
-    with frozen(model), torch.no_grad(), capture(model, paths, roots=False, stop=True) as heard:
+    """Return the outputs of layers for [N,C,H,W] images, in one forward pass that ends after the deepest of them."""
+    with frozen(model), torch.no_grad(), capture(model, paths, roots=False, stop=True, once=True) as captured:
         with suppress(_ForwardDone):
             model(images.clone())
-        return dict(heard)
+        return dict(captured)
 
 
-def gradients(model: nn.Module, images: Tensor, target: Target, layers: Sequence[str]) -> Pass:
-    """Outputs of layers and the gradients of the target with respect to them, in one forward and one backward pass.
+def outputs_at(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> list[Tensor]:
+    """Return the output [N,c,h,w] of each layer in one forward pass, the images themselves for the pixels."""
+    paths = list(dict.fromkeys(layer.path for layer in layers if not layer.is_input))
+    captured = activations(model, images, paths) if paths else {}
+    return [images.detach() if layer.is_input else spatial(captured[layer.path], layer) for layer in layers]
+
+
+def target_passes(
+    model: nn.Module, images: Tensor, targets: Targets, layers: Sequence[Layer], rules: Rules | None = None
+) -> Iterator[TargetPass]:
+    """Yield the activations and gradients of all layers, target by target: one forward and T backward passes.
+
+    The hooks are gone and the network is as it was before the first backward pass runs, so that a caller may stop at
+    any target. The graph is kept until the last target.
 
     Args:
         model: any network from images to [N,K] logits.
-        images: [N,C,H,W] float.
-        target: what is explained of each image.
-        layers: dotted paths, ``input`` for the images themselves.
+        images: [N,C,H,W] float; the network sees a copy.
+        targets: T per image.
+        layers: where activations and gradients are taken.
+        rules: replace the backward passes of modules, by their types.
 
     Raises:
-        ConfigError: the target does not depend on a layer, so that it has no gradient there.
+        ConfigError: a target does not depend on a layer, so that it has no gradient there.
     """
-    paths = [layer for layer in dict.fromkeys((*layers, target.layer)) if layer and layer != INPUT]
-    with frozen(model), capture(model, paths, roots=True) as heard:
-        source = images.detach().clone().requires_grad_(INPUT in layers)
+    inner = [layer.path for layer in layers if not layer.is_input]
+    paths = list(dict.fromkeys((*inner, targets.layer) if targets.classes is None else inner))
+    replaced = applied(rules, model) if rules else nullcontext()
+    with frozen(model), replaced, capture(model, [path for path in paths if path], roots=True, once=True) as captured:
+        source = images.detach().clone().requires_grad_(len(inner) < len(layers))
         # A copy goes in, so that a network that changes its input in place changes the copy.
         logits = model(source.clone())
-        scores = target.score(logits, heard)
-        found = {**heard, INPUT: source}
-        wanted = [found[layer] for layer in layers]
-        slopes = torch.autograd.grad(scores.sum(), wanted, allow_unused=True)
-    for layer, slope in zip(layers, slopes, strict=True):
-        if slope is None:
-            raise ConfigError(f"layer={layer}: the target does not depend on it, so it has no gradient there.")
-    return Pass(
-        scores=scores.detach(),
-        activations={layer: found[layer].detach() for layer in layers},
-        gradients={layer: slope for layer, slope in zip(layers, slopes, strict=True) if slope is not None},
-    )
+        scores = targets.scores(logits, captured)
+        outputs = [source if layer.is_input else captured[layer.path] for layer in layers]
+    values = {layer.name: spatial(output.detach(), layer) for layer, output in zip(layers, outputs, strict=True)}
+    for number in range(targets.count):
+        with torch.inference_mode(False):
+            last = number == targets.count - 1
+            slopes = torch.autograd.grad(scores[:, number].sum(), outputs, retain_graph=not last, allow_unused=True)
+        gradients: dict[str, Tensor] = {}
+        for layer, slope in zip(layers, slopes, strict=True):
+            if slope is None:
+                raise ConfigError(f"layer={layer.name}: the target does not depend on it, so it has no gradient there.")
+            gradients[layer.name] = spatial(slope, layer)
+        yield TargetPass(number, scores[:, number].detach(), values, gradients)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fervis.core.targets import Target
+from fervis.core.targets import Targets
 from fervis.errors import ConfigError, nearest_name
 from fervis.models.hooks import activations, frozen
 
@@ -61,7 +61,7 @@ def masked_scores(
     image: Tensor,
     masks: Iterable[Tensor],
     fill: Tensor,
-    target: Target,
+    targets: Targets,
     *,
     output: str = "probability",
     precision: str = "fp32",
@@ -73,31 +73,31 @@ def masked_scores(
         image: [C,H,W] float.
         masks: chunks [s,H,W] of S masks in all, in [0, 1]; 1 shows the image, 0 the fill.
         fill: [C,H,W], or what broadcasts to it, of the image's dtype and device.
-        target: which network output is read: the classes, or a filter of a layer.
+        targets: which network outputs are read: the classes, or filters of a layer.
         output: ``probability`` (softmax over the classes) or ``logit``; nothing to a filter.
         precision: ``fp32``, or ``bf16``: convolutions and matrix products by autocast in bfloat16, whose probabilities
             differ by some thousandths.
 
     Returns:
-        [S,K] float32 on the CPU, a column a class; [S,1] the filter's mean output where that is the target.
+        [S,K] float32 on the CPU, a column a class; [S,F] the mean outputs of F filters where these are the targets.
 
     Raises:
         ConfigError: the network gives something else than [N,K] logits.
     """
     fast = torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bf16")
     with frozen(model), torch.no_grad(), fast:
-        lay_out = _layout(model, image, target)
+        lay_out = _layout(model, image, targets)
         return torch.cat(
-            [read_scores(model, lay_out(fill_masked(image, some, fill)), target, output).cpu() for some in masks]
+            [read_scores(model, lay_out(fill_masked(image, some, fill)), targets, output).cpu() for some in masks]
         )
 
 
-def _layout(model: nn.Module, image: Tensor, target: Target) -> Callable[[Tensor], Tensor]:
+def _layout(model: nn.Module, image: Tensor, targets: Targets) -> Callable[[Tensor], Tensor]:
     """``channels_last`` where it is faster and the network takes it: one that reshapes by ``view`` does not."""
     if image.device.type != "cpu":
         return Tensor.contiguous
     try:
-        read_scores(model, channels_last(image[None]), target, "logit")
+        read_scores(model, channels_last(image[None]), targets, "logit")
     except RuntimeError:  # an error of another cause comes again
         return Tensor.contiguous
     return channels_last
@@ -114,15 +114,15 @@ def channels_last(images: Tensor) -> Tensor:
     return torch.stack([images[:, 0], torch.zeros_like(images[:, 0])], 3)[..., :1].permute(0, 3, 1, 2)
 
 
-def read_scores(model: nn.Module, images: Tensor, target: Target, output: str) -> Tensor:
-    """[N,K] float32 probabilities or logits of [N,C,H,W] images, or [N,1] a filter's mean output.
+def read_scores(model: nn.Module, images: Tensor, targets: Targets, output: str) -> Tensor:
+    """[N,K] float32 probabilities or logits of [N,C,H,W] images, or [N,F] the mean outputs of filters.
 
     Raises:
         ConfigError: the network gives something else than [N,K] logits.
     """
-    if target.classes is None:
-        heard = activations(model, images, [target.layer])[target.layer]
-        return heard[:, target.filter].float().flatten(1).mean(1)[:, None]
+    if targets.classes is None:
+        outputs = activations(model, images, [targets.layer])[targets.layer]
+        return outputs[:, list(targets.filters)].float().flatten(2).mean(2)
     logits = model(images)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -130,16 +130,21 @@ def read_scores(model: nn.Module, images: Tensor, target: Target, output: str) -
     return logits.float().softmax(1) if output == "probability" else logits.float()
 
 
-def class_column(target: Target, image: int, values: Tensor) -> int:
-    """The column of ``scores`` that is explained of an image, by its position among the target's images.
+def target_columns(targets: Targets, image: int, values: Tensor) -> list[int]:
+    """Return the columns of ``masked_scores`` that are explained of an image: one per target.
+
+    Args:
+        targets: T per image.
+        image: position of the image among the targets' images.
+        values: [S,K] as ``masked_scores`` gives them.
 
     Raises:
         ConfigError: the network has no such class.
     """
-    if target.classes is None:
-        return 0
-    target[image : image + 1].score(values[:1], {})  # refuses a class that is not there
-    return int(target.classes[image])
+    if targets.classes is None:
+        return list(range(targets.count))
+    targets[image : image + 1].scores(values[:1], {})  # refuses a class that does not exist
+    return targets.classes[image].tolist()
 
 
 def duplicate_groups(images: Tensor) -> list[list[int]]:

@@ -190,7 +190,7 @@ def summary_table(explanation: Explanation) -> list[dict[str, Any]]:
             **({"checkpoint": explanation.checkpoints[number]} if several else {}),
         }
         face = _face_columns(explanation, number) if explanation.of_faces else {}
-        entries.append(face | place | explanation.result.told(number))
+        entries.append(face | place | explanation.result.summary_row(number))
     return entries
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fervis.core.faces import Faces
 from fervis.core.layers import INPUT, expand_layers, find_layer
-from fervis.core.network import Network
 from fervis.core.results import Explanation, Figure, HeatMaps
 from fervis.core.seeding import generator_for
 from fervis.metrics.representation.checkpoint_comparison import FEWEST_FACES, CheckpointComparison, compare_checkpoints
@@ -20,7 +19,7 @@ COMPARED_FACES = 256  # of the split, spread evenly over it, that the layers of 
 
 
 def compare_run_checkpoints(
-    explanation: Explanation, networks: Sequence[Network], pool: Faces, layers: Sequence[str], seed: int, device: str
+    explanation: Explanation, networks: Sequence[nn.Module], pool: Faces, layers: Sequence[str], seed: int, device: str
 ) -> list[CheckpointComparison]:
     """Contrast the first checkpoint with each of the others.
 

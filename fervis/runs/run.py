@@ -1,8 +1,7 @@
-"""One question from config to answer: find the faces, find or train the network, explain, draw, record."""
+"""One run from config to folder: load, explain, draw, write, track."""
 
 from __future__ import annotations
 
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import torch
 
 from fervis.core.protocols import RunInfo
 from fervis.core.results import Explanation
-from fervis.errors import ConfigError
 from fervis.metrics.representation.checkpoint_comparison import CheckpointComparison
 from fervis.runs.artifacts import RunMetadata, atomic_run_folder, installed_versions, is_complete, run_arrays, write_run
 from fervis.runs.checkpoint_comparison import compare_run_checkpoints, draw_checkpoint_comparisons
@@ -18,139 +16,164 @@ from fervis.runs.chunked.chunks import UNCHUNKED_LIMIT, Chunks, open_chunks, par
 from fervis.runs.config import RunConfig
 from fervis.runs.explain import explain_faces
 from fervis.runs.inputs import RunInputs, load_inputs
-from fervis.runs.setup import RunSetup, build_run, explains_images
+from fervis.runs.saved_maps import explanation_key, keep_chunks, load_maps, save_maps, saved_chunks
+from fervis.runs.setup import RunSetup, build_run
 from fervis.runs.track import track_existing_run, track_run
 from fervis.system.console import SUCCESS, log
 from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA
 from fervis.system.locks import exclusive
 from fervis.system.threads import thread_limit
 
+Results = tuple[Explanation, list[dict[str, float]]]
 
-def run(question: RunConfig, folder: Path, card: RunInfo, command: str) -> Path:
-    """Answer a question into its run folder, or find that the answer is there.
+
+def run(config: RunConfig, folder: Path, info: RunInfo, command: str) -> Path:
+    """Run a config into its folder, unless the folder holds its whole result.
 
     Args:
-        question: what is asked.
-        folder: where the answer is kept; whole when ``summary.json`` stands in it.
-        card: what the tracker is told of the run.
-        command: the command that asks the same again.
+        config: the typed config.
+        folder: the run folder; complete when ``summary.json`` stands in it.
+        info: what the tracker is given.
+        command: the command that runs the same again.
 
     Returns:
         ``folder``.
     """
-    shard = parse_shard(question.shard)
-    place = folder / f"shard {shard.number} of {shard.of}" if shard else folder
-    with exclusive(Path(question.outputs), place, "answers this question"):
-        if not question.rerun and is_complete(folder, question.cache):
+    shard = parse_shard(config.shard)
+    lock = folder / f"shard {shard.number} of {shard.of}" if shard else folder
+    with exclusive(Path(config.outputs), lock, "answers this question"):
+        if not config.rerun and is_complete(folder, config.cache):
             log.info("answered before (rerun=true asks again)", extra=SUCCESS)
-            track_existing_run(question, card)
+            track_existing_run(config, info)
         else:
-            asked = build_run(question)
-            with thread_limit(asked.threads):
-                run_fresh(asked, folder, card, command)
+            setup = build_run(config)
+            with thread_limit(setup.threads):
+                run_fresh(setup, folder, info, command)
     return folder
 
 
-def run_fresh(asked: RunSetup, folder: Path, card: RunInfo, command: str) -> None:
-    """Answer a question into its run folder, whatever is there, and tell the tracker; of a shard, keep its blocks."""
-    question, cache = asked.question, asked.question.cache
-    record = RunMetadata(command, card, question.seed, asked.device, asked.precision, asked.threads)
-    if asked.shard:
-        run_shard(asked, record, folder)
+def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> None:
+    """Run a config into its folder, whatever is there, and track it; of a shard, save its chunks only."""
+    config = setup.config
+    record = RunMetadata(command, info, config.seed, setup.device, setup.precision, setup.threads)
+    if setup.shard:
+        run_shard(setup, record, folder)
         return
-    asked.tracker.start(card)
-    whole = False
+    setup.tracker.start(info)
+    ok = False
     try:
-        looked = load_inputs(asked, record, cache)
-        blocks = chunks_of(asked, record, folder, looked)
-        explanation, numbers, contrasts = collect_results(asked, record, looked, blocks)
+        inputs = load_inputs(setup, record, config.cache)
+        key = explanation_key(setup, record, inputs)
+        chunks = explain_in_chunks(setup, record, folder, inputs, key)
+        with record.stage("explain"):
+            results = _explained(setup, inputs, chunks, key)
+        explanation = results[0]
+        comparisons = _compare_checkpoints(setup, record, inputs, explanation)
+        numbers = _numbers(record, inputs, results, chunks, comparisons)
         with atomic_run_folder(folder) as staging:
             with record.stage("draw"):
-                figures = asked.visualizer.draw(explanation, staging / "figures")
-                figures += draw_checkpoint_comparisons(contrasts, explanation, staging / "figures")
-            write_run(staging, record, explanation, numbers, figures, asked.files(), cache, blocks)
-        if blocks:
-            shutil.rmtree(blocks.folder)
-        track_run(asked.tracker, card, explanation.faces)
-        whole = True
+                figures = setup.visualizer.draw(explanation, staging / "figures")
+                figures += draw_checkpoint_comparisons(comparisons, explanation, staging / "figures")
+            write_run(staging, record, explanation, numbers, figures, setup.files(), config.cache, chunks)
+        if chunks:
+            keep_chunks(chunks, folder, config.cache, key)
+        track_run(setup.tracker, info, explanation.faces)
+        ok = True
     finally:
-        asked.tracker.finish(ok=whole)
+        setup.tracker.finish(ok=ok)
 
 
-def run_shard(asked: RunSetup, record: RunMetadata, folder: Path) -> None:
-    """Explain the blocks of the question's shard, and say what is left to do.
-
-    Raises:
-        ConfigError: the question is not one of faces.
-    """
-    if not explains_images(asked):
-        raise ConfigError(
-            f"shard={asked.shard}: explainer={asked.question.explainer['name']} looks at the network as a whole; a "
-            "shard is a part of the faces that are explained."
-        )
-    blocks = chunks_of(asked, record, folder, load_inputs(asked, record, asked.question.cache))
-    assert blocks is not None
-    left = len(blocks.missing())
-    if left:
-        log.info("shard %s is there; %d of %d blocks are left to the other shards", asked.shard, left, len(blocks))
+def run_shard(setup: RunSetup, record: RunMetadata, folder: Path) -> None:
+    """Explain the chunks of the config's shard, and log what is missing."""
+    inputs = load_inputs(setup, record, setup.config.cache)
+    chunks = explain_in_chunks(setup, record, folder, inputs, explanation_key(setup, record, inputs))
+    assert chunks is not None
+    missing = len(chunks.missing())
+    if missing:
+        log.info("shard %s is there; %d of %d blocks are left to the other shards", setup.shard, missing, len(chunks))
     else:
         log.info("every shard is there: python -m fervis merge %s", folder)
 
 
-def chunks_of(asked: RunSetup, record: RunMetadata, folder: Path, looked: RunInputs) -> Chunks | None:
-    """The faces explained by blocks, where there are many or some blocks are there already; None for a few.
+def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs: RunInputs, key: str) -> Chunks | None:
+    """Explain the faces chunk by chunk, where there are many or some chunks exist already; None for a few.
 
-    Of a shard, its own blocks are explained; else all that are missing.
+    Of a shard, its own chunks are explained; else all that are missing.
     """
+    config, info = setup.config, record.card
     begun = (folder / CHUNKS_METADATA).is_file()
-    if not explains_images(asked) or not (asked.shard or begun or len(looked.chosen) > UNCHUNKED_LIMIT):
+    many = len(inputs.selected) > UNCHUNKED_LIMIT
+    if setup.explainer.scope == "network" or not (setup.shard or begun or many):
         return None
-    question = asked.question
+    groups = len(inputs.layers) * len(inputs.checkpoints)
+    kind = setup.explainer.result
+    if not config.rerun and (saved := saved_chunks(config.cache, key, inputs.selected, groups, kind)):
+        log.info("the maps are there already; drawing and writing them")
+        return saved
 
     def probe() -> int:
-        explanation, _, _ = explain_faces(asked, looked, looked.chosen.take(torch.tensor([0])))
+        explanation, _, _ = explain_faces(setup, inputs, inputs.selected.take(torch.tensor([0])))
         return sum(values.nbytes for values in run_arrays(explanation).values())
 
-    key = {
-        "question": record.card.id,
+    identity = {
+        "question": info.id,
         "hashes": record.hashes,
         "versions": {"fervis": version("fervis"), **installed_versions()},
     }
-    card = record.card
-    told = {"command": record.command, "name": card.name, "id": card.id, "tags": card.tags, "config": card.config}
-    groups = len(looked.layers) * len(looked.ready)
+    asked = {"command": record.command, "name": info.name, "id": info.id, "tags": info.tags, "config": info.config}
     with record.stage("explain"):
-        with exclusive(Path(question.outputs), folder / CHUNKS_FOLDER, "opens the blocks of this question"):
-            blocks = open_chunks(folder, looked.chosen, groups, probe, key=key, asked=told)
-        anew = question.rerun and asked.shard is not None
-        blocks.explain(lambda some: explain_faces(asked, looked, some), asked.shard, quiet=question.quiet, anew=anew)
-    return blocks
-
-
-def collect_results(
-    asked: RunSetup, record: RunMetadata, looked: RunInputs, blocks: Chunks | None
-) -> tuple[Explanation, dict[str, float], list[CheckpointComparison]]:
-    """What is shown and said: of all chosen faces, or of some where they were explained by blocks."""
-    with record.stage("explain"):
-        if blocks:
-            explanation, found = blocks.shown(), blocks.numbers()
-        else:
-            explanation, _, found = explain_faces(asked, looked, looked.chosen)
-    many = len(looked.chosen)
-    shown = len(set(explanation.faces.rows.tolist()))
-    if blocks and shown < many:
-        record.warnings.append(f"Figures and table show {shown:,} of the {many:,} faces; arrays.npz has all of them.")
-    numbers: dict[str, float] = {}
-    for ready, own in zip(looked.ready, found, strict=True):
-        prefix = f"{ready.checkpoint.name}/" if len(looked.ready) > 1 else ""
-        numbers |= {f"{prefix}{name}": value for name, value in {**ready.numbers, **own}.items()}
-    with record.stage("contrast"):
-        pool = looked.faces.split(asked.question.split)
-        networks = [ready.network for ready in looked.ready]
-        contrasts = compare_run_checkpoints(
-            explanation, networks, pool, looked.layers, asked.question.seed, asked.device
+        with exclusive(Path(config.outputs), folder / CHUNKS_FOLDER, "opens the blocks of this question"):
+            chunks = open_chunks(folder, inputs.selected, groups, kind, probe, key=identity, asked=asked)
+        overwrite = config.rerun and setup.shard is not None
+        chunks.explain(
+            lambda faces: explain_faces(setup, inputs, faces), setup.shard, quiet=config.quiet, overwrite=overwrite
         )
-    if len(networks) > 1 and not contrasts:
-        split = asked.question.split
-        record.warnings.append(f"split={split} has too few faces to contrast the checkpoints' layers on.")
-    return explanation, numbers | {name: value for one in contrasts for name, value in one.numbers().items()}, contrasts
+    return chunks
+
+
+def _explained(setup: RunSetup, inputs: RunInputs, chunks: Chunks | None, key: str) -> Results:
+    """The explanation of all selected faces, or of those displayed where they were explained in chunks."""
+    if chunks:
+        return chunks.displayed(), chunks.numbers()
+    config = setup.config
+    if not config.rerun and (saved := load_maps(setup, inputs, key)):
+        log.info("the maps are there already; drawing and writing them")
+        return saved
+    explanation, positions, metrics = explain_faces(setup, inputs, inputs.selected)
+    save_maps(config.cache, key, explanation, positions, metrics)
+    return explanation, metrics
+
+
+def _compare_checkpoints(
+    setup: RunSetup, record: RunMetadata, inputs: RunInputs, explanation: Explanation
+) -> list[CheckpointComparison]:
+    config = setup.config
+    networks = [loaded.batch.model for loaded in inputs.checkpoints]
+    names = [layer.name for layer in inputs.layers]
+    with record.stage("contrast"):
+        pool = inputs.faces.split(config.split)
+        comparisons = compare_run_checkpoints(explanation, networks, pool, names, config.seed, setup.device)
+    if len(networks) > 1 and not comparisons:
+        record.warnings.append(f"split={config.split} has too few faces to contrast the checkpoints' layers on.")
+    return comparisons
+
+
+def _numbers(
+    record: RunMetadata,
+    inputs: RunInputs,
+    results: Results,
+    chunks: Chunks | None,
+    comparisons: list[CheckpointComparison],
+) -> dict[str, float]:
+    """The numbers of the run, by checkpoint where there are several; warn where not all faces are displayed."""
+    explanation, metrics = results
+    count, displayed = len(inputs.selected), len(set(explanation.faces.rows.tolist()))
+    if chunks and displayed < count:
+        record.warnings.append(
+            f"Figures and table show {displayed:,} of the {count:,} faces; arrays.npz has all of them."
+        )
+    numbers: dict[str, float] = {}
+    for loaded, own in zip(inputs.checkpoints, metrics, strict=True):
+        prefix = f"{loaded.checkpoint.name}/" if len(inputs.checkpoints) > 1 else ""
+        numbers |= {f"{prefix}{name}": value for name, value in {**loaded.metrics, **own}.items()}
+    return numbers | {name: value for one in comparisons for name, value in one.numbers().items()}

@@ -1,8 +1,9 @@
-"""A question with its plug-ins built, so that every wrong setting is found before any work begins."""
+"""A config with its plug-ins built, so that every wrong setting is found before any work begins."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from fervis.core.faces import Faces
 from fervis.core.network import Network
-from fervis.core.protocols import Dataset, Explainer, Model, NetworkExplainer, Tracker, Trainer, Visualizer
+from fervis.core.protocols import Dataset, Explainer, Model, Tracker, Trainer, Visualizer
 from fervis.core.registry import build_plugin, visualizer_for
 from fervis.errors import ConfigError
+from fervis.explainers.explain import check_takes
 from fervis.models.pretrained import build_config
 from fervis.runs.checkpoints import Checkpoint, parse_checkpoints
 from fervis.runs.chunked.chunks import Shard, parse_shard
@@ -24,80 +26,111 @@ from fervis.trainers.trained import initial_network
 
 @dataclass(frozen=True)
 class RunSetup:
-    """A question with its plug-ins built, so that every wrong setting is found before any work begins."""
+    """A config with its plug-ins.
 
-    question: RunConfig
+    Attributes:
+        config: the typed config.
+        dataset: plug-in.
+        model: plug-in.
+        trainer: plug-in.
+        explainer: plug-in.
+        visualizer: plug-in.
+        tracker: plug-in.
+        device: where the network runs.
+        precision: of a training.
+        threads: that explain.
+        checkpoints: which weights are explained.
+        pretrained: what the shipped network was built for (channels, size, classes), or None.
+        shard: the part of the faces that this job explains, or None.
+    """
+
+    config: RunConfig
     dataset: Dataset
     model: Model
     trainer: Trainer
-    explainer: Explainer | NetworkExplainer
+    explainer: Explainer
     visualizer: Visualizer
     tracker: Tracker
     device: str
     precision: str
     threads: int
     checkpoints: tuple[Checkpoint, ...]
-    frame: dict[str, Any] | None  # what the shipped network was built for: channels, size, classes
+    pretrained: dict[str, Any] | None
     shard: Shard | None
 
+    @cached_property
+    def explainer_name(self) -> str:
+        """Name of the explainer, as in the config."""
+        return str(self.config.explainer["name"])
+
     def files(self) -> list[Path]:
-        """The files that the answer comes from, data and weights."""
+        """Return the files that the result comes from, data and weights."""
         weights = [checkpoint.weights for checkpoint in self.checkpoints if checkpoint.weights]
         return list(dict.fromkeys([*self.dataset.files(), *self.model.files(), *weights]))
 
     def network(self, faces: Faces) -> Network:
-        """The network with its initial weights, for these faces, or for those that a shipped one was trained on."""
-        told = self.frame or {}
+        """Build the network with its initial weights, for these faces or for those a shipped one was trained on."""
+        built_for = self.pretrained or {}
         return initial_network(
             self.model,
-            self.question.seed,
-            channels=told.get("channels", faces.images.shape[1]),
-            size=told.get("size", faces.images.shape[2]),
-            classes=tuple(told.get("classes", faces.classes)),
+            self.config.seed,
+            channels=built_for.get("channels", faces.images.shape[1]),
+            size=built_for.get("size", faces.images.shape[2]),
+            classes=tuple(built_for.get("classes", faces.classes)),
         )
 
 
-def build_run(question: RunConfig) -> RunSetup:
-    """Build and check every plug-in of a question.
+def build_run(config: RunConfig) -> RunSetup:
+    """Build and check every plug-in of a config.
 
     Raises:
         ConfigError: an unknown name, a wrong setting, or plug-ins that do not fit together.
     """
-    device = choose_device(question.device)
-    model = build_plugin("model", question.model)
-    asked_for = parse_checkpoints(question, model)
-    shipped = next((one.weights for one in asked_for if one.shipped), None)
-    told = build_config(shipped) if shipped else None
-    model = build_plugin("model", told["model"]) if told else model
-    asked = RunSetup(
-        question=question,
-        dataset=build_plugin("dataset", question.dataset),
+    device = choose_device(config.device)
+    model = build_plugin("model", config.model)
+    checkpoints = parse_checkpoints(config, model)
+    shipped = next((checkpoint.weights for checkpoint in checkpoints if checkpoint.shipped), None)
+    built_for = build_config(shipped) if shipped else None
+    model = build_plugin("model", built_for["model"]) if built_for else model
+    setup = RunSetup(
+        config=config,
+        dataset=build_plugin("dataset", config.dataset),
         model=model,
-        trainer=build_plugin("trainer", question.trainer),
-        explainer=build_plugin("explainer", question.explainer),
-        visualizer=build_plugin("visualizer", question.visualizer),
-        tracker=build_plugin("tracker", question.tracker),
+        trainer=build_plugin("trainer", config.trainer),
+        explainer=build_plugin("explainer", config.explainer),
+        visualizer=build_plugin("visualizer", config.visualizer),
+        tracker=build_plugin("tracker", config.tracker),
         device=device,
-        precision=choose_precision(question.precision, device),
-        threads=choose_threads(question.threads),
-        checkpoints=asked_for,
-        frame=told,
-        shard=parse_shard(question.shard),
+        precision=choose_precision(config.precision, device),
+        threads=choose_threads(config.threads),
+        checkpoints=checkpoints,
+        pretrained=built_for,
+        shard=parse_shard(config.shard),
     )
-    if asked.visualizer.kind != asked.explainer.kind:
+    _check_fit(setup)
+    return setup
+
+
+def _check_fit(setup: RunSetup) -> None:
+    """Refuse plug-ins and settings that do not fit together.
+
+    Raises:
+        ConfigError: the visualizer draws another kind of result, or a layer, target or shard changes nothing.
+    """
+    name, kind = setup.explainer_name, setup.explainer.result.kind
+    if setup.visualizer.kind != kind:
         raise ConfigError(
-            f"visualizer={question.visualizer['name']}: it draws {asked.visualizer.kind}, and explainer="
-            f"{question.explainer['name']} gives {asked.explainer.kind}; ask with "
-            f"visualizer={visualizer_for(asked.explainer.kind)}."
+            f"visualizer={setup.config.visualizer['name']}: it draws {setup.visualizer.kind}, and explainer="
+            f"{name} gives {kind}; ask with visualizer={visualizer_for(kind)}."
         )
-    return asked
+    check_takes(setup.explainer, name, setup.config.layer, setup.config.target)
+    if setup.shard and setup.explainer.scope == "network":
+        raise ConfigError(
+            f"shard={setup.shard}: explainer={name} looks at the network as a whole; a shard is a part of the faces "
+            "that are explained."
+        )
 
 
-def explains_images(asked: RunSetup) -> bool:
-    """Whether the method explains face by face, so that many faces can be explained a block at a time."""
-    return not isinstance(asked.explainer, NetworkExplainer) or getattr(asked.explainer, "by_face", False)
-
-
-def image_tensor(faces: Faces, asked: RunSetup) -> Tensor:
-    """[N,C,H,W] float32 in [0, 1], on the question's device."""
-    return faces.images.to(asked.device).float() / 255
+def image_tensor(faces: Faces, setup: RunSetup) -> Tensor:
+    """Return images [N,C,H,W] as float32 in [0, 1], on the run's device."""
+    return faces.images.to(setup.device).float() / 255

@@ -55,7 +55,7 @@ def test_its_result_is_entry_by_entry_and_plain(examiner: str, channels: int):
         assert isinstance(values, np.ndarray), name
         assert values.dtype != object, name
     for entry in range(count):
-        assert isinstance(result.told(entry), dict)
+        assert isinstance(result.summary_row(entry), dict)
 
 
 def test_the_same_question_gives_the_same_bytes(examiner: str):

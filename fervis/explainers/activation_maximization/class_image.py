@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fervis.core.protocols import NetworkContext
 from fervis.core.results import ExplainerOutput, FilterImages
 from fervis.errors import ConfigError, unknown_name
 from fervis.explainers.activation_maximization.baselines import compute_baselines, selected_images
 from fervis.explainers.activation_maximization.maximization import MaximizationSettings, maximize_all
 from fervis.explainers.activation_maximization.objectives import class_values
+from fervis.models.batch import Batch
 from fervis.models.hooks import frozen
 
 
@@ -26,36 +26,37 @@ from fervis.models.hooks import frozen
 class ClassImage(MaximizationSettings):
     """Climbs the images that most raise each class's logit; its knobs are those of every climb."""
 
-    kind: ClassVar[str] = FilterImages.kind
-    default_layer: ClassVar[str] = "input"
-    uses_layers: ClassVar[bool] = False
+    result: ClassVar = FilterImages
+    scope: ClassVar = "network"
+    takes: ClassVar = frozenset({"classes"})
+    default_layer: ClassVar = "input"
 
-    def examine(self, model: nn.Module, inquiry: NetworkContext) -> ExplainerOutput:
+    def explain(self, batch: Batch) -> ExplainerOutput:
         """An entry a class: every one, or those of ``target=``, names or numbers.
 
         Raises:
             ConfigError: the network has no such class, or its output is no row of logits.
         """
-        classes = chosen_classes(inquiry.target, inquiry.classes)
+        classes = chosen_classes(batch.target, batch.classes)
 
         def answers(images: Tensor) -> list[Tensor]:
-            with frozen(model), torch.no_grad():
-                logits = model(images.clone())
+            with frozen(batch.model), torch.no_grad():
+                logits = batch.model(images.clone())
             if logits.ndim != 2:
                 raise ConfigError(f"model: its output is {list(logits.shape)}, expected [N,K] logits.")
             return [logits]
 
-        (beside,) = compute_baselines(inquiry, answers)
+        (beside,) = compute_baselines(batch, answers)
         result = maximize_all(
             self,
-            inquiry,
-            lambda some, quick: class_values(model, some, quick),
+            batch,
+            lambda some, quick: class_values(batch.model, some, quick),
             classes,
             selected_images(beside, classes),
             use="class_image",
             unit="logit",
         )
-        names = tuple(inquiry.classes[index] for index in classes)
+        names = tuple(batch.classes[index] for index in classes)
         beyond = float((result.reached >= result.strongest).float().mean())
         return ExplainerOutput(result, ("network",) * len(names), names, numbers={"beyond_faces": beyond})
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fervis.core.layers import Layer, find_layer
-from fervis.core.protocols import NetworkContext
 from fervis.core.results import ExplainerOutput, FilterImages, join_results
 from fervis.core.targets import check_filters, select_filters
 from fervis.errors import ConfigError
@@ -23,6 +22,7 @@ from fervis.explainers.activation_maximization.baselines import Baselines, compu
 from fervis.explainers.activation_maximization.maximization import MaximizationSettings, maximize_all
 from fervis.explainers.activation_maximization.objectives import at_position, check_position, filter_values
 from fervis.metrics.representation.image_symmetry import SymmetricPairs, symmetric_pairs_of
+from fervis.models.batch import Batch
 from fervis.models.hooks import outputs_at
 
 
@@ -40,9 +40,10 @@ class Filters(MaximizationSettings):
     filters: Any = 64
     objective: Any = "mean"
     symmetry: bool = False
-    kind: ClassVar[str] = FilterImages.kind
-    default_layer: ClassVar[str] = "last_conv"
-    uses_layers: ClassVar[bool] = True
+    result: ClassVar = FilterImages
+    scope: ClassVar = "network"
+    takes: ClassVar = frozenset({"layers", "filters"})
+    default_layer: ClassVar = "last_conv"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,29 +51,29 @@ class Filters(MaximizationSettings):
             check_filters(self.filters)
         check_position(self.objective)
 
-    def examine(self, model: nn.Module, inquiry: NetworkContext) -> ExplainerOutput:
+    def explain(self, batch: Batch) -> ExplainerOutput:
         """An entry a layer and filter; ``target=<layer>/<filter>`` asks for that one alone.
 
         Raises:
             ConfigError: the pixels were asked for, a filter that a layer does not have, or another target.
         """
-        one = _resolve_filters(model, inquiry)
-        layers = [one[0]] if one else [layer for layer in inquiry.layers if layer is not None]
-        if not one and len(layers) < len(inquiry.layers):
+        one = _resolve_filters(batch)
+        layers = [one[0]] if one else [layer for layer in batch.layers if not layer.is_input]
+        if not one and len(layers) < len(batch.layers):
             raise ConfigError("layer=input: pixels have no filters to climb for; ask for a layer such as last_conv.")
         place = check_position(self.objective)
 
         def answers(images: Tensor) -> list[Tensor]:
-            found = outputs_at(model, images, layers)
+            found = outputs_at(batch.model, images, layers)
             return [at_position(maps, place, layer.name) for maps, layer in zip(found, layers, strict=True)]
 
         results, targets, numbers = [], [], {}
-        for layer, beside in zip(layers, compute_baselines(inquiry, answers), strict=True):
+        for layer, beside in zip(layers, compute_baselines(batch, answers), strict=True):
             filters = [one[1]] if one else _filters_of_layer(self.filters, layer, beside)
             result = maximize_all(
                 self,
-                inquiry,
-                lambda some, quick, layer=layer: filter_values(model, layer, some, place, quick),
+                batch,
+                lambda some, quick, layer=layer: filter_values(batch.model, layer, some, place, quick),
                 filters,
                 selected_images(beside, filters),
                 use=f"filters/{layer.name}",
@@ -93,16 +94,16 @@ class Filters(MaximizationSettings):
         )
 
 
-def _resolve_filters(model: nn.Module, inquiry: NetworkContext) -> tuple[Layer, int] | None:
+def _resolve_filters(batch: Batch) -> tuple[Layer, int] | None:
     """The layer and the filter of ``target=<layer>/<filter>``."""
-    if inquiry.target == "auto":
+    if batch.target == "auto":
         return None
-    name, _, number = str(inquiry.target).rpartition("/")
+    name, _, number = str(batch.target).rpartition("/")
     if not name or not number.isdecimal():
-        raise ConfigError(f"target={inquiry.target}: expected auto, or <layer>/<filter> such as conv7/4.")
-    layer = find_layer(model, name, inquiry.images[:1])
+        raise ConfigError(f"target={batch.target}: expected auto, or <layer>/<filter> such as conv7/4.")
+    layer = find_layer(batch.model, name, batch.images[:1])
     if int(number) >= layer.channels:
-        raise ConfigError(f"target={inquiry.target}: {layer.name} has {layer.channels} filters, numbered from 0.")
+        raise ConfigError(f"target={batch.target}: {layer.name} has {layer.channels} filters, numbered from 0.")
     return layer, int(number)
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fervis.core.protocols import NetworkContext
 from fervis.core.results import FilterImages
 from fervis.errors import ConfigError, unknown_name
 from fervis.explainers.activation_maximization import ascent
@@ -18,6 +17,7 @@ from fervis.explainers.activation_maximization.ascent import AscentConfig
 from fervis.explainers.activation_maximization.baselines import Baselines, mean_spectrum
 from fervis.explainers.activation_maximization.objectives import Values
 from fervis.explainers.activation_maximization.parameterizations import PARAMETERIZATIONS, build_parameterization
+from fervis.models.batch import Batch
 from fervis.system.device import computes_bf16
 from fervis.system.progress import progress
 
@@ -103,7 +103,7 @@ class MaximizationSettings:
 
 def maximize_all(
     knobs: MaximizationSettings,
-    inquiry: NetworkContext,
+    batch: Batch,
     objective: Callable[[Sequence[int], torch.dtype | None], AbstractContextManager[Values]],
     members: Sequence[int],
     beside: Baselines,
@@ -115,7 +115,7 @@ def maximize_all(
 
     Args:
         knobs: of the climb.
-        inquiry: whose images say the size, and whose first image is the face to start from.
+        batch: whose images say the size, and whose first image is the face to start from.
         objective: gives the objectives of some of the members, image n's for member n, from a network that is quick in
             a precision, or from the network as it is.
         members: N filters or classes.
@@ -123,22 +123,19 @@ def maximize_all(
         use: where the members are from, such as ``filters/conv7``: the name of the randomness.
         unit: what the objective is, in words.
     """
-    shape = (int(inquiry.images.shape[1]), int(inquiry.images.shape[2]), int(inquiry.images.shape[3]))
-    spectrum = mean_spectrum(inquiry) if knobs.parameterisation == "maco" else None
+    shape = (int(batch.images.shape[1]), int(batch.images.shape[2]), int(batch.images.shape[3]))
+    spectrum = mean_spectrum(batch) if knobs.parameterisation == "maco" else None
     canvas = build_parameterization(knobs.parameterisation, shape, spectrum)
-    rules = knobs.rules(inquiry.images, canvas.lr)
-    face = inquiry.images[0].clamp(0, 1) if knobs.start == "face" else None
+    rules = knobs.rules(batch.images, canvas.lr)
+    face = batch.images[0].clamp(0, 1) if knobs.start == "face" else None
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     total = rules.steps * math.ceil(len(members) / knobs.batch_size)
-    with progress(None, use, "step", total=total, quiet=inquiry.quiet) as bar:
+    with progress(None, use, "step", total=total, quiet=batch.quiet) as bar:
         for first in range(0, len(members), knobs.batch_size):
             some = members[first : first + knobs.batch_size]
             start = torch.stack(
-                [
-                    canvas.of(face) if face is not None else canvas.noise(inquiry.generator(f"{use}/{one}"))
-                    for one in some
-                ]
-            ).to(inquiry.images)
+                [canvas.of(face) if face is not None else canvas.noise(batch.generator(f"{use}/{one}")) for one in some]
+            ).to(batch.images)
             scale = beside.noise_sd[first : first + knobs.batch_size]
             with objective(some, torch.bfloat16 if rules.bf16 else start.dtype) as values:
                 images, trace = ascent.maximize(
@@ -146,7 +143,7 @@ def maximize_all(
                     canvas,
                     start,
                     rules,
-                    inquiry.generator("climb/transformations"),
+                    batch.generator("climb/transformations"),
                     unit=scale,
                     tie=face,
                     tick=bar.update,

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fervis.core.layers import Layer
-from fervis.core.protocols import NetworkContext
 from fervis.core.results import ExplainerOutput, FeatureMaps, join_results
 from fervis.core.targets import check_filters, select_filters
 from fervis.errors import ConfigError, RunError
 from fervis.explainers.activations import measures
+from fervis.models.batch import Batch
 from fervis.models.hooks import outputs_at
 
 OUTPUTS_BATCH = 64
@@ -35,17 +35,17 @@ class FeatureMapExplainer:
 
     filters: Any = 64
     others: int = 16
-    kind: ClassVar[str] = FeatureMaps.kind
-    default_layer: ClassVar[str] = "last_conv"
-    uses_layers: ClassVar[bool] = True
-    by_face: ClassVar[bool] = True
+    result: ClassVar = FeatureMaps
+    scope: ClassVar = "image"
+    takes: ClassVar = frozenset({"layers", "pixels"})
+    default_layer: ClassVar = "last_conv"
 
     def __post_init__(self) -> None:
         check_filters(self.filters)
         if not 1 <= self.others <= 1000:
             raise ConfigError(f"explainer.others={self.others}: expected a number of faces from 1 to 1000.")
 
-    def examine(self, model: nn.Module, inquiry: NetworkContext) -> ExplainerOutput:
+    def explain(self, batch: Batch) -> ExplainerOutput:
         """Outputs and numbers of every face at every layer, layer by layer.
 
         ``numbers`` has their mean over faces by layer: ``conv7/black``, ``conv7/sharpness``, ...
@@ -54,19 +54,19 @@ class FeatureMapExplainer:
             ConfigError: a layer has no such filter.
             RunError: an output is not finite.
         """
-        parts: list[list[FeatureMaps]] = [[] for _ in inquiry.layers]
-        strangers = reference_faces(inquiry, self.others)
-        for images in inquiry.images.split(OUTPUTS_BATCH):
-            found = outputs_at(model, images, inquiry.layers)
-            for part, layer, maps in zip(parts, inquiry.layers, found, strict=True):
+        parts: list[list[FeatureMaps]] = [[] for _ in batch.layers]
+        strangers = reference_faces(batch, self.others)
+        for images in batch.images.split(OUTPUTS_BATCH):
+            found = outputs_at(batch.model, images, batch.layers)
+            for part, layer, maps in zip(parts, batch.layers, found, strict=True):
                 part.append(self.described(maps, layer, images, strangers))
         results = [join_results(part) for part in parts]
-        names = ["input" if layer is None else layer.name for layer in inquiry.layers]
+        names = [layer.name for layer in batch.layers]
         numbers: dict[str, float] = {}
         for name, one in zip(names, results, strict=True):
             means = {"black": torch.stack([part.mean() for part in one.black]), **one.numbers}
             numbers |= {f"{name}/{key}": float(values.nanmean()) for key, values in means.items()}
-        count = len(inquiry.images)
+        count = len(batch.images)
         return ExplainerOutput(
             result=join_results(results),
             layers=tuple(name for name in names for _ in range(count)),
@@ -75,20 +75,19 @@ class FeatureMapExplainer:
             numbers={name: value for name, value in numbers.items() if value == value},
         )
 
-    def described(self, maps: Tensor, layer: Layer | None, images: Tensor, strangers: Tensor) -> FeatureMaps:
+    def described(self, maps: Tensor, layer: Layer, images: Tensor, strangers: Tensor) -> FeatureMaps:
         """The chosen filters' outputs [N,F,h,w] of one layer for N faces, with their numbers.
 
         Args:
             maps: [N,channels,h,w] the outputs of all filters.
-            layer: where they are; None for the pixels.
+            layer: where they are.
             images: [N,C,H,W] the faces.
             strangers: [K,C,H,W] other faces; where one is the same picture as a face, it is left out for that face.
         """
         filters = select_filters(self.filters, layer, maps.shape[1])
         maps = maps[:, list(filters)].float()
         if not maps.isfinite().all():
-            name = "input" if layer is None else layer.name
-            raise RunError(f"layer={name}: outputs of {int((~maps.isfinite()).sum())} units are not finite.")
+            raise RunError(f"layer={layer.name}: outputs of {int((~maps.isfinite()).sum())} units are not finite.")
         own = measures.face_visible(maps, images[:, None])[..., 0]
         same = torch.stack([(images == stranger).flatten(1).all(1) for stranger in strangers], 1)
         chance = measures.face_visible(maps, strangers[None]).masked_fill(same[:, None], torch.nan).nanmean(2)
@@ -109,8 +108,8 @@ class FeatureMapExplainer:
         )
 
 
-def reference_faces(inquiry: NetworkContext, count: int) -> Tensor:
+def reference_faces(batch: Batch, count: int) -> Tensor:
     """[K,C,H,W] at most ``count`` faces from places evenly spread over the pool, in [0, 1] on the images' device."""
-    places = torch.linspace(0, len(inquiry.pool) - 1, min(count, len(inquiry.pool))).round().long()
-    some = inquiry.pool[places].to(inquiry.images.device)
+    places = torch.linspace(0, len(batch.pool) - 1, min(count, len(batch.pool))).round().long()
+    some = batch.pool[places].to(batch.images.device)
     return some if some.is_floating_point() else some.float() / 255

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fervis.core.layers import Layer
-from fervis.core.protocols import NetworkContext
 from fervis.errors import RunError
+from fervis.models.batch import Batch
 from fervis.models.hooks import outputs_at
 from fervis.system.progress import progress
 
@@ -35,20 +35,19 @@ class RankedActivations:
     dead: Tensor
 
 
-def first_occurrences(inquiry: NetworkContext) -> Tensor:
+def first_occurrences(batch: Batch) -> Tensor:
     """[M] bool, which faces of the pool are no exact copy of one with a lower row."""
     seen: set[bytes] = set()
-    first = torch.zeros(len(inquiry.pool), dtype=torch.bool)
-    for place in inquiry.rows.cpu().argsort(stable=True).tolist():
-        digest = hashlib.blake2b(inquiry.pool[place].contiguous().numpy().data, digest_size=16).digest()
+    first = torch.zeros(len(batch.pool), dtype=torch.bool)
+    for place in batch.rows.cpu().argsort(stable=True).tolist():
+        digest = hashlib.blake2b(batch.pool[place].contiguous().numpy().data, digest_size=16).digest()
         first[place] = digest not in seen
         seen.add(digest)
     return first
 
 
 def rank_activations(
-    model: nn.Module,
-    inquiry: NetworkContext,
+    batch: Batch,
     layers: Sequence[Layer],
     filters: Sequence[tuple[int, ...]],
     ranked: Tensor,
@@ -59,19 +58,19 @@ def rank_activations(
     Faces that are not ``ranked`` ([M] bool, at least ``top`` of them true) count among the dead ones only.
     """
     best: list[RankedActivations | None] = [None] * len(layers)
-    batches = inquiry.batches(RANKING_BATCH)
-    batches = progress(batches, "top_faces", "batch", total=-(-len(inquiry.pool) // RANKING_BATCH), quiet=inquiry.quiet)
+    batches = batch.batches(RANKING_BATCH)
+    batches = progress(batches, "top_faces", "batch", total=-(-len(batch.pool) // RANKING_BATCH), quiet=batch.quiet)
     for where, images in batches:
-        outputs = outputs_at(model, images, layers)
+        outputs = outputs_at(batch.model, images, layers)
         for number, (layer, maps) in enumerate(zip(layers, outputs, strict=True)):
             values, units = (part.cpu() for part in maps[:, list(filters[number])].float().flatten(2).max(2))
             if not values.isfinite().all():
-                row = int(inquiry.rows[where][~values.isfinite().all(1)][0])
+                row = int(batch.rows[where][~values.isfinite().all(1)][0])
                 raise RunError(f"layer={layer.name}: its output for face {row} is not finite.")
             faces = torch.arange(where.start, where.stop)[:, None].expand_as(values)
             dead = (values <= 0).sum(0)
             values = values.masked_fill(~ranked[where, None], -torch.inf)
-            best[number] = _merge_best(best[number], RankedActivations(values, faces, units, dead), inquiry.rows, top)
+            best[number] = _merge_best(best[number], RankedActivations(values, faces, units, dead), batch.rows, top)
     return [peaks for peaks in best if peaks is not None]
 
 

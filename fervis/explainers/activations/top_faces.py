@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fervis.core.layers import Layer
-from fervis.core.protocols import NetworkContext
 from fervis.core.results import ExplainerOutput, TopActivations, join_results
 from fervis.core.targets import check_filters, select_filters
 from fervis.errors import ConfigError
 from fervis.explainers.activations import receptive_field
 from fervis.explainers.activations.ranking import RankedActivations, first_occurrences, rank_activations
+from fervis.models.batch import Batch
 
 TOP_FACES_BATCH = 64
 
@@ -37,16 +37,17 @@ class TopActivatingImages:
     filters: Any = 64
     top: int = 9
     copies: bool = False
-    kind: ClassVar[str] = TopActivations.kind
-    default_layer: ClassVar[str] = "last_conv"
-    uses_layers: ClassVar[bool] = True
+    result: ClassVar = TopActivations
+    scope: ClassVar = "network"
+    takes: ClassVar = frozenset({"layers"})
+    default_layer: ClassVar = "last_conv"
 
     def __post_init__(self) -> None:
         check_filters(self.filters)
         if not 1 <= self.top <= 100:
             raise ConfigError(f"explainer.top={self.top}: expected a number of faces from 1 to 100.")
 
-    def examine(self, model: nn.Module, inquiry: NetworkContext) -> ExplainerOutput:
+    def explain(self, batch: Batch) -> ExplainerOutput:
         """The strongest faces of the split for every chosen filter of every layer.
 
         Of faces with equal outputs the one with the lowest row comes first. ``numbers`` has by layer the mean over
@@ -56,14 +57,14 @@ class TopActivatingImages:
             ConfigError: the pixels were asked for, or a filter that a layer does not have.
             RunError: an output is not finite.
         """
-        layers = [layer for layer in inquiry.layers if layer is not None]
-        if len(layers) < len(inquiry.layers):
+        layers = [layer for layer in batch.layers if not layer.is_input]
+        if len(layers) < len(batch.layers):
             raise ConfigError("layer=input: pixels have no filters to excite; ask for a layer such as last_conv.")
         filters = [select_filters(self.filters, layer, layer.channels) for layer in layers]
-        ranked = torch.ones(len(inquiry.pool), dtype=torch.bool) if self.copies else first_occurrences(inquiry)
+        ranked = torch.ones(len(batch.pool), dtype=torch.bool) if self.copies else first_occurrences(batch)
         top = min(self.top, int(ranked.sum()))
-        found = rank_activations(model, inquiry, layers, filters, ranked, top)
-        results = [describe_filters(model, inquiry, *one) for one in zip(layers, filters, found, strict=True)]
+        found = rank_activations(batch, layers, filters, ranked, top)
+        results = [describe_filters(batch, *one) for one in zip(layers, filters, found, strict=True)]
         numbers: dict[str, float] = {}
         for layer, one in zip(layers, results, strict=True):
             numbers[f"{layer.name}/dead"] = float(one.dead.mean())
@@ -76,24 +77,22 @@ class TopActivatingImages:
         )
 
 
-def describe_filters(
-    model: nn.Module, inquiry: NetworkContext, layer: Layer, filters: tuple[int, ...], peaks: RankedActivations
-) -> TopActivations:
+def describe_filters(batch: Batch, layer: Layer, filters: tuple[int, ...], peaks: RankedActivations) -> TopActivations:
     """The peaks of one layer as faces with their places: F entries of T faces."""
     faces, units = peaks.faces.T, peaks.units.T
     places = torch.stack([units // layer.grid[1], units % layer.grid[1]], -1)
-    fields = receptive_field.receptive_fields(model, inquiry.images[:1], layer)
+    fields = receptive_field.receptive_fields(batch.model, batch.images[:1], layer)
     boxes = fields[places[..., 0], places[..., 1]]
     whose = torch.tensor(filters)[:, None].expand_as(faces).flatten()
-    pool, cores = inquiry.pool, []
+    pool, cores = batch.pool, []
     for some in torch.arange(faces.numel()).split(TOP_FACES_BATCH):
-        images = pool[faces.flatten()[some]].to(inquiry.images.device)
+        images = pool[faces.flatten()[some]].to(batch.images.device)
         images = images if images.is_floating_point() else images.float() / 255
-        felt = receptive_field.sensitivity(model, images, layer, whose[some], places.flatten(0, 1)[some])
+        felt = receptive_field.sensitivity(batch.model, images, layer, whose[some], places.flatten(0, 1)[some])
         cores.append(receptive_field.sensitivity_boxes(felt, boxes.flatten(0, 1)[some]))
     return TopActivations(
-        rows=inquiry.rows.cpu()[faces],
-        labels=inquiry.labels.cpu()[faces],
+        rows=batch.rows.cpu()[faces],
+        labels=batch.labels.cpu()[faces],
         values=peaks.values.T.contiguous(),
         boxes=boxes,
         cores=torch.cat(cores).unflatten(0, faces.shape),

@@ -7,16 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from fervis.core.layers import INPUT
 from fervis.core.network import Network
-from fervis.core.protocols import NetworkContext
 from fervis.core.results import Confusion, ExplainerOutput
 from fervis.errors import ConfigError, unknown_name
 from fervis.metrics.classifier.confusion import best_and_worst, largest_confusions
 from fervis.metrics.classifier.evaluation import PER_CLASS, SINGLE, score
 from fervis.metrics.classifier.scores import bootstrap_metrics, confusion_counts
+from fervis.models.batch import Batch
 from fervis.models.fast_inference import fast_forward
 from fervis.models.hooks import frozen
 from fervis.models.predict import PROBE_IMAGES, TTA_KINDS, tta_views
@@ -38,9 +38,10 @@ class ConfusionMatrix:
 
     resamples: int = 2000
     views: str = "none"
-    kind: ClassVar[str] = Confusion.kind
-    default_layer: ClassVar[str] = INPUT
-    uses_layers: ClassVar[bool] = False
+    result: ClassVar = Confusion
+    scope: ClassVar = "network"
+    takes: ClassVar = frozenset()
+    default_layer: ClassVar = INPUT
 
     def __post_init__(self) -> None:
         if self.resamples < LEAST_RESAMPLES:
@@ -48,7 +49,7 @@ class ConfusionMatrix:
         if self.views not in TTA_KINDS:
             raise unknown_name("explainer.views", self.views, TTA_KINDS)
 
-    def examine(self, model: nn.Module, inquiry: NetworkContext) -> ExplainerOutput:
+    def explain(self, batch: Batch) -> ExplainerOutput:
         """Count the answers to the labelled faces of the pool; faces labelled -1 are left out.
 
         Images that are the same to the byte are drawn together by the bootstrap: copies tell no more than one of them.
@@ -59,25 +60,25 @@ class ConfusionMatrix:
             ConfigError: no face has a label, a label is none of the network's classes, or the network gives something
                 else than one logit a class.
         """
-        classes = inquiry.classes
-        known = inquiry.labels >= 0
+        classes = batch.classes
+        known = batch.labels >= 0
         if not known.any():
-            raise ConfigError(f"split={inquiry.split}: no face there has a label, so nothing can be confused.")
-        labels = inquiry.labels[known].cpu()
+            raise ConfigError(f"split={batch.split}: no face there has a label, so nothing can be confused.")
+        labels = batch.labels[known].cpu()
         if (largest := int(labels.max())) >= len(classes):
             raise ConfigError(
                 f"model: its classes are {', '.join(classes)}, and a face has the label {largest}, counting "
                 "from 0; the two must be of the same classes."
             )
-        asked = replace(inquiry, pool=inquiry.pool[known], rows=inquiry.rows[known], labels=labels)
-        probabilities = self._answers(model, asked)
+        asked = replace(batch, pool=batch.pool[known], rows=batch.rows[known], labels=labels)
+        probabilities = self._answers(asked)
         first: dict[bytes, int] = {}
         groups = [first.setdefault(image.tobytes(), len(first)) for image in asked.pool.contiguous().cpu().numpy()]
         ends = bootstrap_metrics(
             probabilities,
             labels,
             resamples=self.resamples,
-            generator=Generator().manual_seed(inquiry.seed),
+            generator=Generator().manual_seed(batch.seed),
             groups=torch.tensor(groups),
         )
         scored = score(probabilities, labels, classes, ends)
@@ -86,11 +87,12 @@ class ConfusionMatrix:
         metrics |= {"left_out": int((~known).sum()), "resamples": self.resamples, "views": self.views}
         metrics["words"] = _class_sentence(scored, classes)
         counts = confusion_counts(probabilities, labels)[None]
-        result = Confusion(counts, low, high, (metrics,), inquiry.split)
+        result = Confusion(counts, low, high, (metrics,), batch.split)
         return ExplainerOutput(result, ("network",), (f"{len(classes)} classes",), numbers=_confusion_numbers(metrics))
 
-    def _answers(self, model: nn.Module, asked: NetworkContext) -> Tensor:
+    def _answers(self, asked: Batch) -> Tensor:
         """[M,K] float32 probabilities on the CPU, the mean over the views."""
+        model = asked.model
         if self.views == "tencrop" and not isinstance(model, Network):
             raise ConfigError("explainer.views=tencrop: the network takes no crops; expected none or flip.")
         found = []

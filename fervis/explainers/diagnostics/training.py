@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fervis.core.intervals import Interval
-from fervis.core.protocols import NetworkContext
 from fervis.core.results import ExplainerOutput, Progress
 from fervis.errors import ConfigError, unknown_name
 from fervis.metrics.bootstrap import bootstrap_mean, resample_indices
@@ -29,6 +28,7 @@ from fervis.metrics.representation.layer_statistics import (
     even_batches,
     layer_statistics,
 )
+from fervis.models.batch import Batch
 from fervis.models.state_dicts import load_weights
 from fervis.system.progress import progress
 
@@ -49,9 +49,10 @@ class TrainingDynamics:
 
     faces: int = 256
     epochs: Any = "all"
-    kind: ClassVar[str] = Progress.kind
-    default_layer: ClassVar[str] = "all"
-    uses_layers: ClassVar[bool] = True
+    result: ClassVar = Progress
+    scope: ClassVar = "network"
+    takes: ClassVar = frozenset({"layers"})
+    default_layer: ClassVar = "all"
 
     def __post_init__(self) -> None:
         if self.faces < FEWEST_IMAGES:
@@ -64,8 +65,8 @@ class TrainingDynamics:
                 f"explainer.epochs={self.epochs}: expected all, or a list of two or more epochs such as [1,5,10]."
             )
 
-    def examine(self, model: nn.Module, inquiry: NetworkContext) -> ExplainerOutput:
-        """Follow the layers of ``inquiry`` over its epochs; ``model`` lends its form only, and a copy the weights.
+    def explain(self, batch: Batch) -> ExplainerOutput:
+        """Follow the layers of ``batch`` over its epochs; ``model`` lends its form only, and a copy the weights.
 
         Returns:
             An entry a layer and a last one, ``network``. What is no number of an entry, or not known, is NaN.
@@ -74,16 +75,16 @@ class TrainingDynamics:
             ConfigError: fewer than two epochs are known, one asked for is not, the layer is ``input``, or there are
                 fewer than 8 faces.
         """
-        epochs = self._chosen(inquiry)
-        layers = [layer for layer in inquiry.layers if layer is not None]
-        if len(layers) < len(inquiry.layers):
+        epochs = self._chosen(batch)
+        layers = [layer for layer in batch.layers if not layer.is_input]
+        if len(layers) < len(batch.layers):
             raise ConfigError("layer=input: the pixels do not change over a training; ask for a layer, or all.")
-        images, labels = _evenly_spread(inquiry, self.faces)
-        weights = resample_indices(len(images), inquiry.generator("explainer/training"))
-        copied = copy.deepcopy(model)
+        images, labels = _evenly_spread(batch, self.faces)
+        weights = resample_indices(len(images), batch.generator("explainer/training"))
+        copied = copy.deepcopy(batch.model)
 
         def at(epoch: int) -> tuple[Interval, dict[str, LayerStatistics]]:
-            load_weights(copied, inquiry.epochs[epoch])
+            load_weights(copied, batch.epochs[epoch])
             logits, found = layer_statistics(copied, even_batches(images), layers)
             right = (logits.argmax(1) == labels).double()
             return bootstrap_mean(torch.where(labels < 0, torch.nan, right), weights), found
@@ -91,7 +92,7 @@ class TrainingDynamics:
         last = at(epochs[-1])
         final = last[1]
         table: dict[str, list[EpochRow]] = {name: [] for name in (*final, WHOLE_NETWORK)}
-        for epoch in progress(epochs, "training", "epoch", quiet=inquiry.quiet):
+        for epoch in progress(epochs, "training", "epoch", quiet=batch.quiet):
             accuracy, found = last if epoch == epochs[-1] else at(epoch)
             for name, seen in found.items():
                 black = bootstrap_mean(seen.black, weights)
@@ -102,15 +103,15 @@ class TrainingDynamics:
                         "black": black,
                     }
                 )
-            noted = inquiry.history.get(epoch, {})
+            noted = batch.history.get(epoch, {})
             known = {name: Interval(float(noted[name])) for name in HISTORY_METRICS if name in noted}
             table[WHOLE_NETWORK].append({"accuracy": accuracy, **known})
         words = tuple(f"{layer.channels} {'filters' if layer.layout == 'NCHW' else 'features'}" for layer in layers)
         numbers = _dynamics_numbers(table, epochs) | {"faces": float(len(images)), "epochs": float(len(epochs))}
         return ExplainerOutput(_progress(table, epochs), tuple(table), (*words, WHOLE_NETWORK), numbers=numbers)
 
-    def _chosen(self, inquiry: NetworkContext) -> list[int]:
-        known = sorted(inquiry.epochs)
+    def _chosen(self, batch: Batch) -> list[int]:
+        known = sorted(batch.epochs)
         if len(known) < 2:
             raise ConfigError(
                 f"explainer=training: it follows a training over its epochs, of which {len(known) or 'none'} "
@@ -118,19 +119,19 @@ class TrainingDynamics:
                 "model.weights=null trainer.keep=all."
             )
         for epoch in known if self.epochs == "all" else self.epochs:
-            if epoch not in inquiry.epochs:
+            if epoch not in batch.epochs:
                 raise unknown_name("explainer.epochs", epoch, known)
         return known if self.epochs == "all" else sorted(set(self.epochs))
 
 
-def _evenly_spread(inquiry: NetworkContext, faces: int) -> tuple[Tensor, Tensor]:
+def _evenly_spread(batch: Batch, faces: int) -> tuple[Tensor, Tensor]:
     """So many of the pool's faces, evenly spread over it, as the network takes them, and their labels."""
-    count = len(inquiry.pool)
+    count = len(batch.pool)
     if count < FEWEST_IMAGES:
-        raise ConfigError(f"split={inquiry.split}: it has {count} faces; at least {FEWEST_IMAGES} were expected.")
+        raise ConfigError(f"split={batch.split}: it has {count} faces; at least {FEWEST_IMAGES} were expected.")
     chosen = torch.arange(min(faces, count)) * count // min(faces, count)
-    images = inquiry.pool[chosen].to(inquiry.images.device)
-    return images if images.is_floating_point() else images.float() / 255, inquiry.labels[chosen]
+    images = batch.pool[chosen].to(batch.images.device)
+    return images if images.is_floating_point() else images.float() / 255, batch.labels[chosen]
 
 
 def _progress(table: dict[str, list[EpochRow]], epochs: list[int]) -> Progress:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from fervis.core.layers import INPUT, Layer, spatial
-from fervis.core.results import HeatMaps
-from fervis.core.targets import Target
-from fervis.errors import ConfigError, nearest_name
-from fervis.explainers.gradients import gradient_heat_maps
-from fervis.models.hooks import gradients
+from fervis.core.knobs import AtLeast, Choice, Whole
+from fervis.core.layers import INPUT, Layer
+from fervis.core.results import HeatMaps, LayerMaps
+from fervis.errors import ConfigError
+from fervis.explainers.gradient.passes import LAYERS_AND_PIXELS, with_pixels
+from fervis.models.batch import Batch
+from fervis.system.progress import progress
 
 COPIES_PER_CHUNK = 64  # noisy copies a pass, so that memory is bounded
 STATISTIC_UNITS = {
@@ -66,75 +67,62 @@ def moments(slopes: Tensor, statistic: str) -> Moments:
     return Moments(len(values), mean, (values - mean).square().sum(0))
 
 
-def smoothgrad(
-    model: nn.Module, copies: Iterator[Tensor], target: Target, layer: Layer | None, statistic: str = "mean"
-) -> tuple[Tensor, Tensor]:
-    """What stays of the gradient over noisy copies of one image: the largest over the channels.
-
-    Args:
-        model: network from images to [N,K] logits.
-        copies: chunks [n,C,H,W] of the copies.
-        target: the score that is differentiated, of this image alone.
-        layer: where the map is taken; None for the pixels.
-        statistic: ``mean``, ``absolute``, ``square`` or ``variance``, as in ``SmoothGrad``.
-
-    Returns:
-        The [h,w] map at the layer, of its own size, and the [H,W] map of the pixels (the same tensor where ``layer``
-        is None).
-    """
-    names = [INPUT] if layer is None else [INPUT, layer.path]
-    found: dict[str, Moments] = {}
-    for some in copies:
-        aim = target if target.classes is None else Target(target.classes.expand(len(some)))
-        slopes = gradients(model, some, aim, names).gradients
-        slopes |= {} if layer is None else {layer.path: spatial(slopes[layer.path], layer)}
-        here = {name: moments(slopes[name], statistic) for name in names}
-        found = {name: found[name] + here[name] for name in names} if found else here
-    maps = [
-        (one.deviations / one.count if statistic == "variance" else one.mean.abs()).amax(0) for one in found.values()
-    ]
-    return maps[-1], maps[0]
-
-
 @dataclass
 class SmoothGrad:
-    """The knobs of ``smoothgrad``.
+    """Average gradients over noisy copies of each image.
 
     Attributes:
-        samples: noisy copies a face.
-        noise: standard deviation of the noise, as a part of the face's range from its darkest to its brightest pixel;
+        samples: noisy copies per image.
+        noise: standard deviation of the noise, as a part of the image's range from its darkest to its brightest pixel;
             the paper finds 0.1 to 0.2 best. At 0 the map is saliency's.
         statistic: of the copies' gradients: ``mean``, the paper's, whose magnitude is the map; ``absolute``, the mean
             magnitude; ``square``, the mean square (Hooker et al. 2019, arXiv:1806.10758); or ``variance``, VarGrad
             (Adebayo et al. 2018, arXiv:1810.03292).
     """
 
-    samples: int = 50
-    noise: float = 0.15
-    statistic: str = "mean"
-    kind: ClassVar[str] = HeatMaps.kind
-    default_layer: ClassVar[str] = INPUT
+    samples: Annotated[int, Whole(1)] = 50
+    noise: Annotated[float, AtLeast(0)] = 0.15
+    statistic: Annotated[str, Choice(*STATISTIC_UNITS)] = "mean"
+    result: ClassVar = HeatMaps
+    scope: ClassVar = "image"
+    takes: ClassVar = LAYERS_AND_PIXELS
+    default_layer: ClassVar = INPUT
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ConfigError(f"explainer.samples={self.samples}: expected a whole number from 1.")
-        if not 0 <= self.noise < float("inf"):
-            raise ConfigError(f"explainer.noise={self.noise}: expected a part of the face's range such as 0.15.")
-        if self.statistic not in STATISTIC_UNITS:
-            *first, last = STATISTIC_UNITS
-            words = f"explainer.statistic={self.statistic}: expected {', '.join(first)} or {last}."
-            raise ConfigError(words + nearest_name(self.statistic, STATISTIC_UNITS))
         if self.statistic == "variance" and (self.samples < 2 or self.noise == 0):
             raise ConfigError("explainer.statistic=variance: expected 2 or more samples and a noise above 0.")
 
-    def explain(
-        self, model: nn.Module, images: Tensor, target: Target, layer: Layer | None, generator: Generator
-    ) -> HeatMaps:
-        """Explain [N,C,H,W] images one after the other, each with the same draws of noise."""
-        state = generator.get_state()
-        found = []
-        for place, image in enumerate(images.detach()):
-            copies = noisy_copies(image, self.samples, self.noise, generator.set_state(state))
-            found.append(smoothgrad(model, copies, target[place : place + 1], layer, self.statistic))
-        maps, pixels = (torch.stack(one) for one in zip(*found, strict=True))
-        return gradient_heat_maps(maps, pixels, layer, STATISTIC_UNITS[self.statistic])
+    def explain(self, batch: Batch) -> LayerMaps:
+        """Explain the images one after the other, each with the same noise, for all layers and targets at once."""
+        layers = with_pixels(batch)
+        maps: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+        for number in progress(range(len(batch)), "smoothgrad", "face", quiet=batch.quiet):
+            one = batch.part(slice(number, number + 1))
+            copies = noisy_copies(one.images[0], self.samples, self.noise, batch.generator("explainer/smoothgrad"))
+            for name, found in gradient_moments(one, copies, layers, self.statistic).items():
+                maps[name].append(torch.stack([_map_of(moments, self.statistic) for moments in found]))
+        stacked = {name: torch.stack(parts) for name, parts in maps.items()}
+        return LayerMaps(stacked, STATISTIC_UNITS[self.statistic].format("∂ logit / ∂ {layer}"))
+
+
+def gradient_moments(
+    batch: Batch, copies: Iterator[Tensor], layers: tuple[Layer, ...], statistic: str
+) -> dict[str, list[Moments]]:
+    """Compute the moments of the gradients over noisy copies of the one image of a batch.
+
+    Returns:
+        Name of a layer -> T moments of [c,h,w].
+    """
+    total: dict[str, list[Moments]] = {}
+    for some in copies:
+        noisy = batch.with_images(some, batch.targets.repeat(len(some)))
+        for one in noisy.gradients(layers=layers):
+            for name, gradients in one.gradients.items():
+                new, known = moments(gradients, statistic), total.setdefault(name, [])
+                known[one.target : one.target + 1] = [known[one.target] + new if one.target < len(known) else new]
+    return total
+
+
+def _map_of(found: Moments, statistic: str) -> Tensor:
+    """[h,w] the largest value over the channels."""
+    return (found.deviations / found.count if statistic == "variance" else found.mean.abs()).amax(0)

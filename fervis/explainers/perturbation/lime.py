@@ -8,27 +8,20 @@ package: with the same superpixels and the same samples the coefficients are the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from fervis.core.layers import INPUT, Layer
-from fervis.core.results import HeatMaps
-from fervis.core.targets import Target
-from fervis.errors import ConfigError
+from fervis.core.knobs import Above, Choice, Number, Whole
+from fervis.core.layers import INPUT
+from fervis.core.results import HeatMaps, LayerMaps
+from fervis.core.targets import Targets
 from fervis.explainers.perturbation.superpixels import SEGMENTATIONS, segment_means, superpixels
 from fervis.explainers.perturbation.surrogate import Surrogate, bernoulli_samples, fit_ridge, keep_top, kernel_weights
 from fervis.metrics.similarity import spearman
-from fervis.models.masking import (
-    OUTPUTS,
-    PASS_PRECISIONS,
-    check_choice,
-    class_column,
-    duplicate_groups,
-    masked_scores,
-    masks_from_segments,
-)
+from fervis.models.batch import Batch
+from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, masked_scores, masks_from_segments, target_columns
 from fervis.system.progress import progress
 
 STABILITY_SEEDS = 2**62
@@ -37,7 +30,7 @@ STABILITY_SEEDS = 2**62
 def explain_with_lime(
     model: nn.Module,
     image: Tensor,
-    target: Target,
+    targets: Targets,
     segments: Tensor,
     samples: Tensor,
     *,
@@ -52,7 +45,7 @@ def explain_with_lime(
     Args:
         model: network from images to [N,K] logits.
         image: [C,H,W] float.
-        target: the classes, or a filter, which is a single label.
+        targets: the classes, or filters, each of which is a label.
         segments: [H,W] int64, each pixel's superpixel, 0 .. d-1.
         samples: [S,d] of zeros (hidden) and ones (shown).
         fill: pixel value of what is hidden; None for its superpixel's mean.
@@ -66,98 +59,75 @@ def explain_with_lime(
     """
     behind = segment_means(image, segments) if fill is None else torch.full_like(image, fill)
     shown = masks_from_segments(samples.to(image.device), segments.to(image.device))
-    values = masked_scores(model, image, shown, behind, target, output=output, precision=precision)
+    values = masked_scores(model, image, shown, behind, targets, output=output, precision=precision)
     return fit_ridge(samples, values, kernel_weights(samples, kernel_width), alpha)
 
 
 @dataclass
 class Lime:
-    """The knobs of ``lime``.
+    """Fit a linear model to the network's outputs for images of which superpixels are hidden.
 
     Attributes:
-        superpixels: ``slic``, ``grid`` or ``parts`` (see fervis.explainers.perturbation.superpixels).
+        superpixels: ``slic``, ``grid`` or ``parts`` (see ``superpixels.py``).
         segments: about how many superpixels; of ``slic`` and ``grid``.
         compactness: of ``slic``.
-        samples: masked faces a face.
+        samples: masked images per image.
         fill: what hides a superpixel: ``mean``, its own mean, or a pixel value.
         output: what is explained of a class: its ``probability`` or its ``logit``.
-        kernel_width: how fast a sample's weight falls with its distance from the whole face.
+        kernel_width: how fast a sample's weight falls with its distance from the whole image.
         alpha: of the ridge regression.
         top: how many of the strongest superpixels are kept in the map; 0 for all.
         repeats: further seeds over which the stability is measured; 0 for none.
         precision: of the network's passes: ``fp32``, or ``bf16``: faster, and weights move by about 1 % of the largest.
     """
 
-    superpixels: str = "slic"
-    segments: int = 40
-    compactness: float = 10.0
-    samples: int = 1000
-    fill: Any = "mean"
-    output: str = "probability"
-    kernel_width: float = 0.25
-    alpha: float = 1.0
-    top: int = 0
-    repeats: int = 2
-    precision: str = "fp32"
-    kind: ClassVar[str] = HeatMaps.kind
-    default_layer: ClassVar[str] = INPUT
-    uses_layers: ClassVar[bool] = False
+    superpixels: Annotated[str, Choice(*SEGMENTATIONS)] = "slic"
+    segments: Annotated[int, Whole(2)] = 40
+    compactness: Annotated[float, Above(0)] = 10.0
+    samples: Annotated[int, Whole(2, 10_000_000)] = 1000
+    fill: Annotated[Any, Choice("mean") | Number()] = "mean"
+    output: Annotated[str, Choice(*OUTPUTS)] = "probability"
+    kernel_width: Annotated[float, Above(0)] = 0.25
+    alpha: Annotated[float, Above(0)] = 1.0
+    top: Annotated[int, Whole(0)] = 0
+    repeats: Annotated[int, Whole(0)] = 2
+    precision: Annotated[str, Choice(*PASS_PRECISIONS)] = "fp32"
+    result: ClassVar = HeatMaps
+    scope: ClassVar = "image"
+    takes: ClassVar = frozenset({"pixels", "classes", "filters"})
+    default_layer: ClassVar = INPUT
 
-    def __post_init__(self) -> None:
-        check_choice("superpixels", self.superpixels, SEGMENTATIONS)
-        check_choice("output", self.output, OUTPUTS)
-        check_choice("precision", self.precision, PASS_PRECISIONS)
-        if self.fill != "mean" and (isinstance(self.fill, bool) or not isinstance(self.fill, int | float)):
-            raise ConfigError(f"explainer.fill={self.fill}: expected mean or a pixel value such as 0.5.")
-        for name, least in (("segments", 2), ("samples", 2), ("top", 0), ("repeats", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"explainer.{name}={getattr(self, name)}: expected a whole number from {least}.")
-        for name in ("compactness", "kernel_width", "alpha"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"explainer.{name}={getattr(self, name)}: expected a number above 0.")
-
-    def explain(
-        self, model: nn.Module, images: Tensor, target: Target, layer: Layer | None, generator: Generator
-    ) -> HeatMaps:
-        """Explain [N,C,H,W] images; every image meets the same draws, and equal images are scored once.
+    def explain(self, batch: Batch) -> LayerMaps:
+        """Explain each image for all its targets with the same masked passes; every image meets the same draws.
 
         The scores of each map are ``r2``, how well the linear model fits (1: exactly), ``stability``, the mean rank
-        correlation of its weights with those from further samples (0 where a weight is as good as another), and
+        correlation of its weights with those from further samples (0 where all weights are equal), and
         ``superpixels``, their number.
         """
-        if layer is not None:
-            raise ConfigError(
-                f"layer={layer.name}: LIME hides parts of the face, so it works on the pixels; ask with layer=input."
-            )
+        generator = batch.generator("explainer/lime")
         # One after the other, so that more repeats do not change the first.
         seeds = [int(torch.randint(STABILITY_SEEDS, (), generator=generator)) for _ in range(1 + self.repeats)]
-        maps = images.new_zeros((len(images), *images.shape[2:]), dtype=torch.float32)
-        told: dict[str, Tensor] = {name: torch.zeros(len(images)) for name in ("r2", "stability", "superpixels")}
-        for group in progress(duplicate_groups(images), "lime", "face"):
-            image = images[group[0]]
+        maps, rows = [], []
+        for number in progress(range(len(batch)), "lime", "face", quiet=batch.quiet):
+            image = batch.images[number]
             segments = superpixels(image, self.superpixels, segments=self.segments, compactness=self.compactness)
-            fits = [self._fit(model, image, target, segments, seed) for seed in seeds]
-            for here in group:
-                label = class_column(target, here, fits[0].coefficients)
-                first, *others = (fit.coefficients[:, label] for fit in fits)
-                maps[here] = keep_top(first, self.top).float()[segments].to(maps)
-                told["r2"][here] = fits[0].r2[label]
-                told["superpixels"][here] = len(first)
-                if others:
-                    alike_in_rank = spearman(first.expand(len(others), -1), torch.stack(others))
-                    told["stability"][here] = alike_in_rank.nan_to_num(0).mean()
-        if not self.repeats:
-            del told["stability"]
-        return HeatMaps(maps, self._unit(target), signed=True, scores=told)
+            fits = [self._fit(batch, image, segments, seed) for seed in seeds]
+            columns = target_columns(batch.targets, number, fits[0].coefficients.T)
+            first, *others = (fit.coefficients[:, columns] for fit in fits)
+            maps.append(torch.stack([keep_top(weights, self.top).float()[segments.cpu()] for weights in first.T]))
+            rows.append(self._scores(first, others, fits[0].r2[columns]))
+        scores = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        stacked = torch.stack(maps).to(batch.images.device)
+        return LayerMaps({INPUT: stacked}, self._unit(batch.targets), signed=True, scores=scores)
 
-    def _fit(self, model: nn.Module, image: Tensor, target: Target, segments: Tensor, seed: int) -> Surrogate:
+    def _fit(self, batch: Batch, image: Tensor, segments: Tensor, seed: int) -> Surrogate:
         draws = Generator().manual_seed(seed)
         samples = bernoulli_samples(self.samples, int(segments.max()) + 1, draws)
         fill = None if self.fill == "mean" else float(self.fill)
         return explain_with_lime(
-            model,
+            batch.model,
             image,
-            target,
+            batch.targets,
             segments,
             samples,
             fill=fill,
@@ -167,6 +137,14 @@ class Lime:
             precision=self.precision,
         )
 
-    def _unit(self, target: Target) -> str:
-        what = self.output if target.classes is not None else "filter's mean output"
+    def _scores(self, weights: Tensor, others: list[Tensor], r2: Tensor) -> dict[str, Tensor]:
+        """The scores of one image's maps, each [T]; weights are [d,T]."""
+        scores = {"r2": r2.float()}
+        if others:
+            ranks = [spearman(weights.T.contiguous(), other.T.contiguous()).nan_to_num(0) for other in others]
+            scores["stability"] = torch.stack(ranks).mean(0).float()
+        return scores | {"superpixels": torch.full((len(r2),), float(len(weights)))}
+
+    def _unit(self, targets: Targets) -> str:
+        what = self.output if targets.classes is not None else "filter's mean output"
         return f"LIME weight: what showing the superpixel adds to the {what}"

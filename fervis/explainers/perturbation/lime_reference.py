@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from lime import lime_image
 from lime.wrappers.scikit_image import SegmentationAlgorithm
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
 
-from fervis.core.layers import INPUT, Layer
-from fervis.core.results import HeatMaps
-from fervis.core.targets import Target
+from fervis.core.knobs import Above, AtLeast, Choice, Number, Range, Whole
+from fervis.core.layers import INPUT
+from fervis.core.results import HeatMaps, LayerMaps
 from fervis.errors import ConfigError
+from fervis.models.batch import Batch
 from fervis.models.hooks import frozen
-from fervis.models.masking import check_choice, class_column, read_scores
+from fervis.models.masking import read_scores, target_columns
 from fervis.system.console import log
 from fervis.system.progress import progress
 
@@ -47,84 +47,74 @@ class LimeReference:
         batch: masked faces a call of the network (the package's ``batch_size``).
     """
 
-    kernel_size: float = 4
-    max_dist: float = 200
-    ratio: float = 0.2
-    num_samples: int = 1000
-    num_features: int = 100000
-    hide_color: float | None = None
-    kernel_width: float = 0.25
-    feature_selection: str = "auto"
-    batch: int = 10
-    kind: ClassVar[str] = HeatMaps.kind
-    default_layer: ClassVar[str] = INPUT
-    uses_layers: ClassVar[bool] = False
+    kernel_size: Annotated[float, AtLeast(1)] = 4
+    max_dist: Annotated[float, Above(0)] = 200
+    ratio: Annotated[float, Range(0, 1)] = 0.2
+    num_samples: Annotated[int, Whole(2, 10_000_000)] = 1000
+    num_features: Annotated[int, Whole(1)] = 100000
+    hide_color: Annotated[float | None, Number()] = None
+    kernel_width: Annotated[float, Above(0)] = 0.25
+    feature_selection: Annotated[str, Choice(*FEATURE_SELECTIONS)] = "auto"
+    batch: Annotated[int, Whole(1)] = 10
+    result: ClassVar = HeatMaps
+    scope: ClassVar = "image"
+    takes: ClassVar = frozenset({"pixels", "classes", "filters"})
+    default_layer: ClassVar = INPUT
 
-    def __post_init__(self) -> None:
-        check_choice("feature_selection", self.feature_selection, FEATURE_SELECTIONS)
-        for name, least in (("num_samples", 2), ("num_features", 1), ("batch", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"explainer.{name}={getattr(self, name)}: expected a whole number from {least}.")
-        if not self.kernel_size >= 1:
-            raise ConfigError(f"explainer.kernel_size={self.kernel_size}: expected a number of pixels from 1.")
-        for name in ("max_dist", "kernel_width"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"explainer.{name}={getattr(self, name)}: expected a number above 0.")
-        if not 0 <= self.ratio <= 1:
-            raise ConfigError(f"explainer.ratio={self.ratio}: expected a number from 0 to 1.")
+    def explain(self, batch: Batch) -> LayerMaps:
+        """Explain images of 1 or 3 channels one after the other, each from the same random state.
 
-    def explain(
-        self, model: nn.Module, images: Tensor, target: Target, layer: Layer | None, generator: Generator
-    ) -> HeatMaps:
-        """Explain [N,C,H,W] images, C 1 or 3, one after the other, each from the same random state.
-
-        The scores of each map are ``r2``, the package's own, and ``superpixels``, their number. A face in which
-        quickshift finds a single superpixel gets a constant map, and that is said.
+        The scores of each map are ``r2``, the package's own, and ``superpixels``, their number. An image in which
+        quickshift finds a single superpixel gets a constant map, and a warning says so.
         """
-        if layer is not None:
-            raise ConfigError(
-                f"layer={layer.name}: LIME hides parts of the face, so it works on the pixels; ask with layer=input."
-            )
-        if images.shape[1] not in (1, 3):
-            raise ConfigError(f"images: lime takes grey or RGB, 1 or 3 channels, not {images.shape[1]}.")
-        seed = int(torch.randint(2**31, (), generator=generator))
-        maps = torch.zeros(len(images), *images.shape[2:])
-        told = {"r2": torch.zeros(len(images)), "superpixels": torch.zeros(len(images))}
-        for place, image in enumerate(progress(images, "lime_reference", "face")):
-            found, label = self._ask(model, image, target[place : place + 1], seed)
-            for piece, weight in found.local_exp[label]:
-                maps[place][torch.from_numpy(found.segments == piece)] = float(weight)
-            told["r2"][place], told["superpixels"][place] = float(found.score), len(np.unique(found.segments))
-        single = int((told["superpixels"] == 1).sum())
+        if batch.images.shape[1] not in (1, 3):
+            raise ConfigError(f"images: lime takes grey or RGB, 1 or 3 channels, not {batch.images.shape[1]}.")
+        seed = int(torch.randint(2**31, (), generator=batch.generator("explainer/lime_reference")))
+        count, (height, width) = batch.targets.count, batch.images.shape[2:]
+        maps = torch.zeros(len(batch), count, height, width)
+        scores = {"r2": torch.zeros(len(batch), count), "superpixels": torch.zeros(len(batch), count)}
+        for number in progress(range(len(batch)), "lime_reference", "face", quiet=batch.quiet):
+            # One label per call: of several, the package reports the fit of the last alone.
+            for index in range(count):
+                explanation, label = self._explain_image(batch, number, index, seed)
+                for piece, weight in explanation.local_exp[label]:
+                    maps[number, index][torch.from_numpy(explanation.segments == piece)] = float(weight)
+                scores["r2"][number, index] = float(explanation.score)
+                scores["superpixels"][number, index] = len(np.unique(explanation.segments))
+        self._warn(int((scores["superpixels"][:, 0] == 1).sum()), len(batch))
+        what = "filter's mean output" if batch.targets.classes is None else "probability"
+        unit = f"weight by the lime package: what showing the superpixel adds to the {what}"
+        return LayerMaps({INPUT: maps.to(batch.images.device)}, unit, signed=True, scores=scores)
+
+    def _warn(self, single: int, count: int) -> None:
         if single:
             log.warning(
                 f"explainer.kernel_size={self.kernel_size:g}: lime's quickshift finds a single superpixel in {single} "
-                f"of {len(images)} faces, whose maps are constant; a smaller one, such as 1, finds some dozens."
+                f"of {count} faces, whose maps are constant; a smaller one, such as 1, finds some dozens."
             )
-        what = "filter's mean output" if target.classes is None else "probability"
-        unit = f"weight by the lime package: what showing the superpixel adds to the {what}"
-        return HeatMaps(maps.to(images.device), unit, signed=True, scores=told)
 
-    def _ask(self, model: nn.Module, image: Tensor, target: Target, seed: int) -> tuple[Any, int]:
-        """The package's ``ImageExplanation`` of one [C,H,W] image, and the label that it is of."""
-        rgb = image.detach().cpu().double().expand(3, -1, -1).permute(1, 2, 0).numpy().copy()
+    def _explain_image(self, batch: Batch, number: int, target: int, seed: int) -> tuple[Any, int]:
+        """Return the package's ``ImageExplanation`` of one image and target, and the label that it is of."""
+        image = batch.images[number].detach()
+        rgb = image.cpu().double().expand(3, -1, -1).permute(1, 2, 0).numpy().copy()
         quickshift = SegmentationAlgorithm(
             "quickshift", kernel_size=self.kernel_size, max_dist=self.max_dist, ratio=self.ratio
         )
 
-        def answer(pictures: NDArray[Any]) -> NDArray[Any]:
+        def scores_of(pictures: NDArray[Any]) -> NDArray[Any]:
             pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)[:, : len(image)].to(image)
-            with frozen(model), torch.no_grad():
-                return read_scores(model, pixels.contiguous(), target, "probability").double().cpu().numpy()
+            with frozen(batch.model), torch.no_grad():
+                scores = read_scores(batch.model, pixels.contiguous(), batch.targets, "probability")
+            return scores.double().cpu().numpy()
 
-        label = class_column(target, 0, torch.from_numpy(answer(rgb[None])))
+        label = target_columns(batch.targets, number, torch.from_numpy(scores_of(rgb[None])))[target]
         with no_progress_bar():
             explainer: Any = lime_image.LimeImageExplainer(
                 self.kernel_width, feature_selection=self.feature_selection, random_state=seed
             )
-            found = explainer.explain_instance(
+            explanation = explainer.explain_instance(
                 rgb,
-                answer,
+                scores_of,
                 labels=(label,),
                 top_labels=None,
                 hide_color=self.hide_color,
@@ -134,7 +124,7 @@ class LimeReference:
                 segmentation_fn=quickshift,
                 random_seed=seed,
             )
-        return found, label
+        return explanation, label
 
 
 @contextmanager

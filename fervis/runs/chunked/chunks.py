@@ -27,7 +27,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fervis.core.faces import Faces
-from fervis.core.results import Explanation, join_results
+from fervis.core.results import Explanation, Result, join_results
 from fervis.errors import ConfigError
 from fervis.runs.chunked.serialization import entry_count, load_chunk, read_chunk_numbers, save_chunk, take_entries
 from fervis.system.console import log
@@ -80,12 +80,14 @@ class Chunks:
         faces: all faces of the question, in its order.
         size: faces a block, but for the last.
         groups: layers times checkpoints; the entries of a block stand group by group.
+        kind: class of the results.
     """
 
     folder: Path
     faces: Faces
     size: int
     groups: int
+    kind: type[Result]
 
     def __len__(self) -> int:
         return -(-len(self.faces) // self.size)
@@ -102,10 +104,10 @@ class Chunks:
         """Numbers of the blocks that are not there yet."""
         return [number for number in range(len(self)) if not self.path(number).is_file()]
 
-    def explain(self, explain: ExplainFaces, shard: Shard | None, *, quiet: bool, anew: bool) -> None:
-        """Explain the blocks of a shard, or all, that are not there; ``anew`` explains those that are there too."""
+    def explain(self, explain: ExplainFaces, shard: Shard | None, *, quiet: bool, overwrite: bool) -> None:
+        """Explain the missing blocks of a shard, or of the run; with ``overwrite`` also those that are there."""
         mine = range(len(self)) if shard is None else range(shard.number - 1, len(self), shard.of)
-        done = {number for number in mine if not anew and self.path(number).is_file()}
+        done = {number for number in mine if not overwrite and self.path(number).is_file()}
         total, there = (sum(len(self.places(number)) for number in some) for some in (mine, done))
         if there:
             log.info("going on: %d of %d faces are explained", there, total)
@@ -117,7 +119,7 @@ class Chunks:
                         explanation, who, numbers = explain(self.faces.take(torch.tensor(places)))
                     except KeyboardInterrupt as stopped:
                         whole = sum(len(self.places(one)) for one in mine if self.path(one).is_file())
-                        if whole and not anew:
+                        if whole and not overwrite:
                             stopped.add_note(f"the maps of {whole} of {total} faces")
                         raise
                     save_chunk(self.path(number), explanation, [places[one] for one in who.tolist()], numbers)
@@ -125,7 +127,7 @@ class Chunks:
 
     def load(self, number: int) -> tuple[Explanation, list[int]]:
         """A block: its explanation, and the place in the question of each entry's face."""
-        explanation, places = load_chunk(self.path(number), self.faces)
+        explanation, places = load_chunk(self.path(number), self.faces, self.kind)
         return explanation, places.tolist()
 
     def each(self) -> Iterator[tuple[Explanation, list[int]]]:
@@ -137,7 +139,7 @@ class Chunks:
             yield self.load(number)[0], entries
             before += count
 
-    def shown(self) -> Explanation:
+    def displayed(self) -> Explanation:
         """The explanation of the faces that are drawn and listed: all of a small question, or some spread evenly."""
         count = len(self.faces)
         chosen = (
@@ -285,6 +287,7 @@ def open_chunks(
     folder: Path,
     faces: Faces,
     groups: int,
+    kind: type[Result],
     probe: Callable[[], int],
     *,
     key: Mapping[str, Any],
@@ -296,6 +299,7 @@ def open_chunks(
         folder: the run folder.
         faces: all faces of the question.
         groups: layers times checkpoints.
+        kind: class of the results.
         probe: how many bytes the results of one face take; asked once, to choose the faces a block.
         key: what makes a block another: the question's hash, those of data and weights, versions.
         asked: how the question was asked, for who joins the blocks.
@@ -311,4 +315,12 @@ def open_chunks(
             size //= 2
         told = {"key": dict(key), "size": size, "blocks": -(-len(faces) // size), "asked": dict(asked)}
         write_text(about, json.dumps(told, indent=1) + "\n")
-    return Chunks(place, faces, told["size"], groups)
+    return Chunks(place, faces, told["size"], groups, kind)
+
+
+def reopen_chunks(folder: Path, faces: Faces, groups: int, kind: type[Result]) -> Chunks | None:
+    """Return the chunks in a folder as they were opened there before; None if there are none."""
+    metadata = folder / CHUNKS_METADATA
+    if not metadata.is_file():
+        return None
+    return Chunks(folder / CHUNKS_FOLDER, faces, json.loads(metadata.read_text(encoding="utf-8"))["size"], groups, kind)

@@ -14,11 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fervis.core.faces import Faces
-from fervis.core.results import Explanation, FeatureMaps, HeatMaps
-from fervis.errors import ConfigError
+from fervis.core.results import Explanation, Result, take_from_result
 from fervis.system.files import atomic_path
-
-RESULT_KINDS = {kind.kind: kind for kind in (HeatMaps, FeatureMaps)}  # those whose entries are faces
 
 
 def save_chunk(
@@ -44,14 +41,20 @@ def save_chunk(
         save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
 
 
-def load_chunk(path: Path, faces: Faces) -> tuple[Explanation, Tensor]:
-    """What ``keep`` wrote: the explanation, and the places [N] int64 of its entries among ``faces``."""
+def load_chunk(path: Path, faces: Faces, kind: type[Result]) -> tuple[Explanation, Tensor]:
+    """Return what ``save_chunk`` wrote: the explanation, and the positions [N] int64 of its entries among ``faces``.
+
+    Args:
+        path: of the file.
+        faces: those of the run.
+        kind: class of the result, which the run's explainer names; a file never chooses what is built from it.
+    """
     with safe_open(path, "pt") as file:
         told = json.loads(file.metadata()["told"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     places, probabilities = tensors.pop("of/places"), tensors.pop("of/probabilities")
     explanation = Explanation(
-        result=unpack_result(tensors, told),
+        result=unpack_result(tensors, told, kind),
         faces=faces.take(places),
         predictions=probabilities.argmax(1),
         probabilities=probabilities,
@@ -74,72 +77,58 @@ def entry_count(path: Path) -> int:
 
 
 def pack_result(result: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A result's tensors by name, and all else as plain data that JSON can hold.
-
-    Raises:
-        ConfigError: results of this kind cannot be kept in parts.
-    """
-    if result.kind not in RESULT_KINDS:
-        known = " and ".join(RESULT_KINDS)
-        raise ConfigError(f"faces: results of kind {result.kind} cannot be kept in parts, as {known} can.")
+    """Return a result's tensors by name, and all else as plain data that JSON can hold."""
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
     for name in [f.name for f in fields(result)]:
         value = getattr(result, name)
         if isinstance(value, Tensor):
             tensors[name] = value
-        elif isinstance(value, dict):
-            tensors |= {f"{name}/{key}": one for key, one in value.items()}
+        elif isinstance(value, dict) and all(isinstance(item, Tensor) for item in value.values()):
+            tensors |= {f"{name}/{key}": item for key, item in value.items()}
             plain[name] = {"named": list(value)}
         elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
-            tensors |= {f"{name}/{place}": one for place, one in enumerate(value)}
+            tensors |= {f"{name}/{index}": item for index, item in enumerate(value)}
             plain[name] = {"tensors": len(value)}
         else:
             plain[name] = {"value": value}
     return tensors, {"kind": result.kind, "fields": plain}
 
 
-def unpack_result(tensors: Mapping[str, Tensor], told: Mapping[str, Any]) -> Any:
-    """The result that ``pack`` made these of."""
+def unpack_result(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], kind: type[Result]) -> Any:
+    """Return the result that ``pack_result`` took apart."""
     values: dict[str, Any] = {}
-    for f in fields(RESULT_KINDS[told["kind"]]):
-        one = told["fields"].get(f.name)
-        if one is None:
+    for f in fields(kind):  # pyright: ignore[reportArgumentType]
+        plain = metadata["fields"].get(f.name)
+        if plain is None:
             values[f.name] = tensors[f.name]
-        elif "named" in one:
-            values[f.name] = {key: tensors[f"{f.name}/{key}"] for key in one["named"]}
-        elif "tensors" in one:
-            values[f.name] = tuple(tensors[f"{f.name}/{place}"] for place in range(one["tensors"]))
+        elif "named" in plain:
+            values[f.name] = {key: tensors[f"{f.name}/{key}"] for key in plain["named"]}
+        elif "tensors" in plain:
+            values[f.name] = tuple(tensors[f"{f.name}/{index}"] for index in range(plain["tensors"]))
         else:
-            values[f.name] = _tuple_fields(one["value"])
-    return RESULT_KINDS[told["kind"]](**values)
+            values[f.name] = _as_tuples(plain["value"])
+    return kind(**values)
 
 
 def take_entries(explanation: Explanation, entries: Sequence[int]) -> Explanation:
-    """The explanation of some of its entries, in that order."""
+    """Return the explanation of some of its entries, in that order."""
     index = torch.tensor(entries, dtype=torch.int64)
-    result = explanation.result
-    own = {f.name: _take_some(getattr(result, f.name), index) for f in fields(result)}
+    named = {
+        name: tuple(getattr(explanation, name)[entry] for entry in entries)
+        for name in ("layers", "targets", "checkpoints")
+        if getattr(explanation, name)
+    }
     return replace(
         explanation,
-        result=replace(result, **own),
+        result=take_from_result(explanation.result, index),
         faces=explanation.faces.take(index),
         predictions=explanation.predictions[index],
         probabilities=explanation.probabilities[index],
-        **{name: _take_some(getattr(explanation, name), index) for name in ("layers", "targets", "checkpoints")},
+        **named,
     )
 
 
-def _take_some(value: Any, index: Tensor) -> Any:
-    if isinstance(value, Tensor):
-        return value[index]
-    if isinstance(value, dict):
-        return {name: _take_some(one, index) for name, one in value.items()}
-    if isinstance(value, tuple):
-        return tuple(value[place] for place in index.tolist())
-    return value
-
-
-def _tuple_fields(value: Any) -> Any:
+def _as_tuples(value: Any) -> Any:
     """JSON's lists as the tuples they were."""
-    return tuple(_tuple_fields(one) for one in value) if isinstance(value, list) else value
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value

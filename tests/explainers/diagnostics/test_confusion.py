@@ -74,10 +74,10 @@ def test_faces_are_counted_by_label_and_answer() -> None:
     assert numbers["f1/b"] == pytest.approx(2 * 1 / (2 + 2))
     assert numbers["macro_f1"] == pytest.approx((4 / 5 + 1 / 2 + 2 / 3) / 3)
     assert numbers["accuracy/low"] < numbers["accuracy"] < numbers["accuracy/high"]
-    assert result.told(0)["per_class"]["b"]["recall"]["value"] == pytest.approx(1 / 2)
+    assert result.summary_row(0)["per_class"]["b"]["recall"]["value"] == pytest.approx(1 / 2)
     assert result.low.shape == result.high.shape == (1, 3, 3)
     assert (result.low <= result.high).all()
-    json.dumps(result.told(0), allow_nan=False)
+    json.dumps(result.summary_row(0), allow_nan=False)
 
 
 def test_the_best_and_worst_cells_are_named() -> None:
@@ -100,7 +100,7 @@ def test_every_number_is_that_of_the_networks_evaluation(views: str) -> None:
     found = build_plugin("explainer", "confusion", views=views, resamples=50).examine(network, asked_of(faces, seed=3))
     report = evaluate(network, faces, views=views, seed=3, splits=("test",), resamples=50).report
     scored = report["results"]["test"][views]["full"]
-    told = found.result.told(0)
+    told = found.result.summary_row(0)
     assert {name: told[name] for name in ("n", "accuracy", "macro_f1", "ece", "per_class")} == {
         name: scored[name] for name in ("n", "accuracy", "macro_f1", "ece", "per_class")
     }

@@ -1,0 +1,25 @@
+"""What explainers return: plain results of a few kinds, un-normalised. The kind chooses the visualizer."""
+
+from fervis.core.results.explanation import ExplainerOutput, Explanation, Figure
+from fervis.core.results.heat_maps import HeatMaps, LayerMaps
+from fervis.core.results.kinds import Confusion, FeatureMaps, FilterImages, Progress, TopActivations
+from fervis.core.results.result import SHARED, Result, as_array, entry_fields, join_results, take_from_result
+
+__all__ = [
+    "SHARED",
+    "Confusion",
+    "ExplainerOutput",
+    "Explanation",
+    "FeatureMaps",
+    "Figure",
+    "FilterImages",
+    "HeatMaps",
+    "LayerMaps",
+    "Progress",
+    "Result",
+    "TopActivations",
+    "as_array",
+    "entry_fields",
+    "join_results",
+    "take_from_result",
+]

@@ -1,0 +1,84 @@
+"""An explainer's output, and an explanation: a result with all that a reader must know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fervis.core.faces import Faces
+from fervis.core.results.result import Result
+
+
+@dataclass(frozen=True)
+class ExplainerOutput:
+    """What an examination of a network found: a result of N entries and what they are of.
+
+    Attributes:
+        result: the N entries.
+        layers: N layer names; ``input`` for the pixels, ``network`` for the whole of it.
+        targets: N names: ``conv7/4`` for a filter, a class, or words such as ``64 filters``.
+        who: [N] int64, the position of each entry's face among the images asked about; None where entries are not
+            of faces.
+        numbers: numbers of the answer as a whole, by name.
+    """
+
+    result: Result
+    layers: tuple[str, ...]
+    targets: tuple[str, ...]
+    who: Tensor | None = None
+    numbers: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An explainer's result with what a reader must know of it: N entries.
+
+    An entry is one face, layer, target and checkpoint; or, where ``of_faces`` is false, a filter, a class or a network,
+    and then ``faces``, ``predictions`` and ``probabilities`` are empty.
+
+    Attributes:
+        result: the N results, of one kind.
+        faces: the N faces (a face explained at two layers stands twice).
+        layers: N layer names, ``input`` for the pixels.
+        targets: N names of what is explained: a class, or ``conv7/4`` for a filter.
+        checkpoints: N names of the checkpoints: ``best``, ``1``, ...
+        predictions: [N] int64, index of the predicted class.
+        probabilities: [N,K] float32, softmax over the classes.
+        classes: names of the network's K classes.
+        explainer: name of the method, as in the config.
+        model: name of the network, as in the config.
+        dataset: name of the data set, as in the config.
+    """
+
+    result: Any  # a Result; each visualizer knows which
+    faces: Faces
+    layers: tuple[str, ...]
+    targets: tuple[str, ...]
+    predictions: Tensor
+    probabilities: Tensor
+    classes: tuple[str, ...]
+    explainer: str
+    model: str
+    dataset: str
+    checkpoints: tuple[str, ...] = ()
+
+    @property
+    def of_faces(self) -> bool:
+        """Whether an entry is a face."""
+        return len(self.faces) > 0
+
+    @property
+    def several_checkpoints(self) -> bool:
+        """Whether checkpoints are compared."""
+        return len(set(self.checkpoints)) > 1
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture file and what it shows, in a sentence that can stand in for it."""
+
+    path: Path
+    caption: str

@@ -1,0 +1,103 @@
+"""What every kind of result is: a dataclass of N entries, joined and taken apart entry by entry.
+
+Every tensor, dict of tensors and tuple in a result has one item per entry, but for fields marked as ``SHARED``, which
+hold for all entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Result(Protocol):
+    """A result of N entries, a dataclass. A plug-in may bring a kind of its own, with a visualizer that draws it.
+
+    Attributes:
+        kind: name of the kind, by which a visualizer is chosen.
+    """
+
+    kind: ClassVar[str]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the raw values by name, as ``arrays.npz`` holds them."""
+        ...
+
+    def summary_row(self, entry: int) -> dict[str, Any]:
+        """Return numbers and words of one entry for its row of the summary's table; plain data."""
+        ...
+
+
+R = TypeVar("R")
+SHARED = "shared by all entries"
+"""Marks a field: ``epochs: Annotated[tuple[int, ...], SHARED]``."""
+
+
+def entry_fields(result: Any) -> list[str]:
+    """Return the names of the fields that have one item per entry."""
+    hints = get_type_hints(type(result), include_extras=True)
+    return [one.name for one in fields(result) if SHARED not in get_args(hints[one.name])]
+
+
+def join_results(results: Sequence[R]) -> R:
+    """Join the results of several batches, layers or checkpoints: their entries one after the other.
+
+    A kind that joins in a way of its own has a class method ``join(results)``.
+    """
+    first: Any = results[0]
+    if len(results) == 1:
+        return first
+    if hasattr(type(first), "join"):
+        return type(first).join(results)
+    return replace(
+        first, **{name: join_items([getattr(result, name) for result in results]) for name in entry_fields(first)}
+    )
+
+
+def take_from_result(result: R, index: Tensor) -> R:
+    """Return the result of the entries at these positions [M] int64, in that order."""
+    own: Any = result
+    return replace(own, **{name: _take(getattr(own, name), index) for name in entry_fields(own)})
+
+
+def join_items(values: Sequence[Any]) -> Any:
+    """Concatenate tensors, tuples, or dicts of these; anything else is taken to be equal, and the first returned."""
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(values))
+    if isinstance(first, tuple):
+        return tuple(item for value in values for item in value)
+    if isinstance(first, dict):
+        return {name: join_items([value[name] for value in values]) for name in first}
+    return first
+
+
+def _take(value: Any, index: Tensor) -> Any:
+    if isinstance(value, Tensor):
+        return value[index.to(value.device)]
+    if isinstance(value, dict):
+        return {name: _take(item, index) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(value[position] for position in index.tolist())
+    return value
+
+
+def as_array(values: Tensor) -> NDArray[Any]:
+    """Return a tensor as numpy holds it, on the CPU."""
+    return values.detach().cpu().numpy()
+
+
+def tensor_arrays(result: Any) -> dict[str, NDArray[Any]]:
+    """Return every tensor of a result under the name of its field."""
+    values = {f.name: getattr(result, f.name) for f in fields(result)}
+    return {name: as_array(value) for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def finite_number(value: Tensor) -> float | None:
+    """Return a number to six digits, or None where it is not one: JSON knows no NaN."""
+    return round(float(value), 6) if torch.isfinite(value) else None

@@ -1,0 +1,40 @@
+"""What the gradient methods share: the passes' layers, and maps put together target by target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from fervis.core.layers import INPUT, Layer
+from fervis.models.batch import Batch
+from fervis.models.hooks import TargetPass
+
+LAYERS_AND_PIXELS = frozenset({"layers", "pixels", "classes", "filters"})
+
+
+def with_pixels(batch: Batch) -> tuple[Layer, ...]:
+    """Return the batch's layers and, if they do not hold it, the pixels, whose gradient the same passes give."""
+    if any(layer.is_input for layer in batch.layers):
+        return batch.layers
+    channels, height, width = batch.images.shape[1:]
+    pixels = Layer(INPUT, "", "pixels", (channels, height, width), 0, 1, "NCHW", (height, width), (INPUT,))
+    return (*batch.layers, pixels)
+
+
+def maps_of_targets(passes: Iterable[TargetPass], map_of: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
+    """Compute a map per target and layer from activations and gradients.
+
+    Args:
+        passes: T passes.
+        map_of: activations [N,c,h,w], gradients [N,c,h,w] -> maps [N,h,w].
+
+    Returns:
+        Name of a layer -> [N,T,h,w].
+    """
+    maps: dict[str, list[Tensor]] = {}
+    for one in passes:
+        for name, gradient in one.gradients.items():
+            maps.setdefault(name, []).append(map_of(one.activations[name], gradient))
+    return {name: torch.stack(parts, 1) for name, parts in maps.items()}

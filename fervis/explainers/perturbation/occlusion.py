@@ -1,0 +1,91 @@
+"""Occlusion: how much the target falls when a patch of the image is hidden (Zeiler and Fergus 2014, arXiv:1311.2901).
+
+A window slides over the image; at each place its pixels get the fill value, and the fall of the target is noted. The
+value of a pixel is the mean fall over the windows that hide it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor
+
+from fervis.core.knobs import Choice, Range, Whole
+from fervis.core.layers import INPUT
+from fervis.core.results import HeatMaps, LayerMaps
+from fervis.errors import ConfigError
+from fervis.models.batch import Batch
+from fervis.models.masking import MASKS_PER_CHUNK, OUTPUTS, PASS_PRECISIONS, masked_scores, target_columns
+from fervis.system.progress import progress
+
+
+@dataclass
+class Occlusion:
+    """Slide a window over the image and measure how much the target falls.
+
+    Attributes:
+        window: side of the window in pixels.
+        stride: step of the window in pixels; at most the window, so that every pixel is hidden once.
+        fill: value of hidden pixels.
+        output: what is measured of a class: its ``logit`` or its ``probability``.
+        precision: of the network's passes: ``fp32``, or ``bf16``, which is faster and less exact.
+    """
+
+    window: Annotated[int, Whole(1)] = 8
+    stride: Annotated[int, Whole(1)] = 4
+    fill: Annotated[float, Range(0, 1)] = 0.5
+    output: Annotated[str, Choice(*OUTPUTS)] = "logit"
+    precision: Annotated[str, Choice(*PASS_PRECISIONS)] = "fp32"
+    result: ClassVar = HeatMaps
+    scope: ClassVar = "image"
+    takes: ClassVar = frozenset({"pixels", "classes", "filters"})
+    default_layer: ClassVar = INPUT
+
+    def __post_init__(self) -> None:
+        if self.stride > self.window:
+            raise ConfigError(f"explainer.stride={self.stride}: expected at most explainer.window={self.window}.")
+
+    def explain(self, batch: Batch) -> LayerMaps:
+        """Explain each image for all its targets with the same masked passes."""
+        height, width = batch.images.shape[2:]
+        masks = window_masks(height, width, self.window, self.stride)
+        hidden = 1 - masks
+        counts = hidden.sum(0)
+        fill = torch.tensor(self.fill, dtype=batch.images.dtype, device=batch.images.device)[None, None, None]
+        maps = []
+        for number in progress(range(len(batch)), "occlusion", "face", quiet=batch.quiet):
+            shown = [torch.ones(1, height, width), *masks.split(MASKS_PER_CHUNK)]
+            scores = masked_scores(
+                batch.model,
+                batch.images[number],
+                shown,
+                fill,
+                batch.targets,
+                output=self.output,
+                precision=self.precision,
+            )
+            columns = target_columns(batch.targets, number, scores)
+            falls = scores[:1, columns] - scores[1:, columns]
+            maps.append(torch.einsum("mt,mhw->thw", falls, hidden) / counts)
+        what = "logit" if self.output == "logit" and batch.targets.classes is not None else self.output
+        unit = f"mean fall of the {what if batch.targets.classes is not None else 'filter'} where the window hides"
+        return LayerMaps({INPUT: torch.stack(maps).to(batch.images.device)}, unit, signed=True)
+
+
+def window_masks(height: int, width: int, window: int, stride: int) -> Tensor:
+    """Return masks [M,H,W] float32 that are 0 in one place of the window each and 1 elsewhere.
+
+    Windows begin at 0, ``stride``, ... until every pixel is hidden; those that reach over the border are cut off there.
+    """
+    rows, columns = (_starts(length, window, stride) for length in (height, width))
+    masks = torch.ones(len(rows) * len(columns), height, width)
+    for number, (top, left) in enumerate((top, left) for top in rows for left in columns):
+        masks[number, top : top + window, left : left + window] = 0
+    return masks
+
+
+def _starts(length: int, window: int, stride: int) -> range:
+    """Where windows begin along a side."""
+    return range(0, max(0, length - window) + stride, stride)

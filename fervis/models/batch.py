@@ -1,0 +1,114 @@
+"""A batch: what an explainer is given, and the passes over it that layers and targets share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from fervis.core.faces import Truth
+from fervis.core.layers import Layer
+from fervis.core.seeding import generator_for
+from fervis.core.targets import Targets
+from fervis.models.fast_inference import fast_forward
+from fervis.models.hooks import TargetPass, frozen, target_passes
+from fervis.models.resume import Resumable, record
+from fervis.models.rules import Rules
+
+SCORED_AT_ONCE = 100  # images per pass: the activations of a 48x48 network stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one batch with all that explainers need; every image stands once, whatever its layers and targets.
+
+    An explainer of images (``scope = "image"``) gets a batch of images with their targets. One of the network
+    (``scope = "network"``) gets the run's images at once, and reads the pool and the training.
+
+    Attributes:
+        model: any network from [N,C,H,W] images to [N,K] logits.
+        images: [N,C,H,W] float, as the network takes them, on its device.
+        layers: the layers of the run, resolved once; the pixels are a layer too (``layer.is_input``).
+        targets: T per image; empty for explainers of the network.
+        classes: names of the network's classes, in logit order.
+        seed: root of all randomness; ``generator`` derives from it.
+        truth: what the data set knows of these images, or None.
+        pool: [M,C,H,W] uint8, or float in [0, 1], all images of the split; on the CPU.
+        rows: [M] int64, the pool's row numbers.
+        labels: [M] int64, the pool's labels, -1 where unknown.
+        split: name of the pool's split.
+        target: what ``target=`` said, for explainers of the network; ``auto`` where it says nothing.
+        epochs: epoch -> file of weights, of the training that the network comes from; empty where that is unknown.
+        history: epoch -> its numbers (``train/loss``, ``val/accuracy``, ...), of the same training.
+        quiet: draw no progress bar.
+    """
+
+    model: nn.Module
+    images: Tensor
+    layers: tuple[Layer, ...]
+    targets: Targets = field(default_factory=Targets)
+    classes: tuple[str, ...] = ()
+    seed: int = 0
+    truth: Truth | None = None
+    pool: Tensor = field(default_factory=lambda: torch.zeros(0))
+    rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    split: str = "test"
+    target: Any = "auto"
+    epochs: Mapping[int, Path] = field(default_factory=dict)
+    history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    quiet: bool = True
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def gradients(self, rules: Rules | None = None, layers: tuple[Layer, ...] | None = None) -> Iterator[TargetPass]:
+        """Yield activations and gradients of all layers, target by target: one forward pass, T backward passes.
+
+        Args:
+            rules: replace the backward passes of modules, by their types.
+            layers: other layers than the batch's own.
+        """
+        return target_passes(self.model, self.images, self.targets, layers or self.layers, rules)
+
+    def score(self, images: Iterable[Tensor]) -> Tensor:
+        """Return the logits [M,K] float32 of other images, given in chunks [m,C,H,W]; on the CPU.
+
+        The network computes with BatchNorm folded and channels last where that changes nothing beyond rounding, since
+        nothing but outputs is read.
+        """
+        with frozen(self.model), torch.no_grad(), fast_forward(self.model, self.images[:1].clone()):
+            parts = [self.model(part.clone()).float().cpu() for some in images for part in some.split(SCORED_AT_ONCE)]
+        return torch.cat(parts)
+
+    def recorded(self, layer: Layer) -> Resumable:
+        """Record one pass of the images, to resume the network at a layer again and again."""
+        return record(self.model, self.images, layer)
+
+    def resume(self, layer: Layer, activations: Tensor) -> Tensor:
+        """Return the logits [N,K] that follow from other activations [N,c,h,w] at a layer."""
+        return self.recorded(layer).logits(activations, torch.arange(len(self.images)))
+
+    def with_images(self, images: Tensor, targets: Targets | None = None) -> Batch:
+        """The batch of other images [M,C,H,W], with their targets."""
+        return replace(self, images=images, targets=self.targets if targets is None else targets, truth=None)
+
+    def part(self, index: slice) -> Batch:
+        """The batch of some of its images."""
+        numbers = torch.arange(len(self.images))[index]
+        truth = self.truth and self.truth.take(numbers)
+        return replace(self, images=self.images[index], targets=self.targets[index], truth=truth)
+
+    def generator(self, use: str) -> Generator:
+        """Return a generator on the CPU, derived from the seed and the name of its use; the same for every batch."""
+        return generator_for(self.seed, use)
+
+    def batches(self, size: int = 64) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the pool in parts, as [n,C,H,W] float32 in [0, 1] on the device of ``images``, with their positions."""
+        for start in range(0, len(self.pool), size):
+            part = self.pool[start : start + size].to(self.images.device)
+            yield slice(start, start + len(part)), part if part.is_floating_point() else part.float() / 255

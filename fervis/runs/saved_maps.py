@@ -1,0 +1,109 @@
+"""Keep explanations under a key of their own, so that another visualizer, dpi or evidence explains nothing again.
+
+The key is the hash of everything that determines the maps: the faces, the networks' weights and code, the explainer's
+settings and code, layers, targets and seed. Explanations lie in ``outputs/cache/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from fervis.core.faces import Faces
+from fervis.core.results import Explanation, Result
+from fervis.runs.artifacts import RunMetadata, installed_versions
+from fervis.runs.chunked.chunks import Chunks, reopen_chunks
+from fervis.runs.chunked.serialization import load_chunk, read_chunk_numbers, save_chunk
+from fervis.runs.inputs import RunInputs
+from fervis.runs.setup import RunSetup
+from fervis.system.files import CHUNKS_FOLDER
+from fervis.system.hashing import content_hash
+
+
+def explanation_key(setup: RunSetup, record: RunMetadata, inputs: RunInputs) -> str:
+    """Return 64 hex digits over everything that determines the maps of a run."""
+    config = setup.config
+    parts = {
+        "data": record.hashes["data"],
+        "rows": inputs.selected.rows.tolist(),
+        "split": config.split,
+        "weights": [_weights_hash(loaded.batch.model) for loaded in inputs.checkpoints],
+        "model": config.model,
+        "files": [content_hash(path, config.cache) for path in setup.files() if path.exists()],
+        "epochs": [sorted(loaded.batch.epochs) for loaded in inputs.checkpoints],
+        "history": [loaded.batch.history for loaded in inputs.checkpoints],
+        "checkpoints": [loaded.checkpoint.name for loaded in inputs.checkpoints],
+        "explainer": config.explainer,
+        "code": [_code_hash(plugin) for plugin in (setup.explainer, setup.model)],
+        "layers": [(layer.name, layer.path) for layer in inputs.layers],
+        "target": config.target,
+        "seed": config.seed,
+        "device": setup.device.partition(":")[0],
+        "versions": {"fervis": version("fervis"), **installed_versions()},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _weights_hash(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _code_hash(plugin: object) -> str:
+    """The hash of the module that defines a plug-in."""
+    return hashlib.sha256(Path(inspect.getfile(type(plugin))).read_bytes()).hexdigest()
+
+
+def save_maps(
+    cache: Path, key: str, explanation: Explanation, positions: Tensor, metrics: Sequence[dict[str, float]]
+) -> None:
+    """Save an explanation and the metrics of each checkpoint under its key."""
+    save_chunk(_maps_file(cache, key), explanation, positions.tolist(), metrics)
+
+
+def load_maps(setup: RunSetup, inputs: RunInputs, key: str) -> tuple[Explanation, list[dict[str, float]]] | None:
+    """Return the explanation that was saved under a key, with the metrics of each checkpoint; None if there is none."""
+    path = _maps_file(setup.config.cache, key)
+    if not path.is_file():
+        return None
+    explanation, _ = load_chunk(path, inputs.selected, setup.explainer.result)
+    named = replace(explanation, model=str(setup.config.model["name"]), dataset=str(setup.config.dataset["name"]))
+    return named, read_chunk_numbers(path)
+
+
+def saved_chunks(cache: Path, key: str, faces: Faces, groups: int, kind: type[Result]) -> Chunks | None:
+    """Return the chunks that were kept under a key, if all of them are there."""
+    folder = _chunks_folder(cache, key)
+    chunks = reopen_chunks(folder, faces, groups, kind)
+    return chunks if chunks is not None and not chunks.missing() else None
+
+
+def keep_chunks(chunks: Chunks, folder: Path, cache: Path, key: str) -> None:
+    """Move the chunks of a finished run from its folder to their key."""
+    kept = _chunks_folder(cache, key)
+    if chunks.folder.parent == kept:
+        return
+    if kept.exists():
+        shutil.rmtree(chunks.folder)
+        return
+    kept.mkdir(parents=True)
+    chunks.folder.replace(kept / CHUNKS_FOLDER)
+
+
+def _maps_file(cache: Path, key: str) -> Path:
+    return cache / f"maps-{key[:32]}.safetensors"
+
+
+def _chunks_folder(cache: Path, key: str) -> Path:
+    return cache / f"maps-{key[:32]}"
