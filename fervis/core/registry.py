@@ -25,6 +25,7 @@ KINDS = {
     "explainer": "explainers",
     "visualizer": "visualizers",
     "tracker": "trackers",
+    "evidence": "evidence",
 }
 
 METHODS = {
@@ -34,6 +35,7 @@ METHODS = {
     "explainer": "explain",
     "visualizer": "draw",
     "tracker": "start",
+    "evidence": "measure",
 }
 """The method by which the plug-in of a module is recognized."""
 RENAMED = {("dataset", "faces"): "synthetic"}
@@ -98,6 +100,8 @@ def option_settings(kind: str, name: str) -> DictConfig:
     own = OmegaConf.load(known[name])
     assert isinstance(own, DictConfig)
     bases = [base for base in own.pop("defaults", []) if isinstance(base, str) and base != "_self_"]
+    if kind == "evidence":  # an option that lists others chooses each of them, under its own name
+        return own
     merged = OmegaConf.merge(*(option_settings(kind, base) for base in bases), own)
     assert isinstance(merged, DictConfig)
     return merged
@@ -118,22 +122,24 @@ def build_plugin(kind: str, config: Mapping[str, Any] | str, **changes: Any) -> 
 
     given: Mapping[Any, Any] = {**option_settings(kind, config), **changes} if isinstance(config, str) else config
     knobs = {str(key): value for key, value in given.items()}
-    schema = OmegaConf.structured(plugin_class(kind, knobs.pop("name")))
+    name = str(knobs.pop("name"))
+    schema = OmegaConf.structured(plugin_class(kind, name))
+    key = f"{kind}.{name}" if kind == "evidence" else kind  # several measures may be chosen, each under its name
     try:
         plugin = OmegaConf.to_object(OmegaConf.merge(schema, knobs))
     except OmegaConfBaseException as error:
-        raise _wrong_setting(kind, knobs, schema, error) from error
-    check_knobs(kind, plugin)
+        raise _wrong_setting(key, knobs, schema, error) from error
+    check_knobs(key, plugin)
     return plugin
 
 
-def _wrong_setting(kind: str, knobs: Mapping[str, Any], schema: DictConfig, error: Exception) -> ConfigError:
+def _wrong_setting(owner: str, knobs: Mapping[str, Any], schema: DictConfig, error: Exception) -> ConfigError:
     key = str(getattr(error, "full_key", "") or "")
     field = key.partition(".")[0].partition("[")[0]
     if field not in schema:
         known = ", ".join(str(name) for name in schema) or "none"
-        return ConfigError(f"{kind}.{key}: there is no such setting.{nearest_name(field, schema)} Known: {known}.")
-    return ConfigError(f"{kind}.{key}={knobs.get(field)}: {str(error).splitlines()[0]}.")
+        return ConfigError(f"{owner}.{key}: there is no such setting.{nearest_name(field, schema)} Known: {known}.")
+    return ConfigError(f"{owner}.{key}={knobs.get(field)}: {str(error).splitlines()[0]}.")
 
 
 def plugin_class(kind: str, name: str) -> type:

@@ -43,10 +43,11 @@ def bootstrap_mean(values: Tensor, weights: Tensor) -> Interval:
     values, weights = values[known].double(), weights[:, known]
     if len(values) < 2:
         return Interval(float(values.mean()))
-    return Interval(float(values.mean()), *_interval_ends((weights * values).sum(1) / weights.sum(1)))
+    return Interval(float(values.mean()), *interval_ends((weights * values).sum(1) / weights.sum(1)))
 
 
-def _interval_ends(values: Tensor) -> tuple[float, float]:
+def interval_ends(values: Tensor) -> tuple[float, float]:
+    """Return the ends of the 95 % percentile interval of resampled values; NaNs are left out."""
     ends = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
     low, high = values.double().nanquantile(ends).tolist()
     return low, high

@@ -159,6 +159,7 @@ def run_arrays(explanation: Explanation) -> dict[str, np.ndarray]:
     }
     found = {**explanation.result.arrays(), **{name: np.array(words) for name, words in names.items()}}
     if explanation.of_faces:
+        found |= {f"scores/{name}": scores.numpy() for name, scores in explanation.evidence.items()}
         found |= {
             "rows": explanation.faces.rows.numpy(),
             "labels": explanation.faces.labels.numpy(),
@@ -190,8 +191,14 @@ def summary_table(explanation: Explanation) -> list[dict[str, Any]]:
             **({"checkpoint": explanation.checkpoints[number]} if several else {}),
         }
         face = _face_columns(explanation, number) if explanation.of_faces else {}
-        entries.append(face | place | explanation.result.summary_row(number))
+        entries.append(face | place | explanation.result.summary_row(number) | _score_columns(explanation, number))
     return entries
+
+
+def _score_columns(explanation: Explanation, number: int) -> dict[str, Any]:
+    """The scores of one entry, those of baselines left out; None where a measure gives none."""
+    scores = {name: float(values[number]) for name, values in explanation.evidence.items() if "/" not in name}
+    return {name: round(score, 6) if score == score else None for name, score in scores.items()}
 
 
 def _face_columns(explanation: Explanation, number: int) -> dict[str, Any]:

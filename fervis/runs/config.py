@@ -36,6 +36,7 @@ class RunConfig:
     explainer: dict[str, Any] = field(default_factory=dict)
     visualizer: dict[str, Any] = field(default_factory=dict)
     tracker: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
     split: str = "test"
     faces: Any = "auto"
     layer: Any = None

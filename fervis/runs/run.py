@@ -14,6 +14,7 @@ from fervis.runs.artifacts import RunMetadata, atomic_run_folder, installed_vers
 from fervis.runs.checkpoint_comparison import compare_run_checkpoints, draw_checkpoint_comparisons
 from fervis.runs.chunked.chunks import UNCHUNKED_LIMIT, Chunks, open_chunks, parse_shard
 from fervis.runs.config import RunConfig
+from fervis.runs.evidence import check_measures, evidence_metrics, score_maps, with_scores
 from fervis.runs.explain import explain_faces
 from fervis.runs.inputs import RunInputs, load_inputs
 from fervis.runs.saved_maps import explanation_key, keep_chunks, load_maps, save_maps, saved_chunks
@@ -63,10 +64,13 @@ def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> Non
     ok = False
     try:
         inputs = load_inputs(setup, record, config.cache)
+        check_measures(setup, inputs.faces.truth is not None)
         key = explanation_key(setup, record, inputs)
         chunks = explain_in_chunks(setup, record, folder, inputs, key)
         with record.stage("explain"):
             results = _explained(setup, inputs, chunks, key)
+        with record.stage("evidence"):
+            results = _scored(setup, inputs, results, chunks)
         explanation = results[0]
         comparisons = _compare_checkpoints(setup, record, inputs, explanation)
         numbers = _numbers(record, inputs, results, chunks, comparisons)
@@ -142,6 +146,23 @@ def _explained(setup: RunSetup, inputs: RunInputs, chunks: Chunks | None, key: s
     explanation, positions, metrics = explain_faces(setup, inputs, inputs.selected)
     save_maps(config.cache, key, explanation, positions, metrics)
     return explanation, metrics
+
+
+def _scored(setup: RunSetup, inputs: RunInputs, results: Results, chunks: Chunks | None) -> Results:
+    """The results with the scores of evidence: of each entry, and as numbers of the run."""
+    explanation, metrics = results
+    if not setup.evidence:
+        return results
+    if chunks:
+        for number in range(len(chunks)):
+            chunks.evidence[number] = score_maps(setup, inputs, chunks.load(number)[0])
+        explanation = chunks.displayed()
+        scored = (chunks.load(number)[0] for number in range(len(chunks)))
+    else:
+        explanation = with_scores(explanation, score_maps(setup, inputs, explanation))
+        scored = [explanation]
+    first, *others = metrics
+    return explanation, [first | evidence_metrics(scored, setup.config.seed), *others]
 
 
 def _compare_checkpoints(

@@ -14,6 +14,7 @@ from fervis.core.network import Network
 from fervis.core.protocols import Dataset, Explainer, Model, Tracker, Trainer, Visualizer
 from fervis.core.registry import build_plugin, visualizer_for
 from fervis.errors import ConfigError
+from fervis.evidence.protocol import Evidence
 from fervis.explainers.explain import check_takes
 from fervis.models.pretrained import build_config
 from fervis.runs.checkpoints import Checkpoint, parse_checkpoints
@@ -42,6 +43,7 @@ class RunSetup:
         checkpoints: which weights are explained.
         pretrained: what the shipped network was built for (channels, size, classes), or None.
         shard: the part of the faces that this job explains, or None.
+        evidence: measures of evidence, by name.
     """
 
     config: RunConfig
@@ -57,6 +59,7 @@ class RunSetup:
     checkpoints: tuple[Checkpoint, ...]
     pretrained: dict[str, Any] | None
     shard: Shard | None
+    evidence: dict[str, Evidence]
 
     @cached_property
     def explainer_name(self) -> str:
@@ -106,6 +109,7 @@ def build_run(config: RunConfig) -> RunSetup:
         checkpoints=checkpoints,
         pretrained=built_for,
         shard=parse_shard(config.shard),
+        evidence={name: build_plugin("evidence", settings) for name, settings in config.evidence.items()},
     )
     _check_fit(setup)
     return setup

@@ -3,7 +3,15 @@
 from fervis.core.results.explanation import ExplainerOutput, Explanation, Figure
 from fervis.core.results.heat_maps import HeatMaps, LayerMaps
 from fervis.core.results.kinds import Confusion, FeatureMaps, FilterImages, Progress, TopActivations
-from fervis.core.results.result import SHARED, Result, as_array, entry_fields, join_results, take_from_result
+from fervis.core.results.result import (
+    SHARED,
+    Result,
+    as_array,
+    entry_fields,
+    join_items,
+    join_results,
+    take_from_result,
+)
 
 __all__ = [
     "SHARED",
@@ -20,6 +28,7 @@ __all__ = [
     "TopActivations",
     "as_array",
     "entry_fields",
+    "join_items",
     "join_results",
     "take_from_result",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Explanation:
         explainer: name of the method, as in the config.
         model: name of the network, as in the config.
         dataset: name of the data set, as in the config.
+        evidence: measure -> [N] float32, the scores of each entry; ``<measure>/<baseline>`` those of baselines.
     """
 
     result: Any  # a Result; each visualizer knows which
@@ -64,6 +65,7 @@ class Explanation:
     model: str
     dataset: str
     checkpoints: tuple[str, ...] = ()
+    evidence: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def of_faces(self) -> bool:

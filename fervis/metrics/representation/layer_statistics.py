@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fervis.core.intervals import Interval
 from fervis.core.layers import Layer, spatial
-from fervis.metrics.bootstrap import _interval_ends
+from fervis.metrics.bootstrap import interval_ends
 from fervis.metrics.representation.cka import cka, gram
 from fervis.models.hooks import capture, frozen
 from fervis.system.progress import progress
@@ -83,10 +83,10 @@ def dead_units(responses: LayerStatistics, weights: Tensor) -> Interval:
     """
     estimate = 1 - responses.alive.any(0).double().mean()
     drawn = 1 - (weights @ responses.alive.double() > 0).double().mean(1)
-    low, high = _interval_ends(drawn)
+    low, high = interval_ends(drawn)
     return Interval(float(estimate), max(0.0, 2 * float(estimate) - high), max(0.0, 2 * float(estimate) - low))
 
 
 def cka_with_interval(first: LayerStatistics, second: LayerStatistics, weights: Tensor) -> Interval:
     """The linear CKA without bias of two layers' answers to the same faces, with its percentile interval."""
-    return Interval(float(cka(first.grams, second.grams)), *_interval_ends(cka(first.grams, second.grams, weights)))
+    return Interval(float(cka(first.grams, second.grams)), *interval_ends(cka(first.grams, second.grams, weights)))

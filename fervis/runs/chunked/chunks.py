@@ -14,7 +14,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -27,7 +27,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fervis.core.faces import Faces
-from fervis.core.results import Explanation, Result, join_results
+from fervis.core.results import Explanation, Result, join_items, join_results
 from fervis.errors import ConfigError
 from fervis.runs.chunked.serialization import entry_count, load_chunk, read_chunk_numbers, save_chunk, take_entries
 from fervis.system.console import log
@@ -81,6 +81,7 @@ class Chunks:
         size: faces a block, but for the last.
         groups: layers times checkpoints; the entries of a block stand group by group.
         kind: class of the results.
+        evidence: number of a block -> measure -> scores of its entries.
     """
 
     folder: Path
@@ -88,6 +89,7 @@ class Chunks:
     size: int
     groups: int
     kind: type[Result]
+    evidence: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return -(-len(self.faces) // self.size)
@@ -128,7 +130,7 @@ class Chunks:
     def load(self, number: int) -> tuple[Explanation, list[int]]:
         """A block: its explanation, and the place in the question of each entry's face."""
         explanation, places = load_chunk(self.path(number), self.faces, self.kind)
-        return explanation, places.tolist()
+        return replace(explanation, evidence=self.evidence.get(number, {})), places.tolist()
 
     def each(self) -> Iterator[tuple[Explanation, list[int]]]:
         """Every block's explanation with the numbers of its entries in the answer, where they stand group by group."""
@@ -263,6 +265,7 @@ def join_explanations(parts: Sequence[Explanation]) -> Explanation:
         faces=parts[0].faces.joined([part.faces for part in parts[1:]]),
         predictions=torch.cat([part.predictions for part in parts]),
         probabilities=torch.cat([part.probabilities for part in parts]),
+        evidence=join_items([part.evidence for part in parts]),
         **words,
     )
 

@@ -125,6 +125,7 @@ def take_entries(explanation: Explanation, entries: Sequence[int]) -> Explanatio
         faces=explanation.faces.take(index),
         predictions=explanation.predictions[index],
         probabilities=explanation.probabilities[index],
+        evidence={name: scores[index] for name, scores in explanation.evidence.items()},
         **named,
     )
 

@@ -1,0 +1,1 @@
+"""Faithfulness: does the network depend on what a map marks?"""

@@ -1,0 +1,1 @@
+"""Localization: does a map mark what is known to matter?"""

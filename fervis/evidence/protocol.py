@@ -1,0 +1,43 @@
+"""What a measure of evidence must be: a dataclass of knobs with a method that scores maps."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Protocol
+
+from torch import Tensor, nn
+
+from fervis.models.batch import Batch
+
+
+class ExplainAgain(Protocol):
+    """Explains a batch again with the run's own method, at the layer and for the targets whose maps are scored."""
+
+    def __call__(self, images: Tensor | None = None, model: nn.Module | None = None) -> Tensor:
+        """Return maps [N,T,H,W] of other images [N,C,H,W], or of another network of the same form."""
+        ...
+
+
+class Evidence(Protocol):
+    """A measure of how right a map is.
+
+    Attributes:
+        better: whether lower or higher scores speak for a map; ``neither`` for a mere description.
+        needs: what it cannot do without, of ``truth`` (the data set knows which pixels matter) and ``explain_again``
+            (the run's own method explains other images or networks); a run without is refused.
+    """
+
+    better: ClassVar[Literal["lower", "higher", "neither"]]
+    needs: ClassVar[frozenset[str]]
+
+    def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
+        """Score maps.
+
+        Args:
+            batch: N images with T targets each, their network and, where it is known, their truth.
+            maps: [N,T,H,W] float32 at the images' size, un-normalised.
+            again: explains again; for measures that need it.
+
+        Returns:
+            Name -> [N,T] float. The name ``""`` stands for the measure itself, others are appended to it.
+        """
+        ...

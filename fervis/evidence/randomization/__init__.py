@@ -1,0 +1,1 @@
+"""Randomization: does a map depend on what the network has learned?"""
