@@ -18,12 +18,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from fervis.core.folders import RunFolder
 from fervis.errors import ConfigError, unknown_name
 from fervis.system.files import CHUNKS_FOLDER, STAGING_FOLDER
 from fervis.system.locks import any_lock_held, try_lock
 from fervis.system.progress import progress
 
-RUN_MARKS = ("summary.json", "manifest.json", "failure.json", CHUNKS_FOLDER, STAGING_FOLDER)
+RUN_MARKS = (RunFolder.MARKER, "summary.json", "manifest.json", "failure.json", CHUNKS_FOLDER, STAGING_FOLDER)
 TRAINING_MARKS = ("training.json", "metrics.csv", "course.safetensors", "evaluation.json")
 WHOLE_MARKS = ("summary.json", "training.json")
 EPOCH = re.compile(r"epoch_(\d+)\.safetensors")
@@ -207,7 +208,7 @@ def partial_items(outputs: Path) -> Iterator[Item]:
     for place in [*places, *folders_in(outputs / "sweeps")]:
         yield from (Item(path) for path in list_entries(place) if is_abandoned(path))
     for folder in [*folders_in(outputs / "runs"), *jobs_in(outputs), *folders_in(outputs / "checkpoints")]:
-        inside = list(list_entries(folder))
+        inside = [path for path in list_entries(folder) if path.name != RunFolder.MARKER]
         dead = [path for path in inside if path.name == STAGING_FOLDER or PARTIAL_NAME.fullmatch(path.name)]
         # Two that have only begun look alike: whoever is at work holds the lock.
         gone = [folder] if len(dead) == len(inside) and not any(map(Path.is_symlink, folder.iterdir())) else dead

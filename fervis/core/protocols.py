@@ -116,12 +116,13 @@ class RunInfo:
 
     Attributes:
         name: the run folder's name, readable.
-        id: the question's hash.
+        id: the first digits of the key.
         folder: the run folder; a tracker writes nowhere else.
         config: the resolved question as plain data.
         group: the sweep it belongs to, or None.
         job_type: ``explain`` or ``train``.
         tags: words to find it by.
+        key: 64 hex digits over everything that determines the result; empty for trainings.
     """
 
     name: str
@@ -131,6 +132,7 @@ class RunInfo:
     group: str | None = None
     job_type: str = "explain"
     tags: tuple[str, ...] = field(default_factory=tuple)
+    key: str = ""
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,23 @@ def _own_files(kind: str) -> dict[str, list[Path]]:
     return modules
 
 
+def plugin_modules(kind: str, name: str) -> list[Path]:
+    """Return the files of fervis's own modules that are named as a plug-in; none for other people's plug-ins."""
+    return _own_files(kind).get(RENAMED.get((kind, name), name), [])
+
+
+def foreign_plugin(kind: str, name: str) -> EntryPoint:
+    """Return the entry point of another package's plug-in.
+
+    Raises:
+        ConfigError: there is no such plug-in.
+    """
+    points = {point.name: point for point in _foreign(kind)}
+    if name not in points:
+        raise unknown_name(kind, name, plugin_names(kind))
+    return points[name]
+
+
 def _foreign(kind: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=f"fervis.{KINDS[kind]}"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fervis.errors import ConfigError
-from fervis.runs.config import RunConfig, command_line, compose_config, run_folder, run_id, to_run_config
+from fervis.runs.config import RunConfig, command_line, compose_config, run_folder, run_id, run_key, to_run_config
 from fervis.runs.config_errors import explain_config_error
 from fervis.system.console import SUCCESS, log
+from fervis.system.hashing import digest
 from fervis.system.locks import exclusive
 from fervis.system.progress import quiet_progress
 
@@ -25,18 +27,20 @@ def run_config(config: DictConfig, folder: Path, overrides: Sequence[str], sweep
     """Answer a composed question into a folder."""
     question = to_run_config(config)
     with quiet_progress(question.quiet):
-        return _run(question, config, folder, overrides, sweep)
+        return _run(question, folder, overrides, sweep)
 
 
-def _run(question: RunConfig, config: DictConfig, folder: Path, overrides: Sequence[str], sweep: str | None) -> Path:
+def _run(question: RunConfig, folder: Path, overrides: Sequence[str], sweep: str | None) -> Path:
     from fervis.core.protocols import RunInfo
     from fervis.runs.run import run
 
+    key = run_key(question)
     card = RunInfo(
         name=folder.name,
-        id=run_id(config),
+        id=run_id(key),
+        key=key,
         folder=folder,
-        config=vars(question),
+        config=question.plain(),
         group=sweep,
         tags=(str(question.explainer["name"]), str(question.model["name"]), str(question.dataset["name"])),
     )
@@ -54,10 +58,12 @@ def run_study(question: RunConfig, folder: Path, card: RunInfo, overrides: Seque
     parts = study_parts(question.parts)
     if question.shard is not None:
         raise ConfigError(f"shard={question.shard}: a study is several questions; split one of them.")
-    if not question.rerun and is_complete(folder, question.cache):
+    configs = [compose_config([*part.overrides(overrides), f"rerun={question.rerun}"]) for part in parts]
+    # A preset's parts have plug-ins and files of their own, which the study's own settings do not name.
+    card = replace(card, key=digest([card.key, [run_key(to_run_config(config)) for config in configs]]))
+    if not question.rerun and is_complete(folder, card.key, question.cache):
         log.info("answered before (rerun=true asks again)", extra=SUCCESS)
         return folder
-    configs = [compose_config([*part.overrides(overrides), f"rerun={question.rerun}"]) for part in parts]
     threads = choose_threads(question.threads)
     record = RunMetadata(command_line(overrides), card, question.seed, question.device, question.precision, threads)
     answers = []

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fervis.core.registry import CONF_FOLDER, KINDS, option_files, option_settings, preset_files
-from fervis.errors import nearest_name, unknown_name
+from fervis.errors import ConfigError, nearest_name, unknown_name
 from fervis.runs.config import RunConfig
 
 # Flags of Hydra's whose next word is their value.
@@ -38,6 +38,11 @@ def explain_config_error(arguments: Sequence[str], error: Exception, commands: I
         error: Hydra's own error, quoted where nothing better is found.
         commands: the words that are not overrides, such as ``list``.
     """
+    cause: BaseException | None = error
+    while cause is not None:  # a resolver's own refusal is wrapped by OmegaConf
+        if isinstance(cause, ConfigError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if argument.startswith(("-", "~")) or before in FLAGS_WITH_VALUES:
             continue

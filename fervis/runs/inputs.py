@@ -30,7 +30,7 @@ from fervis.runs.setup import RunSetup, image_tensor
 from fervis.system.locks import exclusive
 from fervis.system.ranks import is_main_process
 from fervis.system.threads import all_cores
-from fervis.trainers.trained import checkpoint_file, train_or_load, training_folder
+from fervis.trainers.trained import checkpoint_file, train_or_load, training_folder, training_key
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def find_training(setup: RunSetup, faces: Faces) -> tuple[Path, dict[str, Any]]:
     may lay weights out differently in memory.
     """
     config = setup.config
-    folder = training_folder(config.outputs, config.model, config.trainer, faces, config.seed, setup.precision)
+    folder, key = locate_training(setup, faces)
 
     def log_epoch(epoch: int, numbers: Mapping[str, float]) -> None:
         setup.tracker.log(numbers, epoch=epoch)
@@ -156,7 +156,16 @@ def find_training(setup: RunSetup, faces: Faces) -> tuple[Path, dict[str, Any]]:
     # Processes that train together do so under the lock of the first.
     with exclusive(Path(config.outputs), folder, "trains this network") if is_main_process() else nullcontext():
         turn = all_cores(Path(config.outputs), setup.device)
-        return folder, train_or_load(setup.trainer, setup.network(faces), faces, folder, context, turn)
+        network = setup.network(faces)
+        return folder, train_or_load(setup.trainer, network, faces, folder, context, turn, key=key, cache=config.cache)
+
+
+def locate_training(setup: RunSetup, faces: Faces) -> tuple[Path, str]:
+    """Return the folder of the config's trained network, whether it is there or not, and the training's key."""
+    config = setup.config
+    given = config.model, config.trainer, faces, config.seed, setup.precision
+    key = training_key(*given, device=setup.device, cache=config.cache)
+    return training_folder(config.outputs, str(config.model["name"]), key), key
 
 
 def _epochs_of(

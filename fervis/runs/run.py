@@ -10,10 +10,19 @@ import torch
 from fervis.core.protocols import RunInfo
 from fervis.core.results import Explanation
 from fervis.metrics.representation.checkpoint_comparison import CheckpointComparison
-from fervis.runs.artifacts import RunMetadata, atomic_run_folder, installed_versions, is_complete, run_arrays, write_run
+from fervis.runs.artifacts import (
+    RunMetadata,
+    atomic_run_folder,
+    claimed_folder,
+    installed_versions,
+    is_complete,
+    reuse_run,
+    run_arrays,
+    write_run,
+)
 from fervis.runs.checkpoint_comparison import compare_run_checkpoints, draw_checkpoint_comparisons
-from fervis.runs.chunked.chunks import UNCHUNKED_LIMIT, Chunks, open_chunks, parse_shard
-from fervis.runs.config import RunConfig
+from fervis.runs.chunked.chunks import UNCHUNKED_LIMIT, Chunks, open_chunks
+from fervis.runs.config import RunConfig, parse_shard
 from fervis.runs.evidence import check_measures, evidence_metrics, score_maps, with_scores
 from fervis.runs.explain import explain_faces
 from fervis.runs.inputs import RunInputs, load_inputs
@@ -23,7 +32,7 @@ from fervis.runs.track import track_existing_run, track_run
 from fervis.system.console import SUCCESS, log
 from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA
 from fervis.system.locks import exclusive
-from fervis.system.threads import thread_limit
+from fervis.system.threads import thread_limit, training_cores
 
 Results = tuple[Explanation, list[dict[str, float]]]
 
@@ -42,15 +51,24 @@ def run(config: RunConfig, folder: Path, info: RunInfo, command: str) -> Path:
     """
     shard = parse_shard(config.shard)
     lock = folder / f"shard {shard.number} of {shard.of}" if shard else folder
-    with exclusive(Path(config.outputs), lock, "answers this question"):
-        if not config.rerun and is_complete(folder, config.cache):
-            log.info("answered before (rerun=true asks again)", extra=SUCCESS)
+    if not config.rerun and is_complete(folder, info.key, config.cache):  # no lock is needed to read
+        return _found(config, info)
+    with exclusive(Path(config.outputs), lock, "answers this question"), claimed_folder(folder):
+        if not config.rerun and is_complete(folder, info.key, config.cache, warn=False):
+            return _found(config, info)
+        if not config.rerun and not shard and reuse_run(Path(config.outputs), info, command):
             track_existing_run(config, info)
         else:
             setup = build_run(config)
             with thread_limit(setup.threads):
                 run_fresh(setup, folder, info, command)
     return folder
+
+
+def _found(config: RunConfig, info: RunInfo) -> Path:
+    log.info("answered before (rerun=true asks again)", extra=SUCCESS)
+    track_existing_run(config, info)
+    return info.folder
 
 
 def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> None:
@@ -120,11 +138,12 @@ def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs
         return sum(values.nbytes for values in run_arrays(explanation).values())
 
     identity = {
-        "question": info.id,
+        "run": info.key,
         "hashes": record.hashes,
         "versions": {"fervis": version("fervis"), **installed_versions()},
     }
     asked = {"command": record.command, "name": info.name, "id": info.id, "tags": info.tags, "config": info.config}
+    asked |= {"key": info.key, "cores": training_cores()}
     with record.stage("explain"):
         with exclusive(Path(config.outputs), folder / CHUNKS_FOLDER, "opens the blocks of this question"):
             chunks = open_chunks(folder, inputs.selected, groups, kind, probe, key=identity, asked=asked)

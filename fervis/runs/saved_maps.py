@@ -21,7 +21,7 @@ from fervis.core.faces import Faces
 from fervis.core.results import Explanation, Result
 from fervis.runs.artifacts import RunMetadata, installed_versions
 from fervis.runs.chunked.chunks import Chunks, reopen_chunks
-from fervis.runs.chunked.serialization import load_chunk, read_chunk_numbers, save_chunk
+from fervis.runs.chunked.serialization import is_intact, load_chunk, read_chunk_numbers, save_chunk
 from fervis.runs.inputs import RunInputs
 from fervis.runs.setup import RunSetup
 from fervis.system.files import CHUNKS_FOLDER
@@ -75,7 +75,7 @@ def save_maps(
 def load_maps(setup: RunSetup, inputs: RunInputs, key: str) -> tuple[Explanation, list[dict[str, float]]] | None:
     """Return the explanation that was saved under a key, with the metrics of each checkpoint; None if there is none."""
     path = _maps_file(setup.config.cache, key)
-    if not path.is_file():
+    if not is_intact(path):
         return None
     explanation, _ = load_chunk(path, inputs.selected, setup.explainer.result)
     named = replace(explanation, model=str(setup.config.model["name"]), dataset=str(setup.config.dataset["name"]))

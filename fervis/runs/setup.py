@@ -18,8 +18,7 @@ from fervis.evidence.protocol import Evidence
 from fervis.explainers.explain import check_takes
 from fervis.models.pretrained import build_config
 from fervis.runs.checkpoints import Checkpoint, parse_checkpoints
-from fervis.runs.chunked.chunks import Shard, parse_shard
-from fervis.runs.config import RunConfig
+from fervis.runs.config import RunConfig, Shard, parse_shard
 from fervis.system.device import choose_device, choose_precision
 from fervis.system.threads import choose_threads
 from fervis.trainers.trained import initial_network

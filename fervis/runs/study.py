@@ -7,7 +7,6 @@ in which the part's own report shows them.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ import yaml
 
 from fervis.errors import ConfigError, RunError
 from fervis.reporting.run_page import write_report
-from fervis.runs.artifacts import RunMetadata, atomic_run_folder, build_manifest
-from fervis.system.files import write_text
+from fervis.runs.artifacts import RunMetadata, atomic_run_folder, build_manifest, write_manifest
+from fervis.system.files import read_json, write_json, write_text
 
 PART_KEYS = ("title", "ask", "figures")
 STUDY_JPEG_QUALITY = 95
@@ -83,8 +82,8 @@ def collect_figures(parts: Sequence[Part], answers: Sequence[Path], folder: Path
         numbers: dict[str, float] = {}
         inputs: dict[str, str] = {}
         for part, answer in zip(parts, answers, strict=True):
-            told = json.loads((answer / "summary.json").read_text(encoding="utf-8"))
-            inputs |= json.loads((answer / "manifest.json").read_text(encoding="utf-8"))["inputs"]
+            told = read_json(answer / "summary.json")
+            inputs |= read_json(answer / "manifest.json")["inputs"]
             kept = [
                 one
                 for name, pattern in part.figures.items()
@@ -104,8 +103,8 @@ def collect_figures(parts: Sequence[Part], answers: Sequence[Path], folder: Path
         }
         config = yaml.safe_dump(record.card.config, sort_keys=False, allow_unicode=True)
         write_text(staging / "config.yaml", config)
-        write_text(staging / "manifest.json", json.dumps(build_manifest(record, config, inputs), indent=1) + "\n")
-        write_text(staging / "summary.json", json.dumps(summary, indent=1) + "\n")
+        write_json(staging / "summary.json", summary)
+        write_manifest(staging, build_manifest(record, config, inputs))
         write_report(staging)
     return folder
 

@@ -15,11 +15,11 @@ from fervis.models.state_dicts import load_weights
 from fervis.runs.checkpoints import training_history
 from fervis.runs.config import RunConfig, compose_config, to_run_config
 from fervis.runs.evaluate import draw_evaluation, evaluate_seeds, evaluate_training, headline
-from fervis.runs.inputs import find_training
+from fervis.runs.inputs import find_training, locate_training
 from fervis.runs.setup import build_run
 from fervis.runs.track import track_training
 from fervis.system.ranks import is_main_process
-from fervis.trainers.trained import checkpoint_file, training_folder
+from fervis.trainers.trained import checkpoint_file
 
 
 def training_config(overrides: Sequence[str]) -> RunConfig:
@@ -73,7 +73,7 @@ def train_networks(question: RunConfig, facts: Mapping[str, Any], group: str | N
     """
     asked = build_run(question)
     faces = asked.dataset.load(question.cache)
-    folder = training_folder(question.outputs, question.model, question.trainer, faces, question.seed, asked.precision)
+    folder, _ = locate_training(asked, faces)
     if not is_main_process():
         find_training(asked, faces)
         return TrainingRun(question, folder, faces, None)

@@ -1,8 +1,7 @@
-"""One process at a time: two that are asked the same question, or need the same training, do the work once."""
+"""One process at a time: two that run the same config, or need the same training, do the work once."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,16 +9,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fervis.system.console import log
+from fervis.system.hashing import digest
 
 
 @contextmanager
 def exclusive(outputs: Path, folder: Path, doing: str) -> Iterator[None]:
-    """Wait until no other process works on a folder; one that is killed holds nothing.
+    """Wait until no other process works on a folder; the lock of a killed process is free.
 
     Args:
-        outputs: the folder of runs, sweeps and trained networks, where the locks are kept.
+        outputs: the folder of runs, sweeps and trained networks, where the locks lie.
         folder: what is worked on.
-        doing: what another process is then said to be doing, such as ``answers this``.
+        doing: what the log says another process does, such as ``trains this network``.
     """
     lock = lock_for(outputs, folder)
     if not acquire_now(lock):
@@ -33,7 +33,7 @@ def exclusive(outputs: Path, folder: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def try_lock(outputs: Path, folder: Path) -> Iterator[bool]:
-    """Hold a folder for a moment, so that nobody else works on it; False where a living process holds it."""
+    """Hold a folder for a moment, so that no other process works on it; yield False where one holds it."""
     lock = lock_for(outputs, folder)
     if not acquire_now(lock):
         yield False
@@ -45,7 +45,7 @@ def try_lock(outputs: Path, folder: Path) -> Iterator[bool]:
 
 
 def any_lock_held(outputs: Path) -> bool:
-    """Whether a living process holds any folder of these outputs."""
+    """Return whether a living process holds any folder of these outputs."""
     for path in (outputs / "locks").glob("*.lock"):
         lock = FileLock(path)
         if not acquire_now(lock):
@@ -55,7 +55,7 @@ def any_lock_held(outputs: Path) -> bool:
 
 
 def acquire_now(lock: FileLock) -> bool:
-    """Take a lock if nobody holds it."""
+    """Take a lock if no process holds it; return whether it was taken."""
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -64,8 +64,7 @@ def acquire_now(lock: FileLock) -> bool:
 
 
 def lock_for(outputs: Path, folder: Path) -> FileLock:
-    """The lock of a folder, which is the same for every process."""
-    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    """Return the lock of a folder, which is the same for every process."""
     locks = outputs / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / f"{folder.name}-{digest}.lock")
+    return FileLock(locks / f"{folder.name}-{digest(str(folder.resolve()), 8)}.lock")

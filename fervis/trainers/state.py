@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
 from fervis.core.network import Network
 from fervis.system.files import atomic_path
+from fervis.system.tensor_hash import tensors_hash
 
 
 @dataclass
@@ -65,17 +66,27 @@ def save_state(course: TrainingState, path: Path) -> None:
     tensors |= {"generator": course.generator.get_state(), "torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["cuda"] = torch.cuda.get_rng_state()
-    told = json.dumps({"step": course.step, "history": course.history})
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    plain = {"step": course.step, "history": course.history}
+    metadata = {"course": json.dumps({**plain, "sha256": tensors_hash(kept, plain)})}
     with atomic_path(path) as partial:
-        save_file(kept, partial, metadata={"course": told})
+        save_file(kept, partial, metadata=metadata)
 
 
-def resume_state(course: TrainingState, path: Path) -> None:
-    """Bring a course that has not begun to where the file says it stood; torch's own generators too."""
-    with safe_open(path, framework="pt") as file:
-        told = json.loads(file.metadata()["course"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+def resume_state(course: TrainingState, path: Path) -> bool:
+    """Bring a course that has not begun to where the file says it stood; torch's own generators too.
+
+    Returns:
+        False, and nothing is changed, where the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = json.loads(file.metadata()["course"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        if told.pop("sha256") != tensors_hash(tensors, told):
+            return False
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return False
     course.step, course.history = told["step"], told["history"]
     course.network.load_state_dict(_tensors_with_prefix(tensors, "network."))
     if course.average is not course.network:
@@ -85,6 +96,7 @@ def resume_state(course: TrainingState, path: Path) -> None:
     torch.set_rng_state(tensors["torch"])
     if "cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda"])
+    return True
 
 
 def _tensors_with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

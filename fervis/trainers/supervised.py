@@ -22,10 +22,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from fervis.core.faces import Faces
+from fervis.core.folders import TrainingFolder
 from fervis.core.network import Network
 from fervis.core.protocols import TrainingContext
 from fervis.errors import ConfigError, RunError, unknown_name
 from fervis.models.state_dicts import load_partial, load_weights, save_weights
+from fervis.system.console import log
 from fervis.system.files import write_text
 from fervis.trainers.augmentation import Augmentation
 from fervis.trainers.distributed import Log, ProcessGroup, check_devices, run_processes
@@ -199,8 +201,9 @@ class Supervised(Augmentation):
             network, self.optimizer, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
         course = new_state(network, optimizer, Generator().manual_seed(training.seed), averaged=self.ema > 0)
-        if (folder / "course.safetensors").is_file():
-            resume_state(course, folder / "course.safetensors")
+        state = TrainingFolder(folder).state
+        if state.is_file() and not resume_state(course, state):
+            log.warning("%s is damaged: the training begins from the start", state)
         return course
 
     def _enough(self, course: TrainingState) -> bool:

@@ -15,7 +15,7 @@ import fervis
 from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 from fervis.models import pretrained
-from fervis.runs.config import compose_config, run_id, to_run_config
+from fervis.runs.config import compose_config, run_key, to_run_config
 
 CLASSES = ("a", "b", "c")
 
@@ -77,9 +77,9 @@ def test_shipped_weights_are_taken_where_they_fit_and_nothing_is_said_of_trainin
 
 
 def test_an_answer_by_a_shipped_network_is_another_than_by_one_trained(folder: Path):
-    taken, trained = (run_id(compose_config(["dataset=fer2013", *more])) for more in ([], ["trainer=quick"]))
+    taken, trained = (run_key(to_run_config(compose_config(["dataset=fer2013", *more]))) for more in ([], ["trainer=quick"]))
     assert taken != trained
-    assert run_id(compose_config(["dataset=fer2013", "model.weights=fer2013"])) == taken
+    assert run_key(to_run_config(compose_config(["dataset=fer2013", "model.weights=fer2013"]))) == taken
 
 
 def test_networks_without_shipped_weights_are_trained(folder: Path):

@@ -18,7 +18,7 @@ from support.kill_and_resume import start
 
 from fervis.errors import ConfigError
 from fervis.runs.config import compose_config
-from fervis.system.threads import all_cores, choose_threads, core_count, thread_limit
+from fervis.system.threads import all_cores, available_cores, choose_threads, thread_limit
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TINY = [
@@ -233,7 +233,7 @@ def test_a_training_has_every_core_and_others_wait_for_it(two_threads: None, tmp
             over.append("second")
 
     with all_cores(tmp_path, "cpu"):
-        assert torch.get_num_threads() == len(os.sched_getaffinity(0)) == len(core_count())
+        assert torch.get_num_threads() == len(os.sched_getaffinity(0)) == len(available_cores())
         second = threading.Thread(target=train)
         second.start()
         assert begun.wait(10)
@@ -245,7 +245,7 @@ def test_a_training_has_every_core_and_others_wait_for_it(two_threads: None, tmp
 
 
 def test_processes_that_train_together_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fervis.system.threads.core_count", lambda: tuple(range(8)))
+    monkeypatch.setattr("fervis.system.threads.available_cores", lambda: tuple(range(8)))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     with all_cores(tmp_path, "cpu"):
         assert torch.get_num_threads() == 2

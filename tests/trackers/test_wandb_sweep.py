@@ -40,6 +40,6 @@ def test_every_run_is_a_question_of_its_own():
         for kind in KINDS:
             build_plugin(kind, getattr(question, kind))
         assert question.tracker["name"] == "wandb"
-        names.add(run_name(config))
+        names.add(run_name(config, question))
     expected = [len(told["values"]) for told in SWEEP["parameters"].values() if "values" in told]
     assert len(names) == expected[0] * expected[1] == 10

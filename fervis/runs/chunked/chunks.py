@@ -28,8 +28,15 @@ from tqdm import tqdm
 
 from fervis.core.faces import Faces
 from fervis.core.results import Explanation, Result, join_items, join_results
-from fervis.errors import ConfigError
-from fervis.runs.chunked.serialization import entry_count, load_chunk, read_chunk_numbers, save_chunk, take_entries
+from fervis.runs.chunked.serialization import (
+    entry_count,
+    is_intact,
+    load_chunk,
+    read_chunk_numbers,
+    save_chunk,
+    take_entries,
+)
+from fervis.runs.config import Shard
 from fervis.system.console import log
 from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA, atomic_path, write_text
 
@@ -44,31 +51,6 @@ RUN_NUMBERS = re.compile(r"_\d+$")  # the name of an array that belongs to one e
 
 # Explains some faces: the explanation, the position of each entry's face, and the numbers of each checkpoint.
 ExplainFaces = Callable[[Faces], tuple[Explanation, Tensor, list[dict[str, float]]]]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A job's share of a question: every ``of``-th block from ``number`` on, counted from 1."""
-
-    number: int
-    of: int
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.of}"
-
-
-def parse_shard(spec: Any) -> Shard | None:
-    """The shard that ``shard=2/4`` means; None for ``null``.
-
-    Raises:
-        ConfigError: it is of another form, or there is no such shard.
-    """
-    if spec is None:
-        return None
-    found = re.fullmatch(r"(\d+)/(\d+)", str(spec))
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise ConfigError(f"shard={spec}: expected <number>/<shards> such as 1/4, counted from 1.")
-    return Shard(int(found[1]), int(found[2]))
 
 
 @dataclass(frozen=True)
@@ -104,12 +86,12 @@ class Chunks:
 
     def missing(self) -> list[int]:
         """Numbers of the blocks that are not there yet."""
-        return [number for number in range(len(self)) if not self.path(number).is_file()]
+        return [number for number in range(len(self)) if not is_intact(self.path(number))]
 
     def explain(self, explain: ExplainFaces, shard: Shard | None, *, quiet: bool, overwrite: bool) -> None:
         """Explain the missing blocks of a shard, or of the run; with ``overwrite`` also those that are there."""
         mine = range(len(self)) if shard is None else range(shard.number - 1, len(self), shard.of)
-        done = {number for number in mine if not overwrite and self.path(number).is_file()}
+        done = {number for number in mine if not overwrite and is_intact(self.path(number))}
         total, there = (sum(len(self.places(number)) for number in some) for some in (mine, done))
         if there:
             log.info("going on: %d of %d faces are explained", there, total)

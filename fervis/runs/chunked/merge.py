@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fervis.errors import ConfigError, RunError
+from fervis.runs.chunked.serialization import is_intact
 from fervis.runs.config import RunConfig, compose_config, run_folder
 from fervis.system.console import log
 from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA, atomic_path
@@ -64,7 +65,7 @@ def read_metadata_of(folder: Path) -> dict[str, Any]:
 
 def chunk_files(folder: Path) -> list[Path]:
     """The whole blocks of a run folder; what a killed shard left half-written begins with a dot."""
-    return sorted((folder / CHUNKS_FOLDER).glob("[0-9]*.safetensors"))
+    return [path for path in sorted((folder / CHUNKS_FOLDER).glob("[0-9]*.safetensors")) if is_intact(path)]
 
 
 def copy_chunks(other: Path, folder: Path, told: dict[str, Any]) -> None:
@@ -79,7 +80,7 @@ def copy_chunks(other: Path, folder: Path, told: dict[str, Any]) -> None:
         raise ConfigError(f"merge {other}: its shards differ from those of {folder} in {', '.join(differ) or 'size'}.")
     for block in chunk_files(other):
         place = folder / CHUNKS_FOLDER / block.name
-        if not place.exists():
+        if not is_intact(place):
             with atomic_path(place) as partial:
                 shutil.copyfile(block, partial)
 

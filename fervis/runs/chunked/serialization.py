@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fervis.core.faces import Faces
 from fervis.core.results import Explanation, Result, take_from_result
+from fervis.errors import RunError
+from fervis.system.console import log
 from fervis.system.files import atomic_path
+from fervis.system.tensor_hash import tensors_hash
 
 
 def save_chunk(
@@ -36,9 +40,11 @@ def save_chunk(
     tensors |= {"of/places": torch.tensor(places, dtype=torch.int64), "of/probabilities": explanation.probabilities}
     told |= {name: list(getattr(explanation, name)) for name in ("layers", "targets", "checkpoints", "classes")}
     told |= {name: getattr(explanation, name) for name in ("explainer", "model", "dataset")}
-    metadata = {"told": json.dumps(told | {"numbers": [dict(one) for one in numbers]})}
+    told |= {"numbers": [dict(one) for one in numbers]}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    told = json.loads(json.dumps(told))  # as it is read back: tuples become lists
     with atomic_path(path) as partial:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
+        save_file(tensors, partial, {"told": json.dumps(told), "sha256": tensors_hash(tensors, told)})
 
 
 def load_chunk(path: Path, faces: Faces, kind: type[Result]) -> tuple[Explanation, Tensor]:
@@ -48,10 +54,11 @@ def load_chunk(path: Path, faces: Faces, kind: type[Result]) -> tuple[Explanatio
         path: of the file.
         faces: those of the run.
         kind: class of the result, which the run's explainer names; a file never chooses what is built from it.
+
+    Raises:
+        RunError: the file is damaged.
     """
-    with safe_open(path, "pt") as file:
-        told = json.loads(file.metadata()["told"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    told, tensors = _read_chunk(path)
     places, probabilities = tensors.pop("of/places"), tensors.pop("of/probabilities")
     explanation = Explanation(
         result=unpack_result(tensors, told, kind),
@@ -62,6 +69,36 @@ def load_chunk(path: Path, faces: Faces, kind: type[Result]) -> tuple[Explanatio
         **{name: told[name] for name in ("explainer", "model", "dataset")},
     )
     return explanation, places
+
+
+def _read_chunk(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The metadata and the tensors of a chunk's file, compared with the hash that was stored with them."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        told = json.loads(metadata["told"])
+        if metadata["sha256"] == tensors_hash(tensors, told):
+            return told, tensors
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        pass
+    raise RunError(f"{path}: it is damaged; run again without it.")
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a chunk's file is there and holds what ``save_chunk`` wrote; damage is logged."""
+    return path.is_file() and _is_intact(path, path.stat().st_mtime_ns, path.stat().st_ctime_ns)
+
+
+@cache
+def _is_intact(path: Path, modified: int, changed: int) -> bool:
+    """Whether the file of these times is intact; each is read once."""
+    try:
+        _read_chunk(path)
+    except RunError:
+        log.warning("%s is damaged: its images are explained again", path)
+        return False
+    return True
 
 
 def read_chunk_numbers(path: Path) -> list[dict[str, float]]:

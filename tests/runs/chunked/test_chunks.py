@@ -19,9 +19,10 @@ from fervis.core.results import FeatureMaps, FilterImages, HeatMaps
 from fervis.errors import ConfigError, RunError
 from fervis.runs import inputs, run
 from fervis.runs.chunked import chunks
-from fervis.runs.chunked.chunks import Column, Shard, combine_numbers, parse_shard
+from fervis.runs.chunked.chunks import Column, combine_numbers
 from fervis.runs.chunked.merge import merge_runs
 from fervis.runs.chunked.serialization import pack_result, unpack_result
+from fervis.runs.config import Shard, parse_shard
 
 FACES = 14
 SMALL = ["model.weights=fer2013", "dataset.per_class_train=1", "dataset.per_class_val=1", "dataset.per_class_test=2"]
