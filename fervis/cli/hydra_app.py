@@ -147,12 +147,12 @@ def finish_sweep(folder: Path, command: str) -> None:
 
 def join_shards(sweep: Path) -> None:
     """Answer the questions that a sweep has split over its jobs (``-m shard=1/4,2/4,3/4,4/4``)."""
-    from fervis.runs.chunked.merge import merge_runs
+    from fervis.runs.chunked.merge import TRUST, merge_runs
 
     for about in sorted(sweep.glob(f"*/{CHUNKS_METADATA}")):
         folder = about.parent.parent
         try:
-            merge_runs([str(folder)])
+            merge_runs([str(folder), TRUST])  # this command made it
         except Exception as error:
             asked = shlex.split(json.loads(about.read_text(encoding="utf-8"))["asked"]["command"])[3:]
             write_failure(folder, asked, error)

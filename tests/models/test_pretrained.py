@@ -77,7 +77,9 @@ def test_shipped_weights_are_taken_where_they_fit_and_nothing_is_said_of_trainin
 
 
 def test_an_answer_by_a_shipped_network_is_another_than_by_one_trained(folder: Path):
-    taken, trained = (run_key(to_run_config(compose_config(["dataset=fer2013", *more]))) for more in ([], ["trainer=quick"]))
+    taken, trained = (
+        run_key(to_run_config(compose_config(["dataset=fer2013", *more]))) for more in ([], ["trainer=quick"])
+    )
     assert taken != trained
     assert run_key(to_run_config(compose_config(["dataset=fer2013", "model.weights=fer2013"]))) == taken
 

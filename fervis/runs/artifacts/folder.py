@@ -112,7 +112,7 @@ def claim_folder(folder: Path) -> None:
     files = RunFolder(folder)
     if not is_own_folder(folder):
         raise ConfigError(
-            f"hydra.run.dir={folder}: the folder is not empty and fervis did not make it; expected a new or an empty one."
+            f"hydra.run.dir={folder}: the folder is not empty and not fervis's own; expected a new or an empty one."
         )
     folder.mkdir(parents=True, exist_ok=True)
     files.marker.touch()

@@ -1,55 +1,106 @@
-"""The shards of a question, joined: `python -m fervis merge` makes one answer of blocks that several jobs explained."""
+"""Merge the shards of a run: `python -m fervis merge` makes one result of the chunks that several jobs explained."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fervis.core.folders import RunFolder
 from fervis.errors import ConfigError, RunError
 from fervis.runs.chunked.serialization import is_intact
-from fervis.runs.config import RunConfig, compose_config, run_folder
+from fervis.runs.config import (
+    EXCLUDED_FROM_KEY,
+    RunConfig,
+    compose_config,
+    run_folder,
+    run_id,
+    run_key,
+    to_run_config,
+)
 from fervis.system.console import log
-from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA, atomic_path
+from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA, atomic_path, read_json
+
+TRUST = "--trust"
 
 
 def merge_runs(arguments: Sequence[str]) -> Path:
-    """Join what the shards of a question explained into its answer.
+    """Join what the shards of a run explained into one result.
+
+    A folder may come from somebody else, so that its config is taken as data: device, tracker and outputs are those of
+    this command, and a config that would run a Python file is refused unless ``--trust`` is given.
 
     Args:
-        arguments: the run folder, and those that other machines brought back, whose blocks are copied into the first;
-            or the question itself, as overrides.
+        arguments: the run folder, and those that other machines brought back, whose chunks are copied into the first;
+            or the run itself as overrides, with further folders; ``--trust`` to run what the folder's config names.
 
     Returns:
         The run folder.
 
     Raises:
-        ConfigError: a folder holds no shards, or those of another question.
-        RunError: faces are missing.
+        ConfigError: a folder holds no shards, those of another run, or a config that is not trusted.
+        RunError: images are missing.
     """
-    if not arguments:
-        raise ConfigError("merge: expected the run folder that the shards printed, or the question itself.")
-    if any("=" in argument for argument in arguments):
-        folders = [run_folder(compose_config(arguments))]
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    others = [Path(argument) for argument in arguments if argument not in overrides and argument != TRUST]
+    typed: RunConfig | None = None
+    if any(override.partition("=")[0].partition(".")[0] not in EXCLUDED_FROM_KEY for override in overrides):
+        composed = compose_config(overrides)
+        folder, typed = run_folder(composed), to_run_config(composed)
+    elif others:
+        folder = others.pop(0)
     else:
-        folders = [Path(argument) for argument in arguments]
-    folder, *others = folders
-    if (folder / "summary.json").is_file() and not (folder / CHUNKS_METADATA).is_file():
+        raise ConfigError("merge: expected the run folder that the shards printed, or the run itself.")
+    if (folder / RunFolder.SUMMARY).is_file() and not (folder / CHUNKS_METADATA).is_file():
         log.info("it is one answer already")
         return folder
-    told = read_metadata_of(folder)
+    metadata = read_metadata_of(folder)
+    config = typed or _stored_config(folder, metadata["asked"], overrides, trusted=TRUST in arguments)
     for other in others:
-        copy_chunks(other, folder, told)
-    missing = told["blocks"] - len(chunk_files(folder))
+        copy_chunks(other, folder, metadata)
+    missing = metadata["blocks"] - len(chunk_files(folder))
     if missing:
         raise RunError(
-            f"merge {folder}: {missing} of {told['blocks']} blocks of faces are missing; run the shards that are "
+            f"merge {folder}: {missing} of {metadata['blocks']} blocks of faces are missing; run the shards that are "
             "left, or ask without shard=, which explains the rest."
         )
-    return run_merged(folder, told["asked"])
+    return run_merged(folder, config, metadata["asked"])
+
+
+def _stored_config(folder: Path, stored: Mapping[str, Any], overrides: Sequence[str], *, trusted: bool) -> RunConfig:
+    """The config that a run folder states, with the machine's settings of this command.
+
+    Raises:
+        ConfigError: it would run code or resolve an interpolation, and the folder is not trusted.
+    """
+    config = RunConfig.from_plain(stored["config"])
+    if trusted:
+        return config
+    source = next((config.model[key] for key in ("path", "module") if config.model.get(key)), None)
+    if source is not None:
+        raise ConfigError(
+            f"merge {folder}: its config runs the Python code of {source}; give {TRUST} where you trust the folder, or "
+            "the run itself: merge key=value ..."
+        )
+    if "${" in json.dumps(stored["config"]):
+        raise ConfigError(f"merge {folder}: its config holds an interpolation, which a run folder never states.")
+    here = to_run_config(compose_config(overrides))
+    outputs = here.outputs if any(override.startswith("outputs=") for override in overrides) else _outputs_of(folder)
+    machine = {key: getattr(here, key) for key in ("device", "threads", "tracker", "quiet")}
+    return replace(config, **machine, outputs=outputs)
+
+
+def _outputs_of(folder: Path) -> str:
+    """The outputs folder that a run folder lies in; the default one for a folder that lies elsewhere."""
+    parents = [folder.resolve(), *folder.resolve().parents]
+    for depth, name in ((1, "runs"), (2, "sweeps")):
+        if len(parents) > depth + 1 and parents[depth].name == name:
+            return str(parents[depth + 1])
+    return RunConfig.outputs
 
 
 def read_metadata_of(folder: Path) -> dict[str, Any]:
@@ -60,7 +111,15 @@ def read_metadata_of(folder: Path) -> dict[str, Any]:
     """
     if not (folder / CHUNKS_METADATA).is_file():
         raise ConfigError(f"merge {folder}: it holds no shards of a question; they are made with shard=1/4.")
-    return json.loads((folder / CHUNKS_METADATA).read_text(encoding="utf-8"))
+    metadata = read_json(folder / CHUNKS_METADATA)
+    stored = metadata.get("asked")
+    if (
+        not isinstance(stored, dict)
+        or not isinstance(stored.get("config"), dict)
+        or not {"key", "blocks"} <= {*metadata}
+    ):
+        raise RunError(f"{folder / CHUNKS_METADATA}: it is damaged, or was written by another version of fervis.")
+    return metadata
 
 
 def chunk_files(folder: Path) -> list[Path]:
@@ -85,13 +144,28 @@ def copy_chunks(other: Path, folder: Path, told: dict[str, Any]) -> None:
                 shutil.copyfile(block, partial)
 
 
-def run_merged(folder: Path, asked: dict[str, Any]) -> Path:
-    """Answer the question of blocks that are all there."""
+def run_merged(folder: Path, config: RunConfig, stored: Mapping[str, Any]) -> Path:
+    """Complete a run whose chunks are all there.
+
+    Raises:
+        ConfigError: the data, weights, code or versions of this machine are not those of the shards.
+    """
     from fervis.core.protocols import RunInfo
     from fervis.runs.run import run
+    from fervis.system.threads import assume_cores
 
-    config = asked["config"] | {"shard": None, "rerun": False}
-    card = RunInfo(asked["name"], asked["id"], folder, config, tags=tuple(asked["tags"]))
-    told = ("shard=", "rerun=")
-    command = shlex.join(word for word in shlex.split(asked["command"]) if not word.startswith(told))
-    return run(RunConfig(**config | {"rerun": True}), folder, card, command)  # what it was before is no matter
+    cores = stored.get("cores")
+    config = replace(config, shard=None, rerun=True)  # what the folder was before does not matter
+    with assume_cores(cores if isinstance(cores, int) and cores > 0 else None):
+        key = run_key(config)
+        if key != stored.get("key"):
+            raise ConfigError(
+                f"merge {folder}: its shards were made from other data, weights, code or versions than are here; run "
+                "it again without shard=."
+            )
+        tags = tuple(str(getattr(config, kind)["name"]) for kind in ("explainer", "model", "dataset"))
+        plain = {**config.plain(), "rerun": False}
+        card = RunInfo(folder.name, run_id(key), folder, plain, tags=tags, key=key)
+        words = shlex.split(str(stored["command"]))
+        command = shlex.join(word for word in words if not word.startswith(("shard=", "rerun=")))
+        return run(config, folder, card, command)

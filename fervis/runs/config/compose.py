@@ -92,7 +92,7 @@ def resolve_weights(config: DictConfig, overrides: Sequence[str], trainer: str |
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of each job of a sweep, in the order of Hydra's own sweeper; a preset may carry the sweep."""
+    """Return the overrides of each job of a sweep, in the order of Hydra's sweeper; a preset may carry the sweep."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     parser = OverridesParser.create()

@@ -155,7 +155,8 @@ def _check_checkpoints(config: RunConfig) -> None:
         raise _wrong("checkpoint", config.checkpoint, form)
     epochs = config.trainer.get("epochs")
     for spec in specs:
-        if trains(config) and str(spec).isdecimal() and _is_whole(epochs, least=1) and not 1 <= int(spec) <= epochs:
+        counted = trains(config) and str(spec).isdecimal() and isinstance(epochs, int)
+        if counted and not 1 <= int(spec) <= epochs:
             raise ConfigError(
                 f"checkpoint={spec}: there is no such epoch; trainer.epochs={epochs} makes 1 to {epochs}."
             )

@@ -146,7 +146,7 @@ def test_what_is_explained_is_not_explained_again(small_blocks: None, outputs: P
     with pytest.raises(RuntimeError):
         ask(outputs, *question)
     (folder,) = outputs.glob("runs/vgg8-saliency-conv6-*")
-    assert [path.name for path in folder.iterdir()] == ["blocks"]
+    assert {path.name for path in folder.iterdir()} == {".fervis", "blocks"}
     again: list[list[int]] = []
     monkeypatch.setattr(
         run, "explain_faces", lambda a, b, some: again.append(some.rows.tolist()) or explain_faces(a, b, some)
@@ -171,7 +171,7 @@ def test_blocks_of_other_weights_are_thrown_away(small_blocks: None, outputs: Pa
 
 def test_shards_of_another_question_are_not_mixed_in(small_blocks: None, outputs: Path) -> None:
     one, two = (ask(outputs, f"layer={layer}", "shard=1/2") for layer in ("relu1", "relu2"))
-    with pytest.raises(ConfigError, match=r"differ from those of .* in question"):
+    with pytest.raises(ConfigError, match=r"differ from those of .* in run"):
         merge_runs([str(one), str(two)])
     with pytest.raises(ConfigError, match=r"it holds no shards of a question; they are made with shard=1/4"):
         merge_runs([str(outputs)])
