@@ -13,7 +13,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from fervis.core.faces import Faces
 from fervis.core.results import Explanation, Result, join_items, join_results
+from fervis.errors import RunError
 from fervis.runs.chunked.serialization import (
     entry_count,
     is_intact,
@@ -38,7 +39,7 @@ from fervis.runs.chunked.serialization import (
 )
 from fervis.runs.config import Shard
 from fervis.system.console import log
-from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA, atomic_path, write_text
+from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA, atomic_path, read_json, write_text
 
 # Faces per chunk: as many as a pass, so that a face meets the same ones in a large run and in a small one.
 CHUNK_SIZE = 64
@@ -290,7 +291,7 @@ def open_chunks(
         asked: how the question was asked, for who joins the blocks.
     """
     place, about = folder / CHUNKS_FOLDER, folder / CHUNKS_METADATA
-    told = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+    told = _metadata_in(folder)
     if told.get("key") != dict(key):
         if told:
             log.info("the data, the weights or a version changed: the faces explained before are explained anew")
@@ -305,7 +306,12 @@ def open_chunks(
 
 def reopen_chunks(folder: Path, faces: Faces, groups: int, kind: type[Result]) -> Chunks | None:
     """Return the chunks in a folder as they were opened there before; None if there are none."""
-    metadata = folder / CHUNKS_METADATA
-    if not metadata.is_file():
-        return None
-    return Chunks(folder / CHUNKS_FOLDER, faces, json.loads(metadata.read_text(encoding="utf-8"))["size"], groups, kind)
+    metadata = _metadata_in(folder)
+    return Chunks(folder / CHUNKS_FOLDER, faces, metadata["size"], groups, kind) if "size" in metadata else None
+
+
+def _metadata_in(folder: Path) -> dict[str, Any]:
+    """What a folder's chunks are of; nothing where they are not there or it cannot be read, and they begin afresh."""
+    with suppress(RunError):
+        return read_json(folder / CHUNKS_METADATA)
+    return {}

@@ -24,6 +24,9 @@ def run_key(config: RunConfig) -> str:
     """
     plain = {key: value for key, value in config.plain().items() if key not in EXCLUDED_FROM_KEY}
     plain |= {kind: plugin_fingerprint(kind, plain[kind], config.cache) for kind in _PLUGINS}
+    plain["evidence"] = {
+        name: plugin_fingerprint("evidence", measure, config.cache) for name, measure in plain["evidence"].items()
+    }
     plain["checkpoint"] = [_checkpoint_content(spec, config) for spec in config.checkpoints]
     return digest([KEY_FORMAT, version("fervis"), plain, _machine(config)])
 

@@ -96,7 +96,13 @@ def _layer_name(value: Any, spec: Any) -> str:
 def _check(config: RunConfig) -> None:
     """Raise ConfigError for the first value that its key cannot have."""
     for kind in KINDS:
-        _check_plugin(kind, getattr(config, kind))
+        settings = getattr(config, kind)
+        if kind == "evidence":
+            settings = {} if settings is None else settings
+            if not isinstance(settings, Mapping) or not all(isinstance(one, Mapping) for one in settings.values()):
+                raise _wrong(kind, settings, f"a list of {', '.join(option_files(kind))}")
+        else:
+            _check_plugin(kind, settings)
     if config.split not in _SPLITS:
         raise unknown_name("split", config.split, _SPLITS)
     if config.precision not in _PRECISIONS:
@@ -154,9 +160,8 @@ def _check_checkpoints(config: RunConfig) -> None:
     if not specs or not all(_is_whole(spec) or (isinstance(spec, str) and spec.strip()) for spec in specs):
         raise _wrong("checkpoint", config.checkpoint, form)
     epochs = config.trainer.get("epochs")
-    for spec in specs:
-        counted = trains(config) and str(spec).isdecimal() and isinstance(epochs, int)
-        if counted and not 1 <= int(spec) <= epochs:
+    for spec in specs if trains(config) and isinstance(epochs, int) else []:
+        if str(spec).isdecimal() and not 1 <= int(spec) <= int(epochs or 0):
             raise ConfigError(
                 f"checkpoint={spec}: there is no such epoch; trainer.epochs={epochs} makes 1 to {epochs}."
             )
