@@ -160,7 +160,10 @@ def test_a_run_has_scores_of_entries_means_with_intervals_and_baselines(
             "evidence=sparseness: it scores heat maps, and explainer=confusion",
         ),
         (["evidence=sparsenes"], "Did you mean sparseness?"),
-        (["evidence=deletion", "evidence.deletion.steps=0"], "evidence.deletion.steps=0: expected a whole number from 1"),
+        (
+            ["evidence=deletion", "evidence.deletion.steps=0"],
+            "evidence.deletion.steps=0: expected a whole number from 1",
+        ),
     ],
 )
 def test_wrong_evidence_is_refused(fervis: Callable[..., CompletedProcess[str]], arguments: list[str], sentence: str):
