@@ -30,7 +30,7 @@ def audit_dataset(faces: Faces) -> dict[str, Any]:
         - ``duplicates``: over all splits ``groups``, ``images`` in them, ``surplus`` copies (images - groups) and
           ``largest`` group; ``surplus_within``: for each split, its copies beyond the first.
         - ``leaks``: for each of ``LEAKS``, as ``test_in_train``: ``images`` of the first split that are in the
-          second too; of these ``same_label``, where a copy there has the label too, and ``other_label``, where none has.
+          second too; of these ``same_label``, where a copy has the label too, and ``other_label``, where none has.
         - ``conflicts``: ``groups`` of copies with more than one label, and ``images`` in them.
         - ``fer2013``: for each split, whether its class counts are those of the original FER2013; ``original``:
           whether all three are.

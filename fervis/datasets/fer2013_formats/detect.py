@@ -78,7 +78,7 @@ def detect_layout(path: str, key: str) -> Source:
 
 
 def _file_layout(path: Path) -> str:
-    """Return ``table``, ``archive``, ``pointer``, ``empty``, ``almost`` a table (its columns are wrong) or ``other``."""
+    """Return ``table``, ``archive``, ``pointer``, ``empty``, ``almost`` a table (with wrong columns) or ``other``."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head.strip():

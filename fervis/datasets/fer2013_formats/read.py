@@ -59,8 +59,9 @@ def _join(tables: list[tuple[Path, Table]]) -> Parsed:
 def _splits(table: Table) -> np.ndarray:
     """Infer the splits of a table that does not state them.
 
-    Labelled faces are the original's splits where their number and the count of each class are the original's, and
-    else all ``train``. Unlabelled ones are ``val`` and then ``test`` where they are the original's 7,178, and else all ``test``.
+    Labelled faces are the original's splits where their number and the count of each class are the original's, and else
+    all ``train``. Unlabelled ones are ``val`` and then ``test`` where they are the original's 7,178, and else all
+    ``test``.
     """
     count = len(table.images)
     for run in _RUNS:

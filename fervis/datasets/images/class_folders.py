@@ -56,8 +56,8 @@ def read_tree(root: Path, key: str) -> Tree:
         key: the knob that named it, for error messages.
 
     Raises:
-        ConfigError: where there is no such picture, a class lies beside the folders of the splits, or a class has a name
-            that ``target=`` keeps for something else.
+        ConfigError: where there is no such picture, a class lies beside the folders of the splits, or has a name that
+            ``target=`` keeps for something else.
     """
     paths = [name.split("/") for name, _ in files_below(root) if name.lower().endswith(IMAGE_SUFFIXES)]
     split_of = {path[0]: split_named(path[0]) for path in paths if len(path) > 1}

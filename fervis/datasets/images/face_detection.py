@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-_LONGEST = 640
+LONGEST = 640
 """Pixels of the longer side at which a picture is searched: larger ones are shrunk to it, smaller ones stay."""
 
 VOTES = 15
@@ -52,12 +52,13 @@ def detect_faces(picture: np.ndarray) -> list[Box]:
     """Find upright frontal faces with scikit-image's bundled cascade of multi-block local binary patterns.
 
     The cascade (Liao et al. 2007, doi:10.1007/978-3-540-74549-5_87) classifies square windows at every position and, in
-    steps of 1.1, of every size from 24 pixels, in the picture and in its mirror image, since it seldom errs in both. Windows that overlap by an intersection over union above 0.4 vote for one face, whose box is
-    their mean; a face needs ``VOTES`` of them, and a third of those that the picture's best has. Of two faces that
-    share more than half of the smaller one the one with fewer votes is dropped.
+    steps of 1.1, of every size from 24 pixels, in the picture and in its mirror image, since it seldom errs in both.
+    Windows that overlap by an intersection over union above 0.4 vote for one face, whose box is their mean; a face
+    needs ``VOTES`` of them, and a third of those that the picture's best has. Of two faces that share more than half of
+    the smaller one the one with fewer votes is dropped.
 
     Faces turned to profile, tilted by more than some 15 degrees, or smaller than 24 pixels once the longer side has
-    been shrunk to ``_LONGEST``, are missed.
+    been shrunk to ``LONGEST``, are missed.
 
     Args:
         picture: [H,W] grey or [H,W,3] RGB, uint8, upright.
@@ -66,7 +67,7 @@ def detect_faces(picture: np.ndarray) -> list[Box]:
         The faces from left to right. The same picture gives the same boxes, whatever the number of threads.
     """
     grey = Image.fromarray(picture).convert("L")
-    shrink = max(1.0, max(grey.size) / _LONGEST)
+    shrink = max(1.0, max(grey.size) / LONGEST)
     width, height = (max(1, round(length / shrink)) for length in grey.size)
     if (width, height) != grey.size:
         grey = grey.resize((width, height), Image.Resampling.BILINEAR)

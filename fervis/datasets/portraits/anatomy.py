@@ -74,7 +74,7 @@ class Brow:
 
 
 def brow(person: Person, sign: int) -> Brow:
-    """Place a brow: AU1 lifts the inner end, AU2 the outer half, AU4 lowers and draws it in, AU9 lowers its inner end."""
+    """Place a brow: AU1 lifts the inner end, AU2 the outer half, AU4 lowers and draws it in, AU9 lowers the inner."""
     t = person.trait
     au1, au2, au4 = (person.unit(name, sign) for name in ("AU1", "AU2", "AU4"))
     au9 = person.unit("AU9", sign)
@@ -162,9 +162,10 @@ class Mouth:
 
 
 def mouth(person: Person, sign: int) -> Mouth:
-    """Shape half a mouth: AU12 pulls the corners up and out, AU15 down, AU20 out, AU10 lifts the upper lip, AU16 lowers the lower lip.
+    """Shape half a mouth by the units of the lips and the jaw.
 
-    AU17 pushes the lower lip up, AU23 and AU24 narrow the lips, AU25, AU26 and AU27 open the mouth.
+    AU12 pulls the corners up and out, AU15 down, AU20 out, AU10 lifts the upper lip, AU16 lowers the lower lip,
+    AU17 pushes it up, AU23 and AU24 narrow the lips, AU25, AU26 and AU27 open the mouth.
     """
     t = person.trait
     moving = ("AU10", "AU12", "AU15", "AU17", "AU20", "AU23", "AU24")

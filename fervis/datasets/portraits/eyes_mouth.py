@@ -52,7 +52,7 @@ def paint_eye(canvas: Grid, person: Person, layers: PaintLayers, grey: Array, li
 
 
 def paint_mouth(canvas: Grid, person: Person, layers: PaintLayers, grey: Array, light: Array, sign: int) -> None:
-    """Paint one half of the mouth: lips, and teeth and tongue where it is open, in place on ``grey`` and the regions."""
+    """Paint half of the mouth: lips, and teeth and tongue where it is open, in place on ``grey`` and the regions."""
     side = pick(sides(canvas, 0, 14, 12, 35), sign)
     p, v = side.p, side.v
     paint = side.of(grey)
