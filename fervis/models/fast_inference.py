@@ -2,7 +2,7 @@
 
 Convolutions get channels-last weights, in which layout processors convolve fastest, in the precision they compute in; a
 BatchNorm that follows a convolution is folded into its weights; a ReLU before a max-pooling is applied after it, to
-fewer values; the input gradient of a convolution of few channels is computed by blocks. All of it changes only rounding.
+fewer values; the input gradient of a convolution of few channels is computed by blocks. Only rounding changes.
 """
 
 from __future__ import annotations
