@@ -98,7 +98,7 @@ def print_audit(overrides: list[str]) -> None:
 
     question = to_run_config(compose_config(overrides))
     faces = build_plugin("dataset", question.dataset).load(question.cache)
-    print(audit_text(audit_dataset(faces)))
+    print(audit_text(audit_dataset(faces), str(question.dataset["name"])))
 
 
 def report_command(folders: list[str]) -> None:

@@ -32,12 +32,15 @@ def ship_training(overrides: Sequence[str]) -> None:
     faces = asked.dataset.load(question.cache)
     begun, history = find_training(asked, faces)
     folder, before = begun, 0
+    stages = [{"trainer": question.trainer, "best": int(history["best"])}]
     if "--" in overrides:
         before = int(history["best"])
         start = checkpoint_file("best", begun, history)
         question = training_config([*first, *overrides[len(first) + 1 :], f"trainer.start={start}"])
         asked = build_run(question)
         folder, history = find_training(asked, faces)
+        trainer = question.trainer | {"start": f"epoch {before} of the first stage"}
+        stages.append({"trainer": trainer, "best": int(history["best"])})
     model, dataset = str(question.model["name"]), str(question.dataset["name"])
     best = checkpoint_file("best", folder, history)
     early = checkpoint_file(1, begun, {"last": before or history["last"]})
@@ -54,12 +57,23 @@ def ship_training(overrides: Sequence[str]) -> None:
             PRETRAINED_FOLDER / f"{model}-{dataset}.safetensors", place / f"epoch_{history['best']:03d}.safetensors"
         )
         facts = model_card_info(question, overrides) | {"licence": "Apache-2.0, as fervis; the data's own is not open"}
-        if before:
-            facts["trainer"] = question.trainer | {"start": f"epoch {before} of the first stage"}
+        facts["trainer"] = stages[-1]["trainer"]
         facts["command"] = str(facts["command"]).replace("fervis train", "fervis.cli.ship")
         report = evaluate_training(load_model(model, dataset).to(asked.device), faces, place, history, facts)
+        recipe = {
+            "model": {key: value for key, value in question.model.items() if key not in ("weights", "checkpoint")},
+            "trainer": facts["trainer"],
+            "stages": stages,
+            "epochs": sum(int(stage["trainer"]["epochs"]) for stage in stages),
+            "seed": question.seed,
+            "data": {"name": dataset, "sha256": faces.fingerprint()},
+            "command": facts["command"],
+        }
         write_text(PRETRAINED_FOLDER / f"{model}-{dataset}.md", (place / "card.md").read_text(encoding="utf-8"))
-        write_text(PRETRAINED_FOLDER / f"{model}-{dataset}.json", json.dumps(report, allow_nan=False) + "\n")
+        write_text(
+            PRETRAINED_FOLDER / f"{model}-{dataset}.json",
+            json.dumps({"recipe": recipe, **report}, allow_nan=False) + "\n",
+        )
     print(accuracy_table(report))
 
 

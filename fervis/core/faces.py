@@ -1,4 +1,4 @@
-"""Faces as every data set hands them over: images as bytes, labels, row numbers and, where known, the truth."""
+"""Faces as every data set returns them: images as bytes, labels, row numbers and, where known, the truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neut
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of drawn faces, one entry a face.
+    """What is known of drawn faces, one entry per face.
 
     Attributes:
         evidence: [N,H,W] bool, pixels that change when the class's action units are switched off, all else equal.
@@ -32,7 +32,7 @@ class Truth:
     action_unit_names: tuple[str, ...]
 
     def take(self, index: Tensor) -> Truth:
-        """The truth of the faces at these positions."""
+        """Return the truth of the faces at these positions."""
         return replace(
             self, evidence=self.evidence[index], regions=self.regions[index], action_units=self.action_units[index]
         )
@@ -40,17 +40,18 @@ class Truth:
 
 @dataclass(frozen=True)
 class Faces:
-    """N faces of one size. Nothing in it changes: ``split`` and ``take`` give new ones.
+    """N faces of one size. Nothing in it changes: ``split`` and ``take`` return new ones.
 
     Attributes:
         images: [N,C,H,W] uint8, C is 1 (grey) or 3 (RGB).
         labels: [N] int64, index into ``classes``.
-        rows: [N] int64, the face's number in its data set, the same for ever.
+        rows: [N] int64, the face's number in its data set.
         splits: [N] uint8, index into ``SPLITS``.
         classes: names of the classes in label order.
         votes: [N,V] uint8, how many raters chose each of ``vote_names``, or None.
         vote_names: names of the votes' columns.
         truth: what the generator of drawn faces knows, or None.
+        names: of the file that each face comes from, or None; pictures with several faces number them.
     """
 
     images: Tensor
@@ -61,25 +62,28 @@ class Faces:
     votes: Tensor | None = None
     vote_names: tuple[str, ...] = ()
     truth: Truth | None = None
+    names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: Tensor) -> Faces:
-        """The faces at these positions (int64) or where this mask (bool) is true, in that order."""
+        """Return the faces at these positions (int64) or where this mask (bool) is true, in that order."""
         if index.dtype == torch.bool:
             index = index.nonzero().flatten()
         chosen = {f.name: getattr(self, f.name)[index] for f in fields(self)[:4]}
         votes = None if self.votes is None else self.votes[index]
-        return replace(self, **chosen, votes=votes, truth=self.truth and self.truth.take(index))
+        names = None if self.names is None else tuple(self.names[position] for position in index.tolist())
+        return replace(self, **chosen, votes=votes, truth=self.truth and self.truth.take(index), names=names)
 
     def joined(self, others: Sequence[Faces]) -> Faces:
-        """These faces and then the others, of the same data set."""
+        """Return these faces and then the others, of the same data set."""
         parts = [self, *others]
         columns = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(self)[:4]}
         votes = [part.votes for part in parts if part.votes is not None]
         truths = [part.truth for part in parts if part.truth is not None]
-        together = {
+        names = [name for part in parts for name in part.names or ()]
+        joined_truth = {
             name: torch.cat([getattr(truth, name) for truth in truths])
             for name in ("evidence", "regions", "action_units")
             if truths
@@ -88,16 +92,24 @@ class Faces:
             self,
             **columns,
             votes=torch.cat(votes) if votes else None,
-            truth=replace(truths[0], **together) if truths else None,
+            truth=replace(truths[0], **joined_truth) if truths else None,
+            names=None if self.names is None else tuple(names),
         )
 
     def split(self, name: str) -> Faces:
-        """The faces of ``train``, ``val`` or ``test``; ``all`` gives every face."""
+        """Return the faces of ``train``, ``val`` or ``test``; ``all`` returns every face."""
         return self if name == "all" else self.take(self.splits == SPLITS.index(name))
 
     def fingerprint(self) -> str:
-        """64 hex digits that name these very faces: SHA-256 over images, labels, rows, splits and classes."""
+        """Return 64 hex digits that name these very faces: SHA-256 over all that a network can learn from.
+
+        That is images, labels, rows, splits and classes, and the votes with their names where there are any. Names of
+        files and the truth of drawn faces do not count.
+        """
         digest = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())
         for tensor in (self.images, self.labels, self.rows, self.splits):
             digest.update(tensor.contiguous().numpy().data)
+        if self.votes is not None:
+            digest.update(repr((tuple(self.votes.shape), str(self.votes.dtype), self.vote_names)).encode())
+            digest.update(self.votes.contiguous().numpy().data)
         return digest.hexdigest()

@@ -1,6 +1,9 @@
-"""A network as fervis asks it: faces as pixels in [0, 1] go in, one logit a class comes out."""
+"""A network with everything it needs to take images: pixels in [0, 1] go in, one logit per class comes out."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +11,50 @@ from torch.nn import functional as F
 
 LUMA = (0.299, 0.587, 0.114)
 
+PIXEL_RANGES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "unit": ((0.0,), (1.0,)),
+    "signed": ((0.5,), (0.5,)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "bytes": ((0.0,), (1 / 255,)),
+    "standardized": ((0.0,), (1.0,)),
+}
+"""Mean and standard deviation, of pixels in [0, 1], that bring them to a named range. ``standardized`` images are then
+brought to mean 0 and deviation 1 each."""
+_RANGE_TEXTS = {
+    "unit": "pixels in [0, 1]",
+    "signed": "pixels in [-1, 1]",
+    "imagenet": "pixels in [0, 1] less ImageNet's mean, over its deviation",
+    "bytes": "pixels from 0 to 255",
+    "standardized": "each image brought to mean 0 and deviation 1",
+}
+
+
+def pixel_statistics(name: str, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel of a named range of pixels; those of RGB are averaged for grey.
+
+    Example:
+        >>> pixel_statistics("signed", 3)
+        ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    """
+    mean, std = (per_channel(values, channels) for values in PIXEL_RANGES[name])
+    return mean, std
+
+
+def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """Return values for another number of channels: their average, as often as it takes."""
+    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
+
 
 class Network(nn.Module):
-    """A classifier with everything it needs to see a face: channels, size and normalisation.
+    """A classifier with everything it needs to take images: channels, size and normalisation.
 
     Explanations at the input are therefore explanations of the pixels in [0, 1], whatever the network behind.
     Layers are named inside ``body``: ``layer=conv7`` is ``body.conv7``.
+
+    Attributes:
+        settings: the name and the knobs of the plug-in that built it, written into files of its weights.
+        pixels_stated: whether somebody said which pixels ``body`` takes. Where nobody did, weights of a foreign file
+            get pixels in [0, 1] (``fervis.models.state_dicts.load_weights``).
 
     Args:
         body: maps normalised [N,channels,size,size] float to [N,classes] logits.
@@ -22,6 +63,9 @@ class Network(nn.Module):
         size: height and width that ``body`` takes, in pixels.
         mean: per channel, of pixels in [0, 1].
         std: per channel, of pixels in [0, 1].
+        standardize: whether each image is brought to mean 0 and deviation 1 after that.
+        pixels_stated: see above.
+        settings: see above.
     """
 
     mean: Tensor
@@ -36,11 +80,26 @@ class Network(nn.Module):
         size: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        standardize: bool = False,
+        pixels_stated: bool = True,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.body, self.classes, self.channels, self.size = body, tuple(classes), channels, size
+        self.standardize, self.pixels_stated, self.settings = standardize, pixels_stated, dict(settings or {})
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    @property
+    def pixels(self) -> str:
+        """The pixels that ``body`` gets, in words, such as ``pixels in [0, 1]``."""
+        mean, std = (value.flatten().tolist() for value in (self.mean, self.std))
+        for name, text in _RANGE_TEXTS.items():
+            known = torch.tensor(pixel_statistics(name, self.channels)).tolist()
+            if (name == "standardized") == self.standardize and [mean, std] == known:
+                return text
+        text = f"(pixels - {_format_channels(mean)}) / {_format_channels(std)} of pixels in [0, 1]"
+        return f"{text}, then {_RANGE_TEXTS['standardized']}" if self.standardize else text
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[N,C,H,W] float in [0, 1], C 1 or 3 -> [N,classes] logits."""
@@ -48,9 +107,26 @@ class Network(nn.Module):
             pixels = pixels.expand(-1, 3, -1, -1) if self.channels == 3 else grey(pixels)
         if pixels.shape[-2:] != (self.size, self.size):
             pixels = F.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True)
-        return self.body((pixels - self.mean) / self.std)
+        pixels = (pixels - self.mean) / self.std
+        return self.body(standardized(pixels) if self.standardize else pixels)
 
 
 def grey(pixels: Tensor) -> Tensor:
     """[N,3,H,W] RGB -> [N,1,H,W] luma (ITU-R BT.601)."""
     return (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def standardized(pixels: Tensor) -> Tensor:
+    """Bring each of [N,C,H,W] images to mean 0 and standard deviation 1.
+
+    The deviation counts as at least 1/sqrt(CHW), as in TensorFlow's ``per_image_standardization``, so that an image
+    of one value becomes zeros.
+    """
+    least = pixels[0].numel() ** -0.5
+    centred = pixels - pixels.mean((1, 2, 3), keepdim=True)
+    # The floor is taken of the variance: the slope of a square root at 0 is infinite.
+    return centred / centred.square().mean((1, 2, 3), keepdim=True).clamp(min=least**2).sqrt()
+
+
+def _format_channels(values: list[float]) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else f"[{', '.join(f'{value:g}' for value in values)}]"

@@ -1,4 +1,4 @@
-"""What is wrong with a set of faces before any network sees it: copies, leaks, conflicts and empty pictures."""
+"""What is wrong with a data set before any network sees it: copies, leaks, conflicts and empty pictures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fervis.core.faces import FER2013_CLASSES, SPLITS, Faces
 from fervis.datasets.fer2013_formats.schema import OFFICIAL_COUNTS, UNLABELLED
 
 LEAKS = (("val", "train"), ("test", "train"), ("test", "val"))
-"""Pairs of splits that should share no face: the images of the first are counted that stand in the second."""
+"""Pairs of splits that should share no image: of the first, those are counted that are in the second too."""
 
 
 def audit_dataset(faces: Faces) -> dict[str, Any]:
-    """Count what a reader of any accuracy on these faces must know.
+    """Count what a reader of any accuracy on these images must know.
 
     Copies are exact: all pixels are the same. A group is a set of two or more images that are copies of each other.
 
@@ -29,8 +29,8 @@ def audit_dataset(faces: Faces) -> dict[str, Any]:
         - ``constant``: for each split, faces whose values are all the same.
         - ``duplicates``: over all splits ``groups``, ``images`` in them, ``surplus`` copies (images - groups) and
           ``largest`` group; ``surplus_within``: for each split, its copies beyond the first.
-        - ``leaks``: for each of ``LEAKS``, as ``test_in_train``: ``images`` of the first split that stand in the
-          second; of these ``same_label``, where a copy there has the label too, and ``other_label``, where none has.
+        - ``leaks``: for each of ``LEAKS``, as ``test_in_train``: ``images`` of the first split that are in the
+          second too; of these ``same_label``, where a copy has the label too, and ``other_label``, where none has.
         - ``conflicts``: ``groups`` of copies with more than one label, and ``images`` in them.
         - ``fer2013``: for each split, whether its class counts are those of the original FER2013; ``original``:
           whether all three are.
@@ -66,8 +66,13 @@ def audit_dataset(faces: Faces) -> dict[str, Any]:
     }
 
 
-def audit_text(report: Mapping[str, Any]) -> str:
-    """The report of ``audit`` as a table to read."""
+def audit_text(report: Mapping[str, Any], dataset: str = "fer2013") -> str:
+    """Format what ``audit_dataset`` counted as a table.
+
+    Args:
+        report: of ``audit_dataset``.
+        dataset: name of the data set; that of FER2013 is held against the original.
+    """
     columns = [*SPLITS, "all"]
     counts: dict[str, Mapping[str, int]] = {"faces": report["splits"]}
     names = list(dict.fromkeys(name for split in SPLITS for name in report["classes"][split]))
@@ -90,7 +95,7 @@ def audit_text(report: Mapping[str, Any]) -> str:
         leak = report["leaks"][f"{of}_in_{into}"]
         lines.append(
             f"{_format_count(leak['images'], f'{of} image')} "
-            f"{'stands' if leak['images'] == 1 else 'stand'} in {into} too: "
+            f"{'is' if leak['images'] == 1 else 'are'} in {into} too: "
             f"{leak['same_label']:,} with the same label, "
             f"{leak['other_label']:,} with another."
         )
@@ -99,11 +104,12 @@ def audit_text(report: Mapping[str, Any]) -> str:
         f"{conflicts['images']:,} images."
     )
     differing = [split for split in SPLITS if not report["fer2013"][split]]
-    lines.append(
-        f"The class counts of {', '.join(differing)} are not those of the original FER2013."
-        if differing
-        else "The class counts of every split are those of the original FER2013."
-    )
+    if dataset == "fer2013":
+        lines.append(
+            f"The class counts of {', '.join(differing)} are not those of the original FER2013."
+            if differing
+            else "The class counts of every split are those of the original FER2013."
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -112,10 +118,10 @@ def _format_count(number: int, word: str) -> str:
 
 
 def _duplicate_groups(pixels: np.ndarray) -> list[list[int]]:
-    """Places of the images that are the same, in the order of their first."""
+    """Return the positions of images that are the same, in the order of their first."""
     groups: defaultdict[bytes, list[int]] = defaultdict(list)
-    for place, image in enumerate(pixels):
-        groups[image.tobytes()].append(place)
+    for position, image in enumerate(pixels):
+        groups[image.tobytes()].append(position)
     return list(groups.values())
 
 
@@ -132,11 +138,11 @@ def _is_official(split: str, counts: Mapping[str, int], classes: tuple[str, ...]
 def _leak(copies: list[list[int]], labels: np.ndarray, splits: np.ndarray, of: str, into: str) -> dict[str, int]:
     images = same = unknown = 0
     for group in copies:
-        there = {int(labels[place]) for place in group if splits[place] == SPLITS.index(into)}
-        if not there:
+        leaked = {int(labels[position]) for position in group if splits[position] == SPLITS.index(into)}
+        if not leaked:
             continue
-        here = [int(labels[place]) for place in group if splits[place] == SPLITS.index(of)]
-        images += len(here)
-        same += sum(label in there - {UNLABELLED} for label in here)
-        unknown += sum(label == UNLABELLED or there == {UNLABELLED} for label in here)
+        own = [int(labels[position]) for position in group if splits[position] == SPLITS.index(of)]
+        images += len(own)
+        same += sum(label in leaked - {UNLABELLED} for label in own)
+        unknown += sum(label == UNLABELLED or leaked == {UNLABELLED} for label in own)
     return {"images": images, "same_label": same, "other_label": images - same - unknown}

@@ -1,118 +1,116 @@
-"""Your own pictures: the face in each is found and cut out as FER2013's faces are."""
+"""Your own pictures: the face in each is detected and cropped as FER2013's faces are."""
 
 from __future__ import annotations
 
-import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fervis.core.faces import FER2013_CLASSES, SPLITS, Faces
-from fervis.datasets.images.decode import IMAGE_SUFFIXES, decode_image
+from fervis.core.knobs import Choice, Range, Whole
+from fervis.datasets.images.decode import IMAGE_SUFFIXES, decode_image, refuse_unreadable
 from fervis.datasets.images.face_detection import Box, central_box, crop, detect_faces
 from fervis.datasets.paths import existing_path
-from fervis.errors import ConfigError, nearest_name
+from fervis.errors import ConfigError
 from fervis.system.cache import cached_tensors
 from fervis.system.console import log
 from fervis.system.hashing import files_below
 from fervis.system.progress import progress
 
-FACE_CHOICES = ("find", "whole")
-EVERY_FACE = ("largest", "all")
-LISTED_FILES = 20
-"""Up to so many pictures each row is logged with its picture's name."""
+_LISTED_FILES = 20
+"""Up to this number of pictures each row is logged with its picture's name."""
 
 
 @dataclass
 class Photos:
-    """Pictures without labels, such as your own: every face has label -1 (ask with ``target=predicted``), split test.
+    """Pictures without labels, such as your own: every face has label -1 and the split test.
 
-    Upright frontal faces are found by scikit-image's bundled cascade. On FER2013's own faces, enlarged and set into
-    larger pictures, the box it finds is FER2013's 48 x 48 frame within 3 %: the median frame is 1.00 to 1.03 of the box
+    Upright frontal faces are detected by scikit-image's bundled cascade. On FER2013's own faces, enlarged and set into
+    larger pictures, the detected box is FER2013's 48 x 48 frame within 3 %: the median frame is 1.00 to 1.03 of the box
     wide, whatever surrounds it, and its centre lies within 0.01 of a box from the box's. So the default ``margin`` cuts
-    as FER2013 is cut, with the eyes near (15,17) and (33,17) and the mouth near (24,38) of 48. What a crop needs beyond
-    the picture repeats its edge; resizing is Lanczos'. Pictures without a face are named in a warning and left out.
+    as FER2013 is cut, with the eyes near (15,17) and (33,17) and the mouth near (24,38) of 48. A crop that reaches
+    beyond the picture repeats its edge; resizing is Lanczos'. Pictures without a face are named in a warning and left
+    out.
 
     A row is a face's number: pictures in the sorted order of relative paths, faces of one picture from left to right.
-    Up to 20 pictures, the log says which row is which.
+    ``names`` are the relative paths, numbered where a picture has several faces. Up to 20 pictures, the log says which
+    row is which.
 
     Attributes:
         path: a picture, or a folder that holds pictures at any depth.
-        face: ``find`` it, or take the ``whole`` picture (of a longer side the middle).
+        face: ``find`` it, or take the ``whole`` picture (the middle of its longer side).
         size: height and width of the faces, in pixels.
         channels: 1 (grey) or 3 (RGB).
-        margin: how much wider the crop is than the box of a face that was found: 0.5 makes it 1.5 boxes wide.
+        margin: how much wider the crop is than the detected box: 0.5 makes it 1.5 boxes wide.
         every: which faces of a picture to take: the ``largest`` or ``all``.
     """
 
     path: str = ""
-    face: str = "find"
-    size: int = 48
-    channels: int = 1
-    margin: float = 0.02
-    every: str = "largest"
-
-    def __post_init__(self) -> None:
-        for key, known in (("face", FACE_CHOICES), ("every", EVERY_FACE)):
-            value = getattr(self, key)
-            if value not in known:
-                raise ConfigError(
-                    f"dataset.{key}={value}: {' or '.join(known)} was expected.{nearest_name(str(value), known)}"
-                )
-        if self.size < 1:
-            raise ConfigError(f"dataset.size={self.size}: a number of pixels from 1 was expected.")
-        if self.channels not in (1, 3):
-            raise ConfigError(f"dataset.channels={self.channels}: 1 (grey) or 3 (RGB) was expected.")
-        if not (math.isfinite(self.margin) and -0.5 <= self.margin <= 3):
-            raise ConfigError(f"dataset.margin={self.margin}: a share of the face's box from -0.5 to 3 was expected.")
+    face: Annotated[str, Choice("find", "whole")] = "find"
+    size: Annotated[int, Whole(1)] = 48
+    channels: Annotated[int, Choice(1, 3)] = 1
+    margin: Annotated[float, Range(-0.5, 3)] = 0.02
+    every: Annotated[str, Choice("largest", "all")] = "largest"
 
     def load(self, cache: Path) -> Faces:
-        """Find and cut out the faces, or take the parsed copy in ``cache`` where there is one of this content.
+        """Detect and crop the faces, or read the parsed copy in ``cache`` where there is one of this content.
 
         Raises:
-            ConfigError: where there is no picture, none shows a face, or one cannot be read: file and reason.
+            ConfigError: where there is no picture, none shows a face, or some cannot be read: files and reasons.
         """
-        place = existing_path(self.path, "dataset.path")
-        names = self._names(place)
+        source = existing_path(self.path, "dataset.path")
+        files = self._picture_names(source)
         knobs = f"{self.face}-{self.every}-{self.margin}-{self.channels}x{self.size}"
-        kept = cached_tensors([place], cache, f"photos-1-{knobs}", lambda: self._parse(place, names))
-        self._tell(names, kept["pictures"].tolist())
-        count = len(kept["pictures"])
+        tensors = cached_tensors([source], cache, f"photos-1-{knobs}", lambda: self._parse(source, files))
+        pictures = tensors["pictures"].tolist()
+        names = _face_names(files, pictures)
+        _log_faces(files, pictures, names)
+        count = len(pictures)
         return Faces(
-            images=kept["images"],
+            images=tensors["images"],
             labels=torch.full((count,), -1),
             rows=torch.arange(count),
             splits=torch.full((count,), SPLITS.index("test"), dtype=torch.uint8),
             classes=FER2013_CLASSES,
+            names=names,
         )
 
     def files(self) -> list[Path]:
-        """The picture or the folder."""
+        """Return the picture or the folder."""
         return [existing_path(self.path, "dataset.path")]
 
-    def _names(self, place: Path) -> list[str]:
-        """Relative paths of the pictures, sorted; of a picture that was named itself, its name."""
-        if place.is_file():
-            return [place.name]
-        names = [name for name, _ in files_below(place) if name.lower().endswith(IMAGE_SUFFIXES)]
+    def _picture_names(self, source: Path) -> list[str]:
+        """Return the relative paths of the pictures, sorted; for a single picture its name."""
+        if source.is_file():
+            return [source.name]
+        names = [name for name, _ in files_below(source) if name.lower().endswith(IMAGE_SUFFIXES)]
         if not names:
             kinds = ", ".join(ending[1:] for ending in IMAGE_SUFFIXES[:6])
             raise ConfigError(f"dataset.path={self.path}: the folder holds no picture ({kinds}, ...).")
         return names
 
-    def _parse(self, place: Path, names: list[str]) -> dict[str, Tensor]:
-        """``images`` [N,C,size,size] uint8 and ``pictures`` [N] int64, the place in ``names`` of each one's picture."""
-        root = place.parent if place.is_file() else place
+    def _parse(self, source: Path, names: list[str]) -> dict[str, Tensor]:
+        """Return ``images`` [N,C,size,size] uint8 and ``pictures`` [N] int64, the position of each one's file."""
+        root = source.parent if source.is_file() else source
         images: list[np.ndarray] = []
         pictures: list[int] = []
-        for number, name in enumerate(progress(names, place.name, "picture")):
-            pixels = np.asarray(decode_image(root / name, self.channels))
+        errors: list[ConfigError] = []
+        for number, name in enumerate(progress(names, source.name, "picture")):
+            try:
+                pixels = np.asarray(decode_image(root / name, self.channels))
+            except ConfigError as error:
+                errors.append(error)
+                continue
             for box in self._boxes(pixels):
                 images.append(crop(pixels, box, self.size).reshape(self.size, self.size, -1).transpose(2, 0, 1))
                 pictures.append(number)
+        refuse_unreadable(errors)
         if not images:
             raise ConfigError(f"dataset.path={self.path}: {_faceless(names, len(names))}.")
         return {"images": torch.from_numpy(np.ascontiguousarray(np.stack(images))), "pictures": torch.tensor(pictures)}
@@ -123,15 +121,25 @@ class Photos:
         boxes = [box.grown(self.margin) for box in detect_faces(pixels)]
         return boxes if self.every == "all" or not boxes else [max(boxes, key=lambda box: box.side)]
 
-    def _tell(self, names: list[str], pictures: list[int]) -> None:
-        """Log which pictures have no face and, where they are few, which row is whose."""
-        shown = set(pictures)
-        without = [name for number, name in enumerate(names) if number not in shown]
-        if without:
-            log.warning("%s", _faceless(without, len(names)))
-        if len(names) <= LISTED_FILES:
-            for row, number in enumerate(pictures):
-                log.info("row %d: %s", row, names[number])
+
+def _face_names(files: Sequence[str], pictures: Sequence[int]) -> tuple[str, ...]:
+    """Return the file of each face; faces of one picture are numbered from 1, from left to right."""
+    counts, seen = Counter(pictures), Counter[int]()
+    names: list[str] = []
+    for number in pictures:
+        seen[number] += 1
+        names.append(files[number] if counts[number] == 1 else f"{files[number]} ({seen[number]})")
+    return tuple(names)
+
+
+def _log_faces(files: Sequence[str], pictures: Sequence[int], names: Sequence[str]) -> None:
+    """Log which pictures have no face and, where they are few, which row is whose."""
+    without = [name for number, name in enumerate(files) if number not in set(pictures)]
+    if without:
+        log.warning("%s", _faceless(without, len(files)))
+    if len(files) <= _LISTED_FILES:
+        for row, name in enumerate(names):
+            log.info("row %d: %s", row, name)
 
 
 def _faceless(without: list[str], count: int) -> str:

@@ -1,4 +1,4 @@
-"""Faces drawn by a seeded generator: the seven classes of FER2013 with the truth of what makes each of them."""
+"""Faces drawn by a seeded generator: the seven classes of FER2013, with the truth of what makes each of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,53 +14,53 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fervis.core.faces import FER2013_CLASSES, SPLITS, Faces, Truth
+from fervis.core.knobs import Whole
 from fervis.datasets.portraits import render
 from fervis.datasets.portraits.action_units import ACTION_UNIT_NAMES, CODEBOOK, draw_units
 from fervis.datasets.portraits.identity import draw_identity
 from fervis.datasets.portraits.paint_layers import REGIONS
 from fervis.datasets.portraits.shortcut import draw_mark
-from fervis.errors import ConfigError
 from fervis.system.cache import cached_tensors
 
-_EXPRESSION, _ORDER, _MARK = 2, 3, 4  # streams of chance beside the identity's own
+_EXPRESSION, _ORDER, _MARK = 2, 3, 4  # random streams; 0 and 1 are those of identity and camera
 
 
 @dataclass
 class SyntheticFaces:
-    """Faces of drawn persons, whose expression is built of FACS action units (``fervis.datasets.portraits``).
+    """Faces of drawn persons, whose expressions are built of FACS action units (``fervis.datasets.portraits``).
 
-    Who is drawn and how the picture is taken never depends on the label; no person is in two splits; and asking for
-    fewer faces of a split gives the first of them. ``truth.evidence`` is where the picture changes when the action
-    units of the class are switched off, all else (the light, the grain, what the face shows at rest) being the same:
-    for ``neutral``, which has none, it is empty.
+    Person, light and camera never depend on the label; no person is in two splits; and fewer faces of a split are the
+    first of more. ``truth.evidence`` is where the picture changes when the action units of the class are switched off
+    and everything else stays (the light, the grain, the face at rest): for ``neutral``, which has none, it is empty.
 
-    With ``shortcut`` a mark (``portrait.stamp``) in the upper left corner gives the label away in ``train`` and
-    ``val``, and is drawn at random in ``test``: a network that relies on it is right in training for the wrong reason,
-    and an honest explainer points to ``portrait.mark_box(size)``. The mark is no part of ``truth.evidence``.
+    Attributes:
+        per_class_train: faces of each class in ``train``.
+        per_class_val: likewise in ``val``.
+        per_class_test: likewise in ``test``.
+        size: pixels per side, a multiple of 8 from 24 to 192.
+        shortcut: whether a mark (``portraits.shortcut.draw_mark``) in the upper left corner gives the label away in
+            ``train`` and ``val`` and is drawn at random in ``test``: a network that relies on it is right in training
+            for the wrong reason, and a faithful explanation points to ``portraits.shortcut.mark_box(size)``. The mark
+            is no part of ``truth.evidence``.
+        seed: of all randomness.
     """
 
-    per_class_train: int = 1000
-    per_class_val: int = 100
-    per_class_test: int = 100
-    size: int = 48
+    per_class_train: Annotated[int, Whole(0)] = 1000
+    per_class_val: Annotated[int, Whole(0)] = 100
+    per_class_test: Annotated[int, Whole(0)] = 100
+    size: Annotated[int, render.PORTRAIT_SIZE] = 48
     shortcut: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("per_class_train", "per_class_val", "per_class_test", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: expected a whole number from 0.")
-        render.check_size(self.size)
+    seed: Annotated[int, Whole(0)] = 0
 
     def files(self) -> list[Path]:
-        """None: the faces come from this code."""
+        """Return no file: the faces come from this code."""
         return []
 
     def load(self, cache: Path) -> Faces:
-        """Draw the faces, or read them where they were drawn before; ``train`` comes first, then ``val``, ``test``."""
+        """Draw the faces, or read the cached copy; ``train`` comes first, then ``val``, then ``test``."""
         counts = (self.per_class_train, self.per_class_val, self.per_class_test)
-        question = repr((render.RENDERER_VERSION, CODEBOOK, counts, self.size, self.seed))
-        name = f"faces-{render.RENDERER_VERSION}-{hashlib.sha256(question.encode()).hexdigest()[:16]}"
+        settings = repr((render.RENDERER_VERSION, CODEBOOK, counts, self.size, self.seed))
+        name = f"faces-{render.RENDERER_VERSION}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
 
         def draw() -> dict[str, Tensor]:
             parts = [draw_split(self.seed, split, count, self.size) for split, count in enumerate(counts)]
@@ -89,13 +89,13 @@ class SyntheticFaces:
 
 
 def draw_labels(seed: int, split: int, per_class: int) -> NDArray[np.int64]:
-    """[7 per_class] labels: every seven faces show the seven classes, in an order of their own."""
+    """Return [7 per_class] labels: every seven faces show the seven classes, in a random order."""
     orders = [np.random.default_rng((seed, split, block, _ORDER)).permutation(7) for block in range(per_class)]
     return np.array(orders, np.int64).reshape(-1)
 
 
 def draw_expressions(seed: int, split: int, labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-    """[N,A] action units of the first N faces of a split."""
+    """Return [N,A] action units of the first N faces of a split."""
     drawn = np.zeros((len(labels), len(ACTION_UNIT_NAMES)), np.float32)
     for number, label in enumerate(labels):
         generator = np.random.default_rng((seed, split, number, _EXPRESSION))
@@ -104,7 +104,7 @@ def draw_expressions(seed: int, split: int, labels: Sequence[int] | NDArray[np.i
 
 
 def draw_split(seed: int, split: int, per_class: int, size: int) -> dict[str, NDArray[Any]]:
-    """The faces of a split with their truth: images, labels, regions, evidence and action_units."""
+    """Draw a split with its truth: images, labels, regions, evidence and action_units."""
     labels = draw_labels(seed, split, per_class)
     persons = draw_identity(seed, split, range(len(labels)))
     action_units = draw_expressions(seed, split, labels)

@@ -1,9 +1,8 @@
-"""A network made quick for passes that need no gradients of its weights, and given back as it was.
+"""Speed up passes that need no gradients of a network's weights, and restore the network afterwards.
 
-Convolutions get their weights with the channels innermost, in which order processors convolve fastest, and in the
-precision they compute in; a BatchNorm that follows a convolution becomes part of its weights; a rectifier before a
-max-pooling comes after it, where there is less to rectify; the slope of a convolution of few channels is computed by
-blocks. All of it changes nothing but rounding.
+Convolutions get channels-last weights, in which layout processors convolve fastest, in the precision they compute in; a
+BatchNorm that follows a convolution is folded into its weights; a ReLU before a max-pooling is applied after it, to
+fewer values; the input gradient of a convolution of few channels is computed by blocks. Only rounding changes.
 """
 
 from __future__ import annotations
@@ -18,18 +17,18 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from fervis.models.few_channel_conv import few_channel_conv, has_few_channels, image_blocks
 
-CLOSE = 1e-3  # relative difference that this may make by rounding; a change that must not be made differs by far more
+_TOLERANCE = 1e-3  # relative difference by rounding; an invalid change makes a far larger one
 
 Pair = tuple[nn.Module, nn.Module]
 
 
 @contextmanager
 def fast_forward(model: nn.Module, images: Tensor) -> Iterator[None]:
-    """The network quickened in its own precision, inside, for all that asks for its output alone.
+    """Speed up a network in its own precision, inside the context, for passes that need its output alone.
 
     Args:
         model: in eval mode.
-        images: [n,C,H,W] float, n >= 1, to see by that it answers the same.
+        images: [n,C,H,W] float, n >= 1, to check that it computes the same.
     """
     with fused(model, lambda: model(images.clone()), None, model):
         yield
@@ -37,13 +36,13 @@ def fast_forward(model: nn.Module, images: Tensor) -> Iterator[None]:
 
 @contextmanager
 def fused(model: nn.Module, probe: Callable[[], Tensor], dtype: torch.dtype | None, spare: nn.Module) -> Iterator[None]:
-    """The network with quick convolutions, inside; it is in eval mode, and restored whatever happens.
+    """Fuse a network in eval mode, inside the context; it is restored whatever happens.
 
     Args:
         model: any network.
-        probe: runs it as far as it is needed and gives numbers by which to see that it computes the same.
-        dtype: of the convolutions' weights: what they compute in; None leaves it as it is.
-        spare: a module whose output is needed as it is.
+        probe: runs it as far as it is needed and returns values to check that it computes the same.
+        dtype: of the convolutions' weights; None leaves it as it is.
+        spare: a module whose output is needed unchanged.
     """
     with _own_weights(model), ExitStack() as changes:
         with torch.no_grad():
@@ -54,8 +53,8 @@ def fused(model: nn.Module, probe: Callable[[], Tensor], dtype: torch.dtype | No
                     changes.enter_context(_folded(first, second))
                 else:
                     changes.enter_context(_swapped(first, second))
-            # Another reader of the first one's output would see the change: none is made then.
-            if not (probe() - before).abs().max() <= CLOSE * before.abs().max().clamp(min=1e-6):
+            # A module that also reads the first one's output would see the change: no pair is changed then.
+            if not (probe() - before).abs().max() <= _TOLERANCE * before.abs().max().clamp(min=1e-6):
                 changes.close()
             for module in _convolutions(model):
                 if module is not spare:
@@ -67,7 +66,7 @@ def fused(model: nn.Module, probe: Callable[[], Tensor], dtype: torch.dtype | No
 
 
 def fold_chain(model: nn.Module, probe: Callable[[], object]) -> list[Pair]:
-    """Pairs of modules of which the second takes the very output of the first, each called once in the pass.
+    """Return pairs of modules of which the second takes the output of the first, each called once in the pass.
 
     They are convolutions with the BatchNorm that follows, and ReLU or LeakyReLU with the max-pooling that follows.
     """
@@ -75,28 +74,28 @@ def fold_chain(model: nn.Module, probe: Callable[[], object]) -> list[Pair]:
     calls: Counter[nn.Module] = Counter()
     pairs: list[Pair] = []
 
-    def heard(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls[module] += 1
-        taken = inputs[0] if inputs else None
-        pairs.extend((one, module) for one, kept in outputs.items() if kept is taken and _changeable(one, module))
+        source = inputs[0] if inputs else None
+        pairs.extend((first, module) for first, out in outputs.items() if out is source and _is_fusible(first, module))
         outputs[module] = output
 
     with ExitStack() as hooks:
         for module in model.modules():
-            # A module that others have hooks on may do more than its name says.
+            # A module with hooks of others may do more than its type says.
             if not (module._forward_hooks or module._forward_pre_hooks) and not list(module.children()):
-                hooks.callback(module.register_forward_hook(heard).remove)
+                hooks.callback(module.register_forward_hook(record).remove)
         probe()
-    return [(one, other) for one, other in pairs if calls[one] == calls[other] == 1]
+    return [(first, second) for first, second in pairs if calls[first] == calls[second] == 1]
 
 
-def _changeable(one: nn.Module, other: nn.Module) -> bool:
-    """Whether a pair is of those that quicken; a subclass may do more than its name says."""
-    if type(one) is nn.Conv2d and type(other) is nn.BatchNorm2d:
-        return other.running_mean is not None
-    # The highest of rectified values is the rectified highest value where the rectifier never falls.
-    rising = type(one) is nn.ReLU or (type(one) is nn.LeakyReLU and one.negative_slope >= 0)
-    return rising and type(other) is nn.MaxPool2d and not other.return_indices
+def _is_fusible(first: nn.Module, second: nn.Module) -> bool:
+    """Whether a pair can be fused; a subclass may do more than its type says."""
+    if type(first) is nn.Conv2d and type(second) is nn.BatchNorm2d:
+        return second.running_mean is not None
+    # The maximum commutes with a function that never falls.
+    monotonic = type(first) is nn.ReLU or (type(first) is nn.LeakyReLU and first.negative_slope >= 0)
+    return monotonic and type(second) is nn.MaxPool2d and not second.return_indices
 
 
 @contextmanager
@@ -107,14 +106,14 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Iterator[None]:
     weight, shift = fuse_conv_bn_weights(
         conv.weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     )
-    kept = conv.weight.data
+    saved = conv.weight.data
     conv.weight.data = weight.data
     conv.bias = nn.Parameter(shift.data, requires_grad=False)
     norm.forward = lambda input: input
     try:
         yield
     finally:
-        conv.weight.data, conv.bias = kept, bias
+        conv.weight.data, conv.bias = saved, bias
         del norm.forward
 
 
@@ -141,12 +140,12 @@ def _by_blocks(conv: nn.Conv2d) -> Iterator[None]:
 
 @contextmanager
 def _own_weights(model: nn.Module) -> Iterator[None]:
-    """Gives every convolution its weight back, the same memory."""
-    kept = [(module.weight, module.weight.data) for module in _convolutions(model)]
+    """Restore the weight of every convolution, the same memory, at the end."""
+    saved = [(module.weight, module.weight.data) for module in _convolutions(model)]
     try:
         yield
     finally:
-        for weight, data in kept:
+        for weight, data in saved:
             weight.data = data
 
 

@@ -1,8 +1,9 @@
-"""Test-time averaging: a network asked about several views of each face, its probabilities averaged."""
+"""Probabilities of images, averaged over views of each at test time, and checks of what networks return."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,29 +12,93 @@ from fervis.core.network import Network
 from fervis.errors import ConfigError, unknown_name
 from fervis.models.fast_inference import fast_forward
 from fervis.models.hooks import frozen
+from fervis.system.console import log
 from fervis.system.progress import progress
 
 BATCH_SIZE = 64
+TTA_KINDS = ("none", "flip", "tencrop")
+PROBE_IMAGES = 4  # images by which to see that the fused network computes the same
+_SUM_TOLERANCE = 1e-3  # of probabilities: bf16 keeps three digits
 
 
 def predict(model: nn.Module, images: Tensor, batch_size: int = BATCH_SIZE) -> Tensor:
-    """[N,K] float32 softmax probabilities of the network, in eval mode."""
+    """Return [N,K] float32 softmax probabilities of the network, in eval mode; the images are left as they are.
+
+    Raises:
+        ConfigError: images or logits that are not finite, or an output that is no [N,K] logits.
+    """
+    check_finite(images)
     with frozen(model), torch.no_grad():
-        return torch.cat([model(part).float().softmax(1) for part in images.split(batch_size)])
+        # A network that normalises in place changes the copy.
+        logits = torch.cat([check_logits(model(part.clone())).float() for part in images.split(batch_size)])
+    warn_if_probabilities(logits)
+    return logits.softmax(1)
 
 
-TTA_KINDS = ("none", "flip", "tencrop")
-PROBE_IMAGES = 4  # faces by which to see that the quickened network answers the same
+def check_finite(images: Tensor) -> None:
+    """Raise ConfigError where images hold NaN or an infinite value.
+
+    Example:
+        >>> check_finite(torch.tensor([0.5, float("nan")]).view(2, 1, 1, 1))
+        Traceback (most recent call last):
+        fervis.errors.ConfigError: images: image 1 holds values that are not finite (NaN or infinite).
+    """
+    if images.is_floating_point() and not images.isfinite().all():
+        number = int((~images.flatten(1).isfinite().all(1)).nonzero()[0])
+        raise ConfigError(f"images: image {number} holds values that are not finite (NaN or infinite).")
+
+
+def check_logits(logits: Any) -> Tensor:
+    """Return what a network gave if it is [N,K] logits, all finite.
+
+    Raises:
+        ConfigError: it is something else, or holds NaN or infinite values.
+    """
+    if not isinstance(logits, Tensor):
+        raise ConfigError(f"model: its output is a {type(logits).__name__}, expected one tensor of [N,K] logits.")
+    if logits.ndim != 2:
+        raise ConfigError(f"model: its output is {list(logits.shape)}, expected [N,K] logits.")
+    wrong = ~logits.isfinite().all(1)
+    if wrong.any():
+        raise ConfigError(
+            f"model: its logits are not finite (NaN or infinite) for {int(wrong.sum())} of {len(logits)} images; its "
+            "weights are damaged, or its training diverged."
+        )
+    return logits
+
+
+def are_probabilities(logits: Tensor) -> bool:
+    """Whether every row of [N,K] outputs, K at least 2, lies in [0, 1] and sums to one, as a softmax leaves them.
+
+    Example:
+        >>> are_probabilities(torch.tensor([[0.2, 0.8], [0.5, 0.5]])), are_probabilities(torch.tensor([[2.0, -1.0]]))
+        (True, False)
+    """
+    if not len(logits) or logits.shape[1] < 2:
+        return False
+    inside = (logits >= 0) & (logits <= 1)
+    return bool(inside.all()) and bool(((logits.float().sum(1) - 1).abs() < _SUM_TOLERANCE).all())
+
+
+def warn_if_probabilities(logits: Tensor) -> bool:
+    """Warn where a network's outputs are probabilities; return whether they are."""
+    found = are_probabilities(logits)
+    if found:
+        log.warning(
+            "model: its outputs sum to one in every row, so it ends in a softmax; fervis takes them for logits and "
+            "applies another. Explain the network without its last softmax."
+        )
+    return found
 
 
 def tta_views(images: Tensor, kind: str, crop: int | None = None) -> Iterator[Tensor]:
-    """Yield the views of a batch of faces: [N,C,H,W] each, or [N,C,crop,crop].
+    """Yield the views of a batch of images: [N,C,H,W] each, or [N,C,crop,crop].
 
     Args:
         images: [N,C,H,W].
-        kind: ``none`` (the faces themselves), ``flip`` (and their mirror images) or ``tencrop`` (four corners and the
-            centre, and the mirror images of these; Krizhevsky et al. 2012).
-        crop: side of a crop in pixels; None takes 11/12 of the face, 44 of 48.
+        kind: ``none`` (the images themselves), ``flip`` (and their mirror images) or ``tencrop`` (four corners and
+            the centre, and the mirror images of these; Krizhevsky et al. 2012).
+        crop: side of a crop in pixels; None for 11/12 of the image, 44 of 48.
 
     Raises:
         ConfigError: an unknown kind, or a crop that does not fit.
@@ -45,7 +110,7 @@ def tta_views(images: Tensor, kind: str, crop: int | None = None) -> Iterator[Te
     if kind == "tencrop":
         side = min(height, width) * 11 // 12 if crop is None else crop
         if not 1 <= side <= min(height, width):
-            raise ConfigError(f"crop={side}: expected a side from 1 to the faces' {min(height, width)} pixels.")
+            raise ConfigError(f"crop={side}: expected a side from 1 to the images' {min(height, width)} pixels.")
         down, right = height - side, width - side
         corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
         parts = [images[..., top : top + side, left : left + side] for top, left in corners]
@@ -56,42 +121,48 @@ def tta_views(images: Tensor, kind: str, crop: int | None = None) -> Iterator[Te
 
 
 def predict_views(network: Network, images: Tensor, kind: str, *, crop: int | None = None, batch: int = 64) -> Tensor:
-    """What ``predict_kinds`` gives for one kind of views: [N,K] float32 on the CPU."""
+    """Return what ``predict_tta`` gives for one kind of views: [N,K] float32 on the CPU."""
     return predict_tta(network, images, [kind], crop=crop, batch=batch)[kind]
 
 
 def predict_tta(
     network: Network, images: Tensor, kinds: Sequence[str], *, crop: int | None = None, batch: int = 64
 ) -> dict[str, Tensor]:
-    """The network's probabilities, averaged over the views of each face, for several kinds of views in one go.
+    """Average the network's probabilities over the views of each image, for several kinds of views at once.
 
-    The softmax of each view is averaged, not its logits. Crops are brought to the network's size by its own resizing.
-    The network computes in evaluation mode on its own device and in full precision, quickened, and is left as it was.
+    The softmax of each view is averaged, not its logits. Crops are resized to the network's size by the network. It
+    computes in evaluation mode on its own device and in full precision, fused, and is left as it was.
 
     Args:
-        network: gives logits.
+        network: returns logits.
         images: [N,C,H,W] uint8.
-        kinds: of ``VIEWS``.
-        crop: as in ``views``.
-        batch: faces at once.
+        kinds: of ``TTA_KINDS``.
+        crop: as in ``tta_views``.
+        batch: images per pass.
 
     Returns:
         Kind -> [N,K] float32 on the CPU, in the order of ``network.classes``.
+
+    Raises:
+        ConfigError: logits that are not finite, an unknown kind, or a crop that does not fit.
     """
 
-    def pixels_of(faces: Tensor) -> Tensor:
-        return faces.to(network.mean.device).float() / 255
+    def to_pixels(part: Tensor) -> Tensor:
+        return part.to(network.mean.device).float() / 255
 
-    found: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
-    with frozen(network), torch.no_grad(), fast_forward(network, pixels_of(images[:PROBE_IMAGES])):
-        for faces in progress(images.split(batch), "evaluation", "batch"):
-            pixels = pixels_of(faces)
-            itself = network(pixels).float().softmax(1) if {"none", "flip"} & found.keys() else None
-            for kind, answers in found.items():
-                # The face itself, of which two kinds are made, is looked at once.
-                asked = [
-                    itself if view is pixels and itself is not None else network(view).float().softmax(1)
+    def probabilities(pixels: Tensor) -> Tensor:
+        return check_logits(network(pixels)).float().softmax(1)
+
+    averages: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+    with frozen(network), torch.no_grad(), fast_forward(network, to_pixels(images[:PROBE_IMAGES])):
+        for part in progress(images.split(batch), "evaluation", "batch"):
+            pixels = to_pixels(part)
+            # The image itself is a view of two kinds and is computed once.
+            unchanged = probabilities(pixels) if {"none", "flip"} & averages.keys() else None
+            for kind, saved in averages.items():
+                views = [
+                    unchanged if view is pixels and unchanged is not None else probabilities(view)
                     for view in tta_views(pixels, kind, crop)
                 ]
-                answers.append(torch.stack(asked).mean(0).cpu())
-    return {kind: torch.cat(answers) for kind, answers in found.items()}
+                saved.append(torch.stack(views).mean(0).cpu())
+    return {kind: torch.cat(parts) for kind, parts in averages.items()}

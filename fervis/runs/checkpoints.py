@@ -11,6 +11,7 @@ from typing import Any
 from fervis.core.protocols import Model
 from fervis.errors import ConfigError, unknown_name
 from fervis.models.pretrained import pretrained_file
+from fervis.models.state_dicts import existing_weights
 from fervis.runs.config import RunConfig
 
 INITIAL_CHECKPOINT = "initial"
@@ -74,7 +75,7 @@ def _weights_file(spec: Any, question: RunConfig, model: Model) -> tuple[Path | 
     if model.checkpoint:
         if spec not in TRAINED_CHECKPOINTS:
             raise ConfigError(f"checkpoint={spec}: model.checkpoint names a file of weights, which knows no epochs.")
-        return Path(model.checkpoint), False
+        return existing_weights(model.checkpoint), False
     if name in (None, "auto"):
         return None, False
     return pretrained_file(str(question.model["name"]), str(name), spec), True

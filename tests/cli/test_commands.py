@@ -41,7 +41,7 @@ def test_an_answer_is_a_whole_folder(answered: Path):
     names = sorted(path.name for path in answered.iterdir())
     assert names == ["arrays.npz", "config.yaml", "figures", "manifest.json", "report.html", "summary.json"]
     summary = json.loads((answered / "summary.json").read_text())
-    assert summary["title"] == "saliency at conv7 of vgg8 on faces"
+    assert summary["title"] == "saliency at conv7 of vgg8 on synthetic"
     assert len(summary["entries"]) == 7
     assert summary["numbers"]["explained"] == 7
     maps = np.load(answered / "arrays.npz")["maps"].reshape(7, -1).astype(np.float64)

@@ -144,12 +144,18 @@ def test_the_table_to_read():
         "surplus exact copies        0        0        0        1",
         "",
         "2 images are exact copies of others, in 1 group.",
-        "0 val images stand in train too: 0 with the same label, 0 with another.",
-        "1 test image stands in train too: 0 with the same label, 1 with another.",
-        "0 test images stand in val too: 0 with the same label, 0 with another.",
+        "0 val images are in train too: 0 with the same label, 0 with another.",
+        "1 test image is in train too: 0 with the same label, 1 with another.",
+        "0 test images are in val too: 0 with the same label, 0 with another.",
         "1 group of copies with different labels: 2 images.",
         "The class counts of train, val, test are not those of the original FER2013.",
     ]
+
+
+def test_only_fer2013_is_held_against_the_original():
+    report = audit_dataset(faces_of([1, 2], [0, 1], ["train", "test"]))
+    assert "original FER2013" in audit_text(report, "fer2013")
+    assert "FER2013" not in audit_text(report, "image_folder")
 
 
 @pytest.mark.skipif("FERVIS_FER2013" not in os.environ, reason="FERVIS_FER2013 names no folder with FER2013")

@@ -3,6 +3,10 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
+import zipfile
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -266,7 +270,7 @@ def with_pixel(value):
 DAMAGED = {
     "wrong column": ("emotion,pixel,Usage\n" + LINE, 1, 'the column "pixel" is none of .*; perhaps pixels'),
     "no pixels": ("emotion,Usage\n3,Training\n", 1, 'no column is named pixels or feature, only "emotion", "Usage"'),
-    "a column twice": ("emotion,label,pixels\n", 1, "a column stands twice"),
+    "a column twice": ("emotion,label,pixels\n", 1, "a column is named twice"),
     "no header": (LINE, 1, 'the column "3" is none of'),
     "columns only": (HEAD, 1, "holds no face"),
     "2,303 pixels": (HEAD + LINE + f"3,{GOOD[2:]},Training\n" + LINE, 3, "2,303 pixels where .* has 2,304"),
@@ -274,6 +278,8 @@ DAMAGED = {
     "pixel 256": (with_pixel("256"), 3, 'pixel 1 is "256", not a whole number from 0 to 255'),
     "pixel 1000": (with_pixel("1000"), 3, 'pixel 1 is "1000"'),
     "pixel -1": (with_pixel("-1"), 3, 'pixel 1 is "-1"'),
+    "pixel 300 with zeros": (with_pixel("000000000300"), 3, 'pixel 1 is "000000000300", not a whole number'),
+    "a pixel of 5,000 digits": (with_pixel("0" * 5000 + "7" * 5000), 3, r'pixel 1 is "0+\.\.\.", not a whole number'),
     "pixel 9.0": (with_pixel("9.0"), 3, 'pixel 1 is "9.0"'),
     "text in a pixel": (with_pixel("1x"), 3, 'pixel 1 is "1x"'),
     "label 7": (HEAD + f"7,{GOOD},Training\n", 2, 'the label "7" is not a whole number from 0 to 6'),
@@ -370,11 +376,11 @@ DAMAGED_ARRAYS = {
     "real pixels": (lambda a: a.update(images=a["images"] / 255), "images holds float64"),
     "label 7": (lambda a: a.update(labels=altered(a["labels"], 9, 7, int)), r"labels\[9\] is 7, .* 0 to 6"),
     "text in labels": (lambda a: a.update(labels=a["usage"]), "labels holds <U11"),
-    "fewer labels": (lambda a: a.update(labels=a["labels"][1:]), r"labels has the shape \(11,\) where \(12,\)"),
+    "fewer labels": (lambda a: a.update(labels=a["labels"][1:]), r"labels has the shape \(11,\), expected \(12,\)"),
     "unknown usage": (lambda a: a.update(usage=np.where(a["usage"] == "Training", "Train", a["usage"])), '"Train" is'),
-    "usage of numbers": (lambda a: a.update(usage=a["labels"]), "usage holds int64 where words"),
+    "usage of numbers": (lambda a: a.update(usage=a["labels"]), "usage holds int64, expected words"),
     "pickles": (lambda a: a.update(usage=a["usage"].astype(object)), "pickled objects, which are never loaded"),
-    "nine votes": (lambda a: a.update(votes=a["votes"][:, 1:]), r"votes has the shape \(12, 9\) where \(12, 10\)"),
+    "nine votes": (lambda a: a.update(votes=a["votes"][:, 1:]), r"votes has the shape \(12, 9\), expected \(12, 10\)"),
 }
 
 
@@ -388,6 +394,94 @@ def test_a_damaged_archive_is_refused(case, drawn, tmp_path):
     with pytest.raises(ConfigError, match=rf"fer\.npz: .*{reason}"):
         Fer2013(str(tmp_path / "fer.npz")).load(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def npy(array):
+    """The bytes of an .npy file."""
+    buffer = BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("member", "data", "reason"),
+    [
+        ("images", b"no npy", r"images is a file of 6 bytes, expected a NumPy array \(images\.npy\)"),
+        ("labels.npy", b"no npy", "labels is a file of 6 bytes, expected a NumPy array"),
+        # A header that is no Python literal (TokenError), one of an array that no memory holds, a broken shape.
+        ("labels.npy", npy(np.arange(12)).replace(b"'descr': ", b"'descr': (", 1), "the archive is damaged or cut off"),
+        ("labels.npy", npy(np.arange(12)).replace(b"(12,), ", b"(10**", 1), "the archive is damaged or cut off"),
+        ("labels.npy", npy(np.arange(12)).replace(b"(12,), }   ", b"(9" + b"9" * 8 + b",)}", 1), "damaged or cut off"),
+        ("usage.npy", npy(np.array([b"\xff\xfe"] * 12)), "Usage .* is none of Training"),
+        (
+            "usage.npy",
+            npy(np.zeros(12, "U2")).replace(b"\0\0\0\0", b"\xff\xff\xff\xff"),
+            "archive is damaged|is none of",
+        ),
+    ],
+    ids=["no npy", "no magic", "token", "power", "huge", "bytes", "code point"],
+)
+def test_whatever_is_wrong_in_an_archive_is_one_sentence(member, data, reason, drawn, tmp_path):
+    members = {f"{name}.npy": npy(array) for name, array in arrays(drawn).items()}
+    members = {name: held for name, held in members.items() if name.partition(".")[0] != member.partition(".")[0]}
+    with zipfile.ZipFile(tmp_path / "fer.npz", "w") as archive:
+        for name, held in {**members, member: data}.items():
+            archive.writestr(name, held)
+    with pytest.raises(ConfigError, match=rf"fer\.npz: .*{reason}") as error:
+        Fer2013(str(tmp_path / "fer.npz")).load(tmp_path / "cache")
+    assert "\n" not in str(error.value)
+
+
+def test_archives_with_changed_bytes_are_read_or_refused(drawn, tmp_path):
+    """Whatever bytes of the headers change, only ConfigError comes out."""
+    path, rng = tmp_path / "fer.npz", np.random.default_rng(0)
+    np.savez(path, **{name: array[:1] for name, array in arrays(drawn).items()})
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    headers = np.concatenate([np.arange(220), np.arange(len(data) - 1400, len(data))])
+    refused = 0
+    for number in range(300):
+        changed = data.copy()
+        changed[rng.choice(headers, 2)] = rng.integers(0, 256, 2)
+        (tmp_path / f"{number}.npz").write_bytes(changed.tobytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                Fer2013(str(tmp_path / f"{number}.npz")).load(tmp_path / "cache")
+            except ConfigError:
+                refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize("text", ["\0", '"' + "x" * 200_000 + '"'])
+def test_votes_that_are_no_csv_are_refused(text, drawn, tmp_path):
+    write_csv(tmp_path, *drawn)
+    write_votes(tmp_path / "v", drawn[2], drawn[3])
+    (tmp_path / "v").write_text((tmp_path / "v").read_text() + text + "\n")
+    with pytest.raises(ConfigError, match=r"v(, line 14)?: "):
+        Fer2013(str(tmp_path), str(tmp_path / "v")).load(tmp_path / "cache")
+
+
+def test_the_fingerprint_covers_the_votes(drawn, tmp_path):
+    _, _, splits, votes = drawn
+    write_csv(tmp_path, *drawn)
+    digests = [Fer2013(str(tmp_path)).load(tmp_path / "cache").fingerprint()]
+    for name, change in (("v1", 0), ("v2", 1)):
+        write_votes(tmp_path / name, splits, votes + change)
+        digests.append(Fer2013(str(tmp_path), str(tmp_path / name)).load(tmp_path / "cache").fingerprint())
+    assert len(set(digests)) == 3
+    faces = Fer2013(str(tmp_path), str(tmp_path / "v1")).load(tmp_path / "cache")
+    assert replace(faces, vote_names=faces.vote_names[::-1]).fingerprint() != faces.fingerprint()
+    assert replace(faces, votes=None, vote_names=()).fingerprint() == digests[0]
+
+
+def test_every_broken_picture_is_named_at_once(drawn, tmp_path):
+    write_folders(tmp_path / "data", *drawn)
+    broken = sorted((tmp_path / "data").rglob("*.png"))[::4]
+    for path in broken:
+        path.write_bytes(b"broken")
+    with pytest.raises(ConfigError, match=rf"^{len(broken)} pictures cannot be used: ") as error:
+        Fer2013(str(tmp_path / "data")).load(tmp_path / "cache")
+    assert all(path.name in str(error.value) for path in broken)
 
 
 @pytest.mark.parametrize("by", ["file", "folder"])
@@ -438,7 +532,7 @@ def test_a_damaged_picture_is_refused(case, drawn, tmp_path):
 def test_a_picture_without_usage_or_twice_is_refused(drawn, tmp_path):
     write_folders(tmp_path, *drawn)
     shutil.copytree(tmp_path / "train", tmp_path / "again")
-    with pytest.raises(ConfigError, match=r"train/angry/Training_1\.png: the same face stands in .*again/angry/Train"):
+    with pytest.raises(ConfigError, match=r"train/angry/Training_1\.png: the same face is in .*again/angry/Train"):
         Fer2013(str(tmp_path)).load(tmp_path / "cache")
     shutil.rmtree(tmp_path / "again")
     (tmp_path / "train" / "neutral" / "Training_2.png").rename(tmp_path / "train" / "neutral" / "2.png")
@@ -547,7 +641,7 @@ def test_the_whole_set_as_csv_and_as_archive(export, original, tmp_path):
     assert measured.stderr == ""
     everything = np.arange(35887)
     faces = Fer2013(str(table), str(votes)).load(tmp_path)
-    assert faces.fingerprint() == fingerprint
+    assert replace(faces, votes=None, vote_names=()).fingerprint() == fingerprint != faces.fingerprint()
     assert faces.votes is not None
     assert_original(faces, original, everything, everything)
     faces = Fer2013(str(archive)).load(tmp_path)

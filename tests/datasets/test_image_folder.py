@@ -1,5 +1,6 @@
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,8 @@ import torch
 from PIL import Image
 
 from fervis.core.faces import FER2013_CLASSES
+from fervis.core.registry import build_plugin
+from fervis.core.targets import class_index, resolve_targets
 from fervis.datasets.image_folder import ImageFolder
 from fervis.errors import ConfigError
 
@@ -277,7 +280,7 @@ def test_folders_that_are_no_class_folders_are_refused(data, cache):
     save(data / "x.png", noise(0, 8, 8))
     with pytest.raises(ConfigError, match=r"the picture x\.png lies in no folder named by its class\."):
         ImageFolder(str(data)).load(cache)
-    with pytest.raises(ConfigError, match=r"x\.png: this is a file where a folder"):
+    with pytest.raises(ConfigError, match=r"x\.png: expected a folder of class folders, not a file"):
         ImageFolder(str(data / "x.png")).files()
     (data / "x.png").unlink()
     save(data / "train" / "x.png", noise(0, 8, 8))
@@ -294,12 +297,64 @@ def test_folders_that_are_no_class_folders_are_refused(data, cache):
     ("knobs", "message"),
     [
         ({"size": 0}, r"dataset\.size=0: "),
-        ({"channels": 2}, r"dataset\.channels=2: 1 \(grey\) or 3 \(RGB\)"),
+        ({"channels": 2}, r"dataset\.channels=2: expected 1 or 3\."),
         ({"val_fraction": 1.0}, r"dataset\.val_fraction=1\.0: "),
         ({"test_fraction": -0.1}, r"dataset\.test_fraction=-0\.1: "),
-        ({"val_fraction": 0.5, "test_fraction": 0.5}, r"a sum below 1 was expected"),
+        ({"val_fraction": 0.5, "test_fraction": 0.5}, r"expected a sum below 1"),
     ],
 )
 def test_wrong_knobs_are_refused(knobs, message):
     with pytest.raises(ConfigError, match=message):
-        ImageFolder("x", **knobs)
+        build_plugin("dataset", "image_folder", path="x", **knobs)
+
+
+def test_faces_have_the_names_of_their_files(data, cache):
+    for name in ("a/x.png", "a/deep/y.png", "b/x.png"):
+        save(data / name, noise(0, 8, 8))
+    faces = ImageFolder(str(data), size=8).load(cache)
+    assert faces.names == ("a/deep/y.png", "a/x.png", "b/x.png")
+    assert faces.take(torch.tensor([2, 0])).names == ("b/x.png", "a/deep/y.png")
+    assert faces.take(faces.labels == 0).names == ("a/deep/y.png", "a/x.png")
+    assert faces.joined([faces.take(torch.tensor([1]))]).names == (*faces.names, "a/x.png")
+    assert replace(faces, names=None).fingerprint() == faces.fingerprint()
+
+
+def test_every_broken_picture_is_named_at_once(data, cache):
+    for n in range(15):
+        save(data / "a" / f"{n:02}.png", noise(n, 8, 8))
+    for n in (3, 5):
+        (data / "a" / f"{n:02}.png").write_bytes(b"broken")
+    with pytest.raises(
+        ConfigError, match=r"^2 pictures cannot be used: .*03\.png: .*Pillow knows\); .*05\.png: "
+    ) as error:
+        ImageFolder(str(data), size=8).load(cache)
+    assert "\n" not in str(error.value)
+    for n in range(12):
+        (data / "a" / f"{n:02}.png").write_bytes(b"")
+    with pytest.raises(
+        ConfigError, match=r"^12 pictures cannot be used: .*09\.png: the picture file is empty; and 2 more\."
+    ):
+        ImageFolder(str(data), size=8).load(cache)
+
+
+@pytest.mark.parametrize("word", ["all", "auto", "predicted", "label"])
+def test_a_class_with_a_name_that_target_keeps_for_something_else_is_refused(word, data, cache):
+    save(data / "train" / "happy" / "x.png", noise(0, 8, 8))
+    save(data / "train" / word / "x.png", noise(1, 8, 8))
+    with pytest.raises(ConfigError, match=rf"the class folder {word} has a name that target= keeps for something else"):
+        ImageFolder(str(data)).load(cache)
+
+
+def test_a_class_named_by_a_number_is_meant_by_that_number(data, cache):
+    for number in range(1, 8):
+        save(data / str(number) / "x.png", noise(number, 8, 8))
+    faces = ImageFolder(str(data), size=8).load(cache)
+    assert faces.classes == tuple("1234567")
+    for spec in (1, "1", 7, "7"):
+        positions, targets = resolve_targets(spec, faces, faces.classes, torch.zeros(7, dtype=torch.int64))
+        assert [faces.classes[target] for target in targets.tolist()] == [str(spec)] * 7
+        assert positions.tolist() == list(range(7))
+    assert class_index(0, faces.classes) == 0  # no class has this name
+    assert class_index(2, ("a", "b", "c")) == 2
+    with pytest.raises(ConfigError, match="target=8"):
+        class_index(8, faces.classes)

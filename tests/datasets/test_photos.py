@@ -9,6 +9,7 @@ from PIL import Image
 from skimage import data
 
 from fervis.core.faces import FER2013_CLASSES
+from fervis.core.registry import build_plugin
 from fervis.datasets import photos
 from fervis.datasets.images.face_detection import detect_faces
 from fervis.datasets.photos import Photos
@@ -153,8 +154,10 @@ def test_the_largest_or_all_faces_of_a_picture(pictures, cache, told):
     largest = Photos(str(pictures)).load(cache)
     every = Photos(str(pictures), every="all").load(cache)
     assert every.rows.tolist() == [0, 1, 2]
-    assert told("INFO")[2:] == ["row 0: pair.png", "row 1: pair.png", "row 2: single.png"]
+    assert told("INFO")[2:] == ["row 0: pair.png (1)", "row 1: pair.png (2)", "row 2: single.png"]
     assert torch.equal(largest.images, every.images[1:])
+    assert largest.names == ("pair.png", "single.png")
+    assert every.names == ("pair.png (1)", "pair.png (2)", "single.png")
     assert every.images[0].ne(every.images[1]).any()
 
 
@@ -187,6 +190,14 @@ def test_an_unreadable_picture_is_refused_by_name(content, pictures, cache):
     assert list(cache.iterdir()) == []
 
 
+def test_every_broken_picture_is_named_at_once(pictures, cache):
+    save(pictures / "a.png", head())
+    for name in ("b.png", "c.png"):
+        (pictures / name).write_bytes(b"broken")
+    with pytest.raises(ConfigError, match=r"^2 pictures cannot be used: .*b\.png: .*; .*c\.png: "):
+        Photos(str(pictures)).load(cache)
+
+
 def test_places_without_pictures_are_refused(pictures, cache):
     with pytest.raises(ConfigError, match=r"dataset\.path is empty"):
         Photos().load(cache)
@@ -201,17 +212,17 @@ def test_places_without_pictures_are_refused(pictures, cache):
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"face": "fnd"}, r"dataset\.face=fnd: find or whole was expected\. Did you mean find\?"),
-        ({"every": "larges"}, r"dataset\.every=larges: largest or all was expected\. Did you mean largest\?"),
+        ({"face": "fnd"}, r"dataset\.face=fnd: expected find or whole\. Did you mean find\?"),
+        ({"every": "larges"}, r"dataset\.every=larges: expected largest or all\. Did you mean largest\?"),
         ({"size": 0}, r"dataset\.size=0: "),
-        ({"channels": 2}, r"dataset\.channels=2: 1 \(grey\) or 3 \(RGB\)"),
+        ({"channels": 2}, r"dataset\.channels=2: expected 1 or 3\."),
         ({"margin": -0.6}, r"dataset\.margin=-0\.6: "),
         ({"margin": float("nan")}, r"dataset\.margin=nan: "),
     ],
 )
 def test_wrong_knobs_are_refused(knobs, message):
     with pytest.raises(ConfigError, match=message):
-        Photos("x", **knobs)
+        build_plugin("dataset", "photos", path="x", **knobs)
 
 
 @pytest.mark.skipif("FERVIS_FER2013" not in os.environ, reason="needs FER2013 (FERVIS_FER2013)")

@@ -4,6 +4,7 @@ import torch
 from scipy.stats import chi2_contingency
 
 from fervis.core.faces import FER2013_CLASSES, SPLITS
+from fervis.core.registry import build_plugin
 from fervis.datasets import synthetic
 from fervis.datasets.portraits import render
 from fervis.datasets.portraits.identity import draw_identity
@@ -149,5 +150,5 @@ def test_seven_marks_are_seven_pictures_within_the_box(size):
 @pytest.mark.parametrize("knobs", [{"size": 50}, {"size": 16}, {"size": 200}, {"per_class_val": -1}, {"seed": -2}])
 def test_wrong_knobs_are_refused_by_name_and_value(knobs):
     (name, value), *_ = knobs.items()
-    with pytest.raises(ConfigError, match=f"^{name}={value}: expected"):
-        SyntheticFaces(**knobs)
+    with pytest.raises(ConfigError, match=f"^dataset.{name}={value}: expected"):
+        build_plugin("dataset", "synthetic", **knobs)

@@ -1,6 +1,5 @@
 """What every network must do, and what is particular to each."""
 
-import sys
 import warnings
 from pathlib import Path
 
@@ -10,33 +9,17 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from fervis.core.layers import find_layer, list_layers
-from fervis.core.registry import plugin_class
+from fervis.core.registry import build_plugin, plugin_class
 from fervis.errors import ConfigError
 from fervis.models.architectures import mini_xception, own, resnet18, timm, vgg8
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
 SEVEN, EIGHT = tuple("abcdefg"), tuple("abcdefgh")
 OWN = """
-from __future__ import annotations
-from dataclasses import dataclass
 from torch import nn
-import neighbour
 
-@dataclass
-class Knobs:  # dataclasses look their module up in sys.modules
-    filters: int = neighbour.FILTERS
-
-def build(outputs: int, channels: int = 1) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(channels, Knobs().filters, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(Knobs().filters, outputs))
-
-class Net(nn.Sequential):
-    def __init__(self, outputs=7):
-        super().__init__(nn.Flatten(), nn.LazyLinear(outputs))
-
-ready = build(7)
-fixed = nn.Sequential(nn.Flatten(), nn.Linear(48 * 48, 7))
-five = [1, 2, 3, 4, 5]
+def build(outputs, channels):
+    return nn.Sequential(nn.Conv2d(channels, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, outputs))
 """
 
 
@@ -44,27 +27,17 @@ def plugin_of(module):
     return plugin_class("model", module.__name__.rpartition(".")[2])
 
 
-@pytest.fixture
-def own_file(tmp_path):
-    (tmp_path / "neighbour.py").write_text("FILTERS = 5\n")
-    path = tmp_path / "mine.py"
-    path.write_text(OWN)
-    yield path
-    sys.modules.pop("neighbour", None)
-    sys.modules.pop("fervis_own_mine", None)
-
-
 @pytest.fixture(params=["vgg8", "mini_xception", "resnet18", "timm", "own"])
-def make(request, own_file):
+def make(request, tmp_path):
     """Plug-ins small enough to test, by channels and number of classes."""
+    path = tmp_path / "small.py"
+    path.write_text(OWN)
     makers = {
         "vgg8": lambda channels, outputs: vgg8.Vgg8(width=2),
         "mini_xception": lambda channels, outputs: mini_xception.MiniXceptionKnobs(width=2),
         "resnet18": lambda channels, outputs: resnet18.ResNet18(width=2),
         "timm": lambda channels, outputs: timm.Timm("mobilenetv3_small_050"),
-        "own": lambda channels, outputs: own.Own(
-            path=str(own_file), arguments={"outputs": outputs, "channels": channels}
-        ),
+        "own": lambda channels, outputs: own.Own(path=str(path), arguments={"outputs": outputs, "channels": channels}),
     }
     return makers[request.param]
 
@@ -230,69 +203,55 @@ def test_timm_imports_without_warnings():
 
 
 @pytest.mark.parametrize(
-    ("plugin", "sentence"),
+    ("name", "knobs", "sentence"),
     [
-        (lambda f: vgg8.Vgg8(width=0), r"^model\.width=0: "),
-        (lambda f: vgg8.Vgg8(dropout=1), r"^model\.dropout=1: "),
-        (lambda f: vgg8.Vgg8(), r"^model=vgg8: faces of 15 pixels .* at least 16"),
-        (lambda f: mini_xception.MiniXceptionKnobs(width=0), r"^model\.width=0: "),
-        (lambda f: mini_xception.MiniXceptionKnobs(), r"^model=mini_xception: .* 15 pixels .* at least 21"),
-        (lambda f: resnet18.ResNet18(width=0), r"^model\.width=0: "),
-        (lambda f: timm.Timm("resnt18"), r"^model\.architecture=resnt18: .* Did you mean resnet18\?$"),
-        (lambda f: timm.Timm("hf-hub:timm/resnet18"), r"^model\.architecture=hf-hub:timm/resnet18: timm has no such"),
-        (lambda f: timm.Timm(size=0), r"^model\.size=0: "),
+        ("vgg8", {"width": 0}, r"^model\.width=0: expected a whole number from 1\.$"),
+        ("vgg8", {"dropout": 1}, r"^model\.dropout=1\.0: expected a number from 0 .*below 1\.$"),
+        ("vgg8", {"pixels": "sigend"}, r"^model\.pixels=sigend: expected unit, signed, .* Did you mean signed\?$"),
+        ("vgg8", {}, r"^model=vgg8: images of 8 pixels vanish in four poolings; .* at least 16 pixels are needed"),
+        ("vgg8", {"checkpoint": "gone.pt"}, r"^checkpoint=gone\.pt: there is no such file\.$"),
+        ("mini_xception", {"width": 0}, r"^model\.width=0: "),
+        ("mini_xception", {}, r"^model=mini_xception: .* 8 pixels .* at least 21"),
+        ("resnet18", {"width": 0}, r"^model\.width=0: "),
+        ("resnet18", {}, r"^model=resnet18: .* 8 pixels .* at least 9"),
+        ("timm", {"architecture": "resnt18"}, r"^model\.architecture=resnt18: .* Did you mean resnet18\?$"),
         (
-            lambda f: timm.Timm("vit_tiny_patch16_224", size=50),
+            "timm",
+            {"architecture": "hf-hub:timm/resnet18"},
+            r"^model\.architecture=hf-hub:timm/resnet18: timm has no such",
+        ),
+        ("timm", {"size": 0}, r"^model\.size=0: expected a whole number from 1\.$"),
+        (
+            "timm",
+            {"architecture": "vit_tiny_patch16_224", "size": 50},
             r"^model\.size=50: .* edges would be left out.* its default is 224\.$",
         ),
-        (lambda f: own.Own(), r"^model\.path=None and model\.module=None: "),
-        (lambda f: own.Own(path=f, module="torch"), r"^model\.path=.* and model\.module=torch: "),
-        (lambda f: own.Own(path="nowhere.py"), r"^model\.path=nowhere\.py: a Python file"),
-        (lambda f: own.Own(module="no_such.thing"), r"^model\.module=no_such\.thing: there is no module no_such "),
-        (lambda f: own.Own(path=f, attribute="biuld"), r"^model\.attribute=biuld: .* Did you mean build\?$"),
-        (lambda f: own.Own(path=f), r"^model\.arguments=\{\}: build refused them .*outputs"),
-        (lambda f: own.Own(path=f, attribute="five"), r"^model\.attribute=five: .* not list"),
-        (lambda f: own.Own(path=f, attribute="neighbour"), r"^model\.attribute=neighbour: .* not module"),
-        (
-            lambda f: own.Own(path=f, arguments={"outputs": 5}),
-            r"gives 5 outputs for a face, and the data has 7 classes",
-        ),
-        (lambda f: own.Own(path=f, attribute="ready", channels=3), r"cannot work with 3 channels at 15 pixels"),
-        (lambda f: own.Own(path=f, attribute="fixed"), r"cannot work with 1 channels at 15 pixels .* model\.size"),
-        (lambda f: own.Own(path=f, attribute="ready", mean=[0.1, 0.2]), r"^model\.mean=\[0\.1, 0\.2\]: one number"),
-        (lambda f: own.Own(std=[0.0]), r"^model\.std=\[0\.0\]: "),
-        (lambda f: own.Own(channels=2), r"^model\.channels=2: 1 \(grey\), 3 \(RGB\)"),
-        (lambda f: own.Own(size=0), r"^model\.size=0: "),
     ],
 )
-def test_refusals(plugin, sentence, own_file):
+def test_refusals(name, knobs, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        plugin(str(own_file)).build(channels=1, size=15, classes=SEVEN)
+        build_plugin("model", name, **knobs).build(channels=1, size=8, classes=SEVEN)
 
 
-def test_own_takes_a_class_a_module_and_its_knobs(own_file):
-    fixed = own.Own(path=str(own_file), attribute="fixed", size=48, mean=[0.2], std=[0.3])
-    network = fixed.build(channels=1, size=64, classes=SEVEN)
-    pixels = torch.rand(2, 1, 48, 48)
-    torch.testing.assert_close(network(pixels), network.body((pixels - 0.2) / 0.3))
-    assert fixed.files() == [own_file]
-    grey = own.Own(path=str(own_file), attribute="Net").build(channels=1, size=10, classes=SEVEN)
-    assert grey(torch.rand(1, 3, 10, 10)).shape == (1, 7)
+@pytest.mark.parametrize("name", ["vgg8", "mini_xception", "resnet18", "timm"])
+def test_the_pixels_that_a_network_gets_are_stated_and_can_be_chosen(name):
+    knobs = {"architecture": "mobilenetv3_small_050"} if name == "timm" else {"width": 2}
+    said = {"timm": "pixels in [0, 1] less ImageNet's mean, over its deviation"}
+    network = build_plugin("model", name, **knobs).build(channels=3, size=48, classes=SEVEN)
+    assert network.pixels == said.get(name, "(pixels - 0.5) / 0.25 of pixels in [0, 1]")
+    pixels = torch.rand(2, 3, 48, 48)
+    for knob, expected in RANGES.items():
+        torch.manual_seed(0)
+        network = build_plugin("model", name, **knobs, pixels=knob).build(channels=3, size=48, classes=SEVEN).eval()
+        torch.testing.assert_close(network(pixels), network.body(expected(pixels)), rtol=1e-5, atol=1e-5)
 
 
-def test_own_copies_a_module_so_that_two_builds_do_not_share_weights():
-    ours = own.Own(module=f"{__name__}", attribute="SHARED")
-    first, second = (ours.build(channels=1, size=4, classes=SEVEN) for _ in range(2))
-    with torch.no_grad():
-        first.body[1].weight.zero_()
-    assert torch.equal(second.body[1].weight, SHARED[1].weight)
-    assert ours.files() == [Path(__file__)]
-
-
-def test_own_does_not_hide_what_the_users_file_lacks(tmp_path):
-    (tmp_path / "lacks.py").write_text("import a_module_that_is_not_there\n")
-    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
-        own.Own(path=str(tmp_path / "lacks.py")).build(channels=1, size=48, classes=SEVEN)
-
-
-SHARED = nn.Sequential(nn.Flatten(), nn.Linear(16, 7))
+RANGES = {
+    "unit": lambda pixels: pixels,
+    "signed": lambda pixels: pixels * 2 - 1,
+    "bytes": lambda pixels: pixels * 255,
+    "standardized": lambda pixels: torch.stack([(one - one.mean()) / one.std(correction=0) for one in pixels]),
+    "imagenet": lambda pixels: torch.stack(
+        [(pixels[:, i] - m) / s for i, (m, s) in enumerate([(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)])], 1
+    ),
+}

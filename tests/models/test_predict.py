@@ -7,7 +7,7 @@ from torch import nn
 import fervis
 from fervis.core.network import Network
 from fervis.errors import ConfigError
-from fervis.models.predict import predict_tta, predict_views, tta_views
+from fervis.models.predict import are_probabilities, check_logits, predict, predict_tta, predict_views, tta_views
 
 
 def network(size=6, classes=3, channels=1):
@@ -55,7 +55,7 @@ def test_crops_of_48_are_44():
 
 @pytest.mark.parametrize("crop", [0, 7])
 def test_a_crop_that_does_not_fit_is_refused(crop):
-    with pytest.raises(ConfigError, match=rf"^crop={crop}: expected a side from 1 to the faces' 6 pixels\.$"):
+    with pytest.raises(ConfigError, match=rf"^crop={crop}: expected a side from 1 to the images' 6 pixels\.$"):
         list(tta_views(faces(), "tencrop", crop=crop))
 
 
@@ -132,3 +132,63 @@ def test_several_kinds_look_once_at_the_face_itself(monkeypatch: pytest.MonkeyPa
     assert looked.count(64) == 12
     for kind, answers in expected.items():
         assert torch.equal(found[kind], answers)
+
+
+class InPlace(nn.Module):
+    """Normalises its input in place, as many published networks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, images):
+        images.sub_(0.5).div_(0.1)
+        return self.head(images.flatten(1))
+
+
+def test_the_callers_images_are_never_written_to():
+    model, images = InPlace(), torch.rand(5, 1, 2, 2)
+    before = images.clone()
+    found = predict(model, images)
+    assert torch.equal(images, before)
+    with torch.no_grad():
+        expected = model.head(((before - 0.5) / 0.1).flatten(1)).softmax(1)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_is_refused(value):
+    images = torch.rand(3, 1, 6, 6)
+    images[1, 0, 2, 2] = value
+    with pytest.raises(ConfigError, match=r"^images: image 1 holds values that are not finite"):
+        predict(network(), images)
+    with pytest.raises(ConfigError, match=r"^model: its logits are not finite .* for 1 of 2 images"):
+        check_logits(torch.tensor([[0.0, value], [0.0, 1.0]]))
+    broken = network()
+    broken.body[1].weight.data[0, 0] = float("nan")
+    with pytest.raises(ConfigError, match=r"^model: its logits are not finite .* for 5 of 5 images"):
+        predict_views(broken, faces(), "none")
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ({"logits": torch.ones(2, 2)}, r"^model: its output is a dict, expected one tensor"),
+        (torch.ones(2, 3, 4), r"^model: its output is \[2, 3, 4\], expected \[N,K\] logits"),
+    ],
+)
+def test_an_output_that_is_no_logits_is_refused(output, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        check_logits(output)
+
+
+def test_networks_that_end_in_a_softmax_are_named(caplog: pytest.LogCaptureFixture):
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), torch.rand(4, 1, 6, 6)
+    predict(model, images)
+    assert not caplog.records
+    found = predict(nn.Sequential(*model, nn.Softmax(1)), images)
+    assert "its outputs sum to one in every row, so it ends in a softmax" in caplog.text
+    assert not torch.allclose(found, predict(model, images))  # the second softmax flattens
+    assert are_probabilities(torch.rand(9, 7).softmax(1).bfloat16())
+    for logits in (torch.ones(3, 1), torch.tensor([[1.5, -0.5]]), torch.tensor([[0.2, 0.8], [0.3, 0.3]])):
+        assert not are_probabilities(logits)

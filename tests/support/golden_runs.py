@@ -75,6 +75,11 @@ def main() -> None:
     arguments.add_argument("--only", nargs="*", help="names of runs")
     options = arguments.parse_args()
     runs = dict(RUNS)
+    # The data set's name stands in figures: the same one on every commit, also where the default has another.
+    for name, command in runs.items():
+        named = ["dataset.name=faces"] if any(part.startswith("dataset=") for part in command) else ["dataset=faces"]
+        position = command.index("train") + 1 if "train" in command else 0
+        runs[name] = [*command[:position], *named, *command[position:]]
     if options.fer2013:
         data = ["dataset=fer2013", f"dataset.path={options.fer2013.resolve()}"]
         runs |= {name: [command[0], *data, *command[1:]] for name, command in FER2013.items()}

@@ -47,7 +47,7 @@ class Table:
 
 
 def columns(header: bytes) -> tuple[str, ...] | None:
-    """The columns of a table's first line by their one name (``label`` is ``emotion``); None for no table of faces."""
+    """Return the columns that a first line names, ``label`` as ``emotion``; None where it is no table of faces."""
     names = tuple(_TABLE_COLUMNS.get(word.lower(), "") for word in _split_columns(header))
     return names if "pixels" in names and "" not in names and len(set(names)) == len(names) else None
 
@@ -55,11 +55,11 @@ def columns(header: bytes) -> tuple[str, ...] | None:
 def read_table(path: Path) -> Table:
     """Read a table of any column order: emotion or label, pixels or feature, Usage, id.
 
-    Images are parsed a line at a time: a line's 2,304 numbers take some 10 KB, so that every step of the arithmetic
-    stays in the processor's cache, and an error knows its line.
+    Images are parsed line by line: the 2,304 numbers of one take some 10 KB, so that every step of the arithmetic
+    stays in the processor's cache, and an error has its line.
 
     Raises:
-        ConfigError: at the first value that is not as it should be.
+        ConfigError: at the first invalid value.
     """
     images: list[np.ndarray] = []
     labels: list[int] = []
@@ -71,7 +71,7 @@ def read_table(path: Path) -> Table:
     ):
         header = file.readline(1 << 16)
         names = check_columns(path, header)
-        at = {name: place for place, name in enumerate(names)}
+        column_of = {name: column for column, name in enumerate(names)}
         bar.update(len(header))
         for number, line in enumerate(file, start=2):
             bar.update(len(line))
@@ -80,18 +80,18 @@ def read_table(path: Path) -> Table:
                 continue
             cut = "" if line.endswith(b"\n") else "; the file ends in this line, so it may have been cut off"
             if len(cells) != len(names):
-                found = f"{len(cells)} column{'' if len(cells) == 1 else 's'}"
-                raise format_error(path, f"{found} where the first line names {len(names)}{cut}", number)
-            pixels = _parse_pixels(cells[at["pixels"]])
+                given = f"{len(cells)} column{'' if len(cells) == 1 else 's'}"
+                raise format_error(path, f"{given} where the first line names {len(names)}{cut}", number)
+            pixels = _parse_pixels(cells[column_of["pixels"]])
             if pixels is None:
-                pixels = _checked_pixels(path, cells[at["pixels"]], number, cut)
+                pixels = _checked_pixels(path, cells[column_of["pixels"]], number, cut)
             images.append(pixels)
-            if "emotion" in at:
-                cell = cells[at["emotion"]]
+            if "emotion" in column_of:
+                cell = cells[column_of["emotion"]]
                 label = _LABELS.get(cell)
                 labels.append(_checked_label(path, cell, number) if label is None else label)
-            if "usage" in at:
-                cell = cells[at["usage"]]
+            if "usage" in column_of:
+                cell = cells[column_of["usage"]]
                 if cell not in usages:
                     usages[cell] = split_of_usage(path, cell.decode("utf-8", "replace"), number)
                 splits.append(usages[cell])
@@ -99,13 +99,13 @@ def read_table(path: Path) -> Table:
         raise format_error(path, "the table names its columns and holds no face", 1)
     return Table(
         np.concatenate(images).reshape(-1, FACE_SIDE, FACE_SIDE),
-        np.array(labels, np.int64) if "emotion" in at else None,
-        np.array(splits, np.uint8) if "usage" in at else None,
+        np.array(labels, np.int64) if "emotion" in column_of else None,
+        np.array(splits, np.uint8) if "usage" in column_of else None,
     )
 
 
 def check_columns(path: Path, header: bytes) -> tuple[str, ...]:
-    """As ``columns``, but what is no table of faces is refused with the reason."""
+    """Return what ``columns`` does, and refuse what is no table of faces with the reason."""
     if not header.strip():
         raise format_error(
             path, "the first line is empty where it should name the columns, such as emotion,pixels,Usage", 1
@@ -121,11 +121,11 @@ def check_columns(path: Path, header: bytes) -> tuple[str, ...]:
             raise format_error(path, f"the column {quote_value(word)} is none of {', '.join(known)}{meant}", 1)
     if not any(_TABLE_COLUMNS[word.lower()] == "pixels" for word in words):
         raise format_error(path, f"no column is named pixels or feature, only {', '.join(map(quote_value, words))}", 1)
-    raise format_error(path, f"a column stands twice in {', '.join(map(quote_value, words))}", 1)
+    raise format_error(path, f"a column is named twice in {', '.join(map(quote_value, words))}", 1)
 
 
 def unlabelled(count: int) -> np.ndarray:
-    """Labels of faces that have none: [count] int64, all -1."""
+    """Return the labels of faces that have none: [count] int64, all -1."""
     return np.full(count, UNLABELLED, np.int64)
 
 
@@ -135,7 +135,7 @@ def _split_columns(header: bytes) -> Iterator[str]:
 
 
 def _parse_pixels(cell: bytes) -> np.ndarray | None:
-    """2,304 numbers from 0 to 255 with one space between as [2304] uint8; None where anything is different."""
+    """Parse 2,304 numbers from 0 to 255 with one space between as [2304] uint8; None where anything is different."""
     text = np.frombuffer(cell, np.uint8)
     digits = text - np.uint8(48)  # wraps round: everything that is no digit is above 9
     stops = np.flatnonzero(digits > 9)
@@ -154,12 +154,14 @@ def _parse_pixels(cell: bytes) -> np.ndarray | None:
 
 
 def _checked_pixels(path: Path, cell: bytes, line: int, cut: str) -> np.ndarray:
-    """The numbers of a line that is not in the plain form: quoted or spaced otherwise; or the error that it holds."""
+    """Parse a line that is not in the plain form: quoted or spaced otherwise; raise the error that it holds."""
     words = cell.strip().strip(b'"').split()
-    for place, word in enumerate(words, start=1):
-        if not word.isdigit() or int(word[:9]) > 255:
+    for position, word in enumerate(words, start=1):
+        # Compared without its zeros: Python refuses to convert 4,300 digits, and NumPy 1.26 takes 300 as 44.
+        digits = word.lstrip(b"0")
+        if not word.isdigit() or len(digits) > 3 or int(digits or b"0") > 255:
             value = quote_value(word.decode("utf-8", "replace"))
-            raise format_error(path, f"pixel {place} is {value}, not a whole number from 0 to 255{cut}", line)
+            raise format_error(path, f"pixel {position} is {value}, not a whole number from 0 to 255{cut}", line)
     if len(words) != FACE_PIXELS:
         raise format_error(path, f"{len(words):,} pixels where a face of 48 x 48 has {FACE_PIXELS:,}{cut}", line)
     return np.array([int(word) for word in words], np.uint8)

@@ -1,4 +1,4 @@
-"""Which layout of FER2013 lies at a path, known by what the files hold and never by what they are called."""
+"""Detect which layout of FER2013 is at a path, by the content of the files and never by their names."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fervis.errors import ConfigError
 
 _DEPTH = 3
 _HEAD_BYTES = 1 << 12
-_ELSEWHERE = {b"\x1f\x8b": "a gzip archive; unpack it", b"PAR1": "a Parquet file; save it as CSV"}
+_FOREIGN_FORMATS = {b"\x1f\x8b": "a gzip archive; unpack it", b"PAR1": "a Parquet file; save it as CSV"}
 _CSV, _ICML = ("emotion", "pixels", "usage"), ("emotion", "usage", "pixels")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the faces are.
+    """The files that hold the faces, and their layout.
 
     Attributes:
         layout: ``tables``, ``archive`` or ``folders``.
@@ -35,7 +35,7 @@ class Source:
 
 
 def detect_layout(path: str, key: str) -> Source:
-    """The source at a file, or the best one in a folder and the three levels of folders below it.
+    """Return the source at a file, or the best one in a folder and the three levels of folders below it.
 
     In a folder the order is torchvision's, extended: a table with Usage (first the columns of fer2013.csv, then those
     of icml_face_data.csv, then any other order), a NumPy archive, class folders, tables without Usage (train.csv,
@@ -43,19 +43,19 @@ def detect_layout(path: str, key: str) -> Source:
 
     Args:
         path: file or folder.
-        key: the knob that named it, for error messages.
+        key: the knob that names it, for error messages.
 
     Raises:
         ConfigError: where there is nothing, or nothing of FER2013.
     """
-    place = existing_path(path, key)
-    if place.is_file():
-        kind = _file_layout(place)
-        _refuse(place, kind)
-        return Source("archive" if kind == "archive" else "tables", (place,))
+    source = existing_path(path, key)
+    if source.is_file():
+        kind = _file_layout(source)
+        _refuse(source, kind)
+        return Source("archive" if kind == "archive" else "tables", (source,))
     ranks: dict[int, list[Path]] = {}
     refused: list[tuple[str, Path]] = []
-    for file in _candidates(place):
+    for file in _candidates(source):
         kind = _file_layout(file)
         rank = _rank(file) if kind == "table" else 3 if kind == "archive" and _holds_arrays(file) else None
         if rank is not None:
@@ -64,9 +64,9 @@ def detect_layout(path: str, key: str) -> Source:
             refused.append((kind, file))
     for rank in range(4):
         if rank in ranks:
-            return Source("archive" if rank == 3 else "tables", (_only(ranks[rank], place, key),))
-    if _has_class_folders(place):
-        return Source("folders", (place,))
+            return Source("archive" if rank == 3 else "tables", (_only(ranks[rank], source, key),))
+    if _has_class_folders(source):
+        return Source("folders", (source,))
     if 4 in ranks:
         return Source("tables", tuple(ranks[4]))
     for kind, file in sorted(refused, key=lambda found: ("almost", "pointer", "empty").index(found[0])):
@@ -78,7 +78,7 @@ def detect_layout(path: str, key: str) -> Source:
 
 
 def _file_layout(path: Path) -> str:
-    """``table``, ``archive``, ``pointer``, ``empty``, ``almost`` a table (its columns are wrong) or ``other``."""
+    """Return ``table``, ``archive``, ``pointer``, ``empty``, ``almost`` a table (with wrong columns) or ``other``."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head.strip():
@@ -94,7 +94,7 @@ def _file_layout(path: Path) -> str:
 
 
 def _holds_arrays(archive: Path) -> bool:
-    """Whether a zip archive is NumPy's, by the name of its first member; a cut one keeps that."""
+    """Whether a zip archive is NumPy's, by the name of its first member, which a cut one still has."""
     with archive.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     return head[30 : 30 + int.from_bytes(head[26:28], "little")].endswith(b".npy")
@@ -111,7 +111,7 @@ def _rank(path: Path) -> int:
 
 
 def _candidates(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
-    """Files that are no pictures, the nearest first, in the order of their names."""
+    """Yield files that are no pictures, the nearest first, in the order of their names."""
     with os.scandir(folder) as found:
         entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
     for entry in entries:
@@ -130,15 +130,15 @@ def _has_class_folders(folder: Path, depth: int = _DEPTH) -> bool:
     return depth > 0 and any(_has_class_folders(Path(entry.path), depth - 1) for entry in entries if entry.is_dir())
 
 
-def _only(files: list[Path], place: Path, key: str) -> Path:
+def _only(files: list[Path], folder: Path, key: str) -> Path:
     for other in files[1:]:
         if not filecmp.cmp(files[0], other, shallow=False):
-            raise ConfigError(f"{key}={place}: {files[0]} and {other} are different copies; name one of them.")
+            raise ConfigError(f"{key}={folder}: {files[0]} and {other} are different copies; name one of them.")
     return files[0]
 
 
 def _refuse(path: Path, kind: str) -> None:
-    """Raise what is wrong with a file that is no table and no archive."""
+    """Raise the error of a file that is no table and no archive."""
     if kind == "pointer":
         raise format_error(path, "this is a Git LFS pointer, not the data; run `git lfs pull` where it lies", 1)
     if kind == "empty":
@@ -147,7 +147,7 @@ def _refuse(path: Path, kind: str) -> None:
         return
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    for magic, what in _ELSEWHERE.items():
+    for magic, what in _FOREIGN_FORMATS.items():
         if head.startswith(magic):
             raise format_error(path, f"this is {what} first")
     if b"\0" in head:

@@ -10,7 +10,8 @@ import numpy as np
 
 from fervis.core.faces import FER2013_CLASSES
 from fervis.datasets.fer2013_formats.schema import FACE_SIDE, USAGES, Parsed, class_of, format_error, split_of_usage
-from fervis.datasets.images.decode import IMAGE_SUFFIXES, decode_image
+from fervis.datasets.images.decode import IMAGE_SUFFIXES, decode_image, refuse_unreadable
+from fervis.errors import ConfigError
 from fervis.system.hashing import files_below
 from fervis.system.progress import progress
 
@@ -18,20 +19,20 @@ _NAME = re.compile(rf"({'|'.join(USAGES)})_(\d{{1,12}})\.\w+", re.IGNORECASE)
 
 
 def usage_name(name: str) -> re.Match[str] | None:
-    """Usage and number in a file name such as ``PublicTest_28709.png``, or None where it is no such name."""
+    """Match usage and number in a file name such as ``PublicTest_28709.png``; None where it is no such name."""
     return _NAME.fullmatch(name)
 
 
 def read_folders(root: Path) -> Parsed:
     """Read every picture below ``root`` that lies in a folder named by a class, in any depth.
 
-    The class is the folder's name, never its place in the alphabet; the split is the file name's beginning; the row
-    is the file name's number. Where two faces share a number, as random numbers may, rows are places in the order of
-    split, number and class instead. Faces come in the order of their rows.
+    The class is the folder's name, never its position in the alphabet; the split is the file name's beginning; the row
+    is the file name's number. Where two faces share a number, as random numbers may, rows are positions in the order
+    of split, number and class instead. Faces come in the order of their rows.
 
     Raises:
-        ConfigError: at the first file that has no usage in its name, is no whole picture of 48 x 48, or stands
-            twice.
+        ConfigError: at the first file that has no usage in its name, is no picture of 48 x 48, or is there
+            twice; where pictures cannot be read, all of them by name.
     """
     faces: dict[tuple[int, int, int], str] = {}
     for name, label in pictures(root):
@@ -43,24 +44,27 @@ def read_folders(root: Path) -> Parsed:
             )
         key = (split_of_usage(root / name, match[1]), int(match[2]), label)
         if key in faces:
-            raise format_error(
-                root / name, f"the same face stands in {root / faces[key]} too; name one of the two folders"
-            )
+            raise format_error(root / name, f"the same face is in {root / faces[key]} too; name one of the two folders")
         faces[key] = name
     if not faces:
         raise format_error(root, "no folder below it that is named by a class holds a picture")
     unique = len({number for _, number, _ in faces}) == len(faces)
     order = sorted(faces, key=lambda key: key[1]) if unique else sorted(faces)
     images = np.empty((len(order), FACE_SIDE, FACE_SIDE), np.uint8)
+    errors: list[ConfigError] = []
     for image, key in zip(images, progress(order, root.name, "face"), strict=True):
-        image[:] = _face_pixels(root / faces[key])
+        try:
+            image[:] = _face_pixels(root / faces[key])
+        except ConfigError as error:
+            errors.append(error)
+    refuse_unreadable(errors)
     splits, numbers, labels = np.array(order).T
     rows = numbers if unique else np.arange(len(order))
     return Parsed(images, labels.astype(np.int64), rows.astype(np.int64), splits.astype(np.uint8))
 
 
 def pictures(root: Path) -> Iterator[tuple[str, int]]:
-    """Relative path and label of each picture that lies in a folder named by a class of FER2013."""
+    """Yield relative path and label of each picture in a folder named by a class of FER2013."""
     for name, _ in files_below(root):
         path = PurePosixPath(name)
         if path.suffix.lower() in IMAGE_SUFFIXES:

@@ -1,4 +1,4 @@
-"""One source of FER2013 to arrays: which face belongs to which split where the layout does not say."""
+"""Read one source of FER2013 as arrays, and infer the splits where the layout does not state them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_fer2013(source: Source) -> Parsed:
     """Read the faces of a source.
 
     Raises:
-        ConfigError: at the first value that is not as it should be.
+        ConfigError: at the first invalid value.
     """
     if source.layout == "archive":
         return read_archive(source.paths[0])
@@ -39,16 +39,16 @@ def read_fer2013(source: Source) -> Parsed:
 
 
 def _join(tables: list[tuple[Path, Table]]) -> Parsed:
-    """Put tables one after another in the order of their splits; a face's row is its place."""
+    """Concatenate tables in the order of their splits; a face's row is its position."""
     parts: dict[tuple[int, ...], tuple[Path, Table, np.ndarray]] = {}
     for path, table in tables:
         splits = _splits(table) if table.splits is None else table.splits
-        held = tuple(np.unique(splits).tolist())
+        contained = tuple(np.unique(splits).tolist())
         for others, (other, *_) in parts.items():
-            if set(others) & set(held):
+            if set(others) & set(contained):
                 raise format_error(path, f"it holds faces of the same split as {other}; name one of the two files")
-        parts[held] = (path, table, splits)
-    ordered = [parts[held] for held in sorted(parts)]
+        parts[contained] = (path, table, splits)
+    ordered = [parts[key] for key in sorted(parts)]
     images = np.concatenate([table.images for _, table, _ in ordered])
     labels = np.concatenate(
         [unlabelled(len(table.images)) if table.labels is None else table.labels for _, table, _ in ordered]
@@ -57,10 +57,11 @@ def _join(tables: list[tuple[Path, Table]]) -> Parsed:
 
 
 def _splits(table: Table) -> np.ndarray:
-    """Splits of a table that does not say them.
+    """Infer the splits of a table that does not state them.
 
-    Labelled faces are the original's splits where their number and the count of each class say so, and else all
-    ``train``. Unlabelled ones are ``val`` and then ``test`` where they are the original's 7,178, and else all ``test``.
+    Labelled faces are the original's splits where their number and the count of each class are the original's, and else
+    all ``train``. Unlabelled ones are ``val`` and then ``test`` where they are the original's 7,178, and else all
+    ``test``.
     """
     count = len(table.images)
     for run in _RUNS:
@@ -72,8 +73,8 @@ def _splits(table: Table) -> np.ndarray:
             known = run == ("val", "test")
         else:
             labels = table.labels
-            found = [class_counts(labels[span]) for span in spans]
-            known = found == [OFFICIAL_COUNTS[split] for split in run]
+            counts = [class_counts(labels[span]) for span in spans]
+            known = counts == [OFFICIAL_COUNTS[split] for split in run]
         if known:
             return np.repeat(np.array([split_index(s) for s in run], np.uint8), [OFFICIAL_SIZES[s] for s in run])
     return np.full(count, split_index("test" if table.labels is None else "train"), np.uint8)

@@ -1,4 +1,4 @@
-"""What the readers of FER2013's layouts share: their result, the official numbers and how damage is told."""
+"""What the readers of FER2013's layouts share: their result, the official counts and the error of a damaged file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OFFICIAL_COUNTS = {
 """Images of each class (in ``FER2013_CLASSES`` order) in each split of the original."""
 
 OFFICIAL_SIZES = {split: sum(counts) for split, counts in OFFICIAL_COUNTS.items()}
-"""28,709, 3,589 and 3,589; in the original file the splits lie one after another in this order."""
+"""28,709, 3,589 and 3,589; in the original file the splits follow one another in this order."""
 
 SYNONYMS = {
     "angry": ("anger",),
@@ -40,7 +40,7 @@ _CLASS_OF = {word: name for name, words in SYNONYMS.items() for word in (name, *
 
 @dataclass(frozen=True)
 class Parsed:
-    """Faces as a layout gives them.
+    """Faces as a reader of a layout returns them.
 
     Attributes:
         images: [N,48,48] uint8.
@@ -58,17 +58,17 @@ class Parsed:
 
 
 def class_of(word: str) -> str | None:
-    """FER2013's name of a class under any of its usual names, such as ``happy`` for ``Happiness``; or None."""
+    """Return FER2013's name of a class under any of its usual names, such as ``happy`` for ``Happiness``; or None."""
     return _CLASS_OF.get(word.strip().lower())
 
 
 def format_error(path: Path, reason: str, line: int | None = None) -> ConfigError:
-    """The refusal of a file: its name, the line (from 1, as an editor counts) and the reason."""
+    """Return the error of a file: its name, the line (from 1) and the reason."""
     return ConfigError(f"{path}{'' if line is None else f', line {line}'}: {reason}.")
 
 
 def split_of_usage(path: Path, usage: str, line: int | None = None) -> int:
-    """Index into ``SPLITS`` of FER2013's word for a split, such as ``PublicTest``."""
+    """Return the index into ``SPLITS`` of FER2013's word for a split, such as ``PublicTest``."""
     word = usage.strip().strip('"').lower()
     for index, known in enumerate(USAGES):
         if word == known.lower():
@@ -78,15 +78,15 @@ def split_of_usage(path: Path, usage: str, line: int | None = None) -> int:
 
 
 def quote_value(text: str, limit: int = 24) -> str:
-    """A value of a file in quotes, cut where it is long."""
+    """Quote a value of a file, shortened where it is long."""
     return f'"{text if len(text) <= limit else text[: limit - 3] + "..."}"'
 
 
 def class_counts(labels: np.ndarray) -> tuple[int, ...]:
-    """How many labels each of the seven classes has."""
+    """Count the labels of each of the seven classes."""
     return tuple(np.bincount(labels[labels >= 0], minlength=len(FER2013_CLASSES)).tolist())
 
 
 def split_index(name: str) -> int:
-    """Index of a split's name."""
+    """Return the index of a split's name."""
     return SPLITS.index(name)

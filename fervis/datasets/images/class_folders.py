@@ -1,4 +1,4 @@
-"""Pictures in class folders: which class and split each belongs to, their pixels, and splits drawn from content."""
+"""Pictures in class folders: the class and the split of each, their pixels, and splits drawn from content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from fervis.core.faces import FER2013_CLASSES, SPLITS
 from fervis.datasets.fer2013_formats.schema import class_of
-from fervis.datasets.images.decode import IMAGE_SUFFIXES, decode_image
+from fervis.datasets.images.decode import IMAGE_SUFFIXES, decode_image, refuse_unreadable
 from fervis.errors import ConfigError
 from fervis.system.hashing import files_below
 from fervis.system.progress import progress
@@ -23,7 +23,9 @@ _SPLIT_NAMES = (
     re.compile(r"(val(id(ation)?)?|dev)([ _-]?set)?|public.*", re.IGNORECASE),
     re.compile(r"test(ing)?([ _-]?set)?|private.*", re.IGNORECASE),
 )
-"""How folders of ``SPLITS`` are called, in that order."""
+"""What folders of ``SPLITS`` are called, in that order."""
+_TARGET_WORDS = ("all", "auto", "label", "predicted")
+"""What ``target=`` means beside classes; a class of such a name could not be asked for."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ def read_tree(root: Path, key: str) -> Tree:
         key: the knob that named it, for error messages.
 
     Raises:
-        ConfigError: where there is no such picture, or a class lies beside the folders of the splits.
+        ConfigError: where there is no such picture, a class lies beside the folders of the splits, or has a name that
+            ``target=`` keeps for something else.
     """
     paths = [name.split("/") for name, _ in files_below(root) if name.lower().endswith(IMAGE_SUFFIXES)]
     split_of = {path[0]: split_named(path[0]) for path in paths if len(path) > 1}
@@ -73,7 +76,12 @@ def read_tree(root: Path, key: str) -> Tree:
     if not paths:
         kinds = ", ".join(ending[1:] for ending in IMAGE_SUFFIXES[:6])
         raise ConfigError(f"{key}={root}: no class folder holds a picture ({kinds}, ...).")
-    classes, names = _classes(set(words))
+    if taken := sorted(set(words) & set(_TARGET_WORDS)):
+        raise ConfigError(
+            f"{key}={root}: the class folder {taken[0]} has a name that target= keeps for something else "
+            f"({', '.join(_TARGET_WORDS)}); rename it."
+        )
+    classes, names = _class_order(set(words))
     splits = [split_of[path[0]] if has_splits else None for path in paths]
     return Tree(
         tuple("/".join(path) for path in paths),
@@ -84,7 +92,7 @@ def read_tree(root: Path, key: str) -> Tree:
 
 
 def split_named(folder: str) -> int | None:
-    """Index into ``SPLITS`` of a folder's name such as ``validation``, or None."""
+    """Return the index into ``SPLITS`` of a folder's name such as ``validation``, or None."""
     return next((index for index, names in enumerate(_SPLIT_NAMES) if names.fullmatch(folder)), None)
 
 
@@ -92,20 +100,26 @@ def read_pictures(root: Path, names: Sequence[str], size: int, channels: int) ->
     """Decode pictures: [N,C,size,size] uint8, and the SHA-256 of each file's bytes as [N,32] uint8.
 
     The shorter side is brought to ``size`` (bilinear over the pixels it covers, so that shrinking does not alias), the
-    aspect stays, and the middle of the longer side is kept. A picture of that very size keeps its pixels.
+    aspect stays, and the middle of the longer side is kept. A picture of that size keeps its pixels.
 
     Raises:
-        ConfigError: at the first file that is no whole picture.
+        ConfigError: where files are no whole pictures: all of them by name, with the reasons.
     """
     images = np.empty((len(names), channels, size, size), np.uint8)
     hashes = np.empty((len(names), 32), np.uint8)
-    for place, name in enumerate(progress(names, root.name, "face")):
+    errors: list[ConfigError] = []
+    for position, name in enumerate(progress(names, root.name, "face")):
         data = (root / name).read_bytes()
-        whole = decode_image(root / name, channels, data)
-        if whole.size != (size, size):
-            whole = ImageOps.fit(whole, (size, size), Image.Resampling.BILINEAR)
-        images[place] = np.asarray(whole).reshape(size, size, channels).transpose(2, 0, 1)
-        hashes[place] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+        try:
+            image = decode_image(root / name, channels, data)
+        except ConfigError as error:
+            errors.append(error)
+            continue
+        if image.size != (size, size):
+            image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        images[position] = np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
+        hashes[position] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+    refuse_unreadable(errors)
     return images, hashes
 
 
@@ -117,25 +131,25 @@ def draw_splits(splits: np.ndarray, hashes: np.ndarray, val: float, test: float,
 
     Args:
         splits: [N] as in ``Tree``.
-        hashes: [N,32] as ``read_pictures`` gives them.
+        hashes: [N,32] as ``read_pictures`` returns them.
         val: share of the pictures drawn from that becomes ``val``.
         test: share of the pictures drawn from that becomes ``test``.
-        seed: another seed gives another draw.
+        seed: of the draw.
     """
     present = set(splits.tolist())
     train, val_at, test_at = range(len(SPLITS))
     test = 0.0 if test_at in present else test
     val = 0.0 if val_at in present else val
     drawn = np.where(splits < 0, train, splits)
-    for place in np.flatnonzero(drawn == train):
-        digest = hashlib.sha256(f"{seed}:".encode() + hashes[place].tobytes()).digest()
+    for position in np.flatnonzero(drawn == train):
+        digest = hashlib.sha256(f"{seed}:".encode() + hashes[position].tobytes()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64
-        drawn[place] = test_at if share < test else val_at if share < test + val else train
+        drawn[position] = test_at if share < test else val_at if share < test + val else train
     return drawn.astype(np.uint8)
 
 
-def _classes(words: set[str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The classes in order, and the class of each folder name."""
+def _class_order(words: set[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the classes in order, and the class of each folder name."""
     canonical = {word: class_of(word) or word for word in words}
     if not set(FER2013_CLASSES) <= set(canonical.values()):
         return tuple(sorted(words)), {word: word for word in words}

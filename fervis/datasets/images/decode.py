@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
-import zlib
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -28,12 +27,12 @@ IMAGE_SUFFIXES = (
     ".ppm",
     ".pnm",
 )
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_NAMED_ERRORS = 10
 _LFS = b"version https://git-lfs"
 
 
 def lfs_pointer(head: bytes) -> bool:
-    """Whether a file that begins so is a Git LFS pointer, the note that stands for a file not yet downloaded."""
+    """Whether a file that begins so is a Git LFS pointer, which stands for a file not yet downloaded."""
     return head.startswith(_LFS)
 
 
@@ -49,7 +48,7 @@ def decode_image(path: Path, channels: int, data: bytes | None = None) -> Image.
         data: the file's bytes, where they have been read already.
 
     Raises:
-        ConfigError: where the file is no whole picture; it names the file and the reason.
+        ConfigError: where the file is no whole picture: file and reason.
     """
     data = path.read_bytes() if data is None else data
     if not data:
@@ -63,9 +62,23 @@ def decode_image(path: Path, channels: int, data: bytes | None = None) -> Image.
                 image.load()
                 upright = ImageOps.exif_transpose(image)
                 return _eight_bit(upright).convert("L" if channels == 1 else "RGB")
-    except _DECODE_ERRORS as error:
+    except Exception as error:  # the readers of damaged files fail in any way: IndexError, OverflowError, ...
         reason = "no picture that Pillow knows" if "cannot identify" in str(error) else str(error) or "damaged"
         raise ConfigError(f"{path}: the picture cannot be read ({reason}).") from error
+
+
+def refuse_unreadable(errors: Sequence[ConfigError]) -> None:
+    """Raise one sentence that names every picture that could not be read, if there is any.
+
+    Raises:
+        ConfigError: the error itself where there is one, else all of them with their reasons, the first ten by name.
+    """
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        reasons = "; ".join(str(error).rstrip(".") for error in errors[:_NAMED_ERRORS])
+        more = f"; and {len(errors) - _NAMED_ERRORS} more" if len(errors) > _NAMED_ERRORS else ""
+        raise ConfigError(f"{len(errors)} pictures cannot be used: {reasons}{more}.")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Frontal faces in pictures: where they are, and a square of any side cut out round one."""
+"""Detect frontal faces in pictures, and crop squares around them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 LONGEST = 640
-"""Pixels of the longer side at which a picture is searched: larger ones are shrunk to it, none is enlarged."""
+"""Pixels of the longer side at which a picture is searched: larger ones are shrunk to it, smaller ones stay."""
 
 VOTES = 15
 """Windows that must agree on a face.
 
-Measured: a sharp face gathers 30 to 57. In eighteen pictures of textures, machines, plants and skies, at three sizes,
+Measured: a sharp face gets 30 to 57. In eighteen pictures of textures, machines, plants and skies, at three sizes,
 at most 10 agree on anything; the reflection in the helmet of ``skimage.data.astronaut()`` gets 14 to 20. With 15, 92 of
-the 100 faces of ``skimage.data.lfw_subset()`` are found, and none of its 100 patches without a face.
+the 100 faces of ``skimage.data.lfw_subset()`` are detected, and none of its 100 patches without a face.
 """
 
 _SCALE_STEP = 1.1
@@ -34,7 +34,7 @@ class Box:
         left: of the square's left edge.
         top: of the square's upper edge.
         side: the square's width and height.
-        votes: how many of the detector's windows agree on it; 0 where it was not found but made.
+        votes: how many of the detector's windows agree on it; 0 for a box that was not detected.
     """
 
     left: float
@@ -43,7 +43,7 @@ class Box:
     votes: int = 0
 
     def grown(self, margin: float) -> Box:
-        """The square round the same centre whose side is ``1 + margin`` times as long."""
+        """Return the square around the same centre whose side is ``1 + margin`` times as long."""
         more = self.side * margin
         return Box(self.left - more / 2, self.top - more / 2, self.side + more, self.votes)
 
@@ -51,14 +51,14 @@ class Box:
 def detect_faces(picture: np.ndarray) -> list[Box]:
     """Find upright frontal faces with scikit-image's bundled cascade of multi-block local binary patterns.
 
-    The cascade (Liao et al. 2007, doi:10.1007/978-3-540-74549-5_87) looks at square windows of every place and, in
-    steps of 1.1, every size from 24 pixels, in the picture and in its mirror image, since what is no face seldom
-    deceives it in both. Windows that overlap by an intersection over union above 0.4 vote for one face, whose box is
-    their mean; a face needs ``VOTES`` of them, and a third of those that the picture's best has. Of two faces that
-    share more than half of the smaller one the one with fewer votes is dropped.
+    The cascade (Liao et al. 2007, doi:10.1007/978-3-540-74549-5_87) classifies square windows at every position and, in
+    steps of 1.1, of every size from 24 pixels, in the picture and in its mirror image, since it seldom errs in both.
+    Windows that overlap by an intersection over union above 0.4 vote for one face, whose box is their mean; a face
+    needs ``VOTES`` of them, and a third of those that the picture's best has. Of two faces that share more than half of
+    the smaller one the one with fewer votes is dropped.
 
     Faces turned to profile, tilted by more than some 15 degrees, or smaller than 24 pixels once the longer side has
-    been shrunk to ``LONGEST``, are not found.
+    been shrunk to ``LONGEST``, are missed.
 
     Args:
         picture: [H,W] grey or [H,W,3] RGB, uint8, upright.
@@ -74,20 +74,20 @@ def detect_faces(picture: np.ndarray) -> list[Box]:
     pixels = np.asarray(grey)
     mirrored = _windows(np.ascontiguousarray(pixels[:, ::-1]))
     mirrored[:, 0] = width - mirrored[:, 0] - mirrored[:, 2]
-    found = _merge(np.concatenate([_windows(pixels), mirrored]))
-    boxes = [Box(*(face * shrink).tolist(), votes=votes) for face, votes in found]
+    merged = _merge(np.concatenate([_windows(pixels), mirrored]))
+    boxes = [Box(*(face * shrink).tolist(), votes=votes) for face, votes in merged]
     return sorted(boxes, key=lambda box: (box.left, box.top))
 
 
 def central_box(picture: np.ndarray) -> Box:
-    """The largest square in the middle of a picture [H,W] or [H,W,3]."""
+    """Return the largest square in the middle of a picture [H,W] or [H,W,3]."""
     height, width = picture.shape[:2]
     side = min(height, width)
     return Box((width - side) // 2, (height - side) // 2, side)
 
 
 def crop(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """Cut a square out and bring it to ``size``: [size,size] or [size,size,3] uint8.
+    """Crop a square and resize it to ``size``: [size,size] or [size,size,3] uint8.
 
     Resampled by Lanczos' filter of three lobes, stretched over the pixels that each new one covers, so that shrinking
     does not alias; the box keeps its fractions of a pixel. Where it leaves the picture the picture's edge is repeated.
@@ -111,7 +111,7 @@ def crop(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
 
 @cache
 def _cascade() -> Any:
-    # Imported here: it takes a second, which nobody who looks for no face should pay.
+    # Imported here: it takes a second, which only runs that detect faces should pay.
     from skimage.data import lbp_frontal_face_cascade_filename
     from skimage.feature import Cascade
 
@@ -119,12 +119,12 @@ def _cascade() -> Any:
 
 
 def _windows(grey: np.ndarray) -> np.ndarray:
-    """Every window [n,3] (left, top, side) that the cascade takes for a face, none merged."""
+    """Return every window [n,3] (left, top, side) that the cascade takes for a face, none merged."""
     cascade = _cascade()
     smallest, longest = int(cascade.window_width), max(grey.shape)
     if min(grey.shape) < smallest:
         return np.empty((0, 3))
-    found = cascade.detect_multi_scale(
+    windows = cascade.detect_multi_scale(
         img=grey,
         scale_factor=_SCALE_STEP,
         step_ratio=1,
@@ -133,11 +133,11 @@ def _windows(grey: np.ndarray) -> np.ndarray:
         min_neighbor_number=1,
         intersection_score_threshold=2.0,  # no two windows overlap by more than 1, so scikit-image merges none
     )
-    return np.array([(window["c"], window["r"], window["width"]) for window in found], float).reshape(-1, 3)
+    return np.array([(window["c"], window["r"], window["width"]) for window in windows], float).reshape(-1, 3)
 
 
 def _merge(windows: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """Mean window (left, top, side) and votes of each face, most votes first."""
+    """Return the mean window (left, top, side) and the votes of each face, most votes first."""
     windows = windows[np.lexsort(windows.T)]
     agree = _overlap(windows, windows, union=True) > _AGREE
     faces: list[tuple[np.ndarray, int]] = []
@@ -155,7 +155,7 @@ def _merge(windows: np.ndarray) -> list[tuple[np.ndarray, int]]:
 
 
 def _overlap(a: np.ndarray, b: np.ndarray, *, union: bool) -> np.ndarray:
-    """[n,m] intersection of squares [n,3] and [m,3], over their union or over the smaller one."""
+    """Compute the [n,m] intersection of squares [n,3] and [m,3], over their union or over the smaller one."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, :2] + a[:, None, 2:], b[None, :, :2] + b[None, :, 2:])
     shared = (high - low).clip(0).prod(2)

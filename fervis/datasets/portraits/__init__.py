@@ -1,1 +1,1 @@
-"""A renderer of synthetic faces with known action units and evidence."""
+"""A renderer of synthetic faces with known action units and evidence; ``render`` is its entry."""

@@ -1,4 +1,4 @@
-"""What is around the face: neck and shirt, hair, glasses and hats."""
+"""Neck and shirt, hair, glasses and hats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fervis.datasets.portraits.shapes import Array, Grid, line, ramp, sides
 
 
 def paint_neck(canvas: Grid, person: Person, grey: Array, inside: Array) -> Array:
-    """Neck and shirt below the chin; returns the opacity of all that is painted."""
+    """Paint neck and shirt below the chin; return the opacity of all that is painted."""
     box = canvas.box(-27, 27, 14, 35)
     u, v = canvas.u[:, :, box[2]], canvas.v[:, box[1]]
     neck = ramp(10.5 - 2.5 * person.trait("female") + 0.04 * (v - 26) ** 2 - np.abs(u), 1.0)
@@ -44,7 +44,7 @@ _MEN = (0.45, 0.6, 0.7, 0.82, 0.93, 0.93)
 
 
 def paint_hair(canvas: Grid, person: Person, layers: PaintLayers, grey: Array, inside: Array, alpha: Array) -> Array:
-    """Seven styles from a bald head to long hair; returns the opacity of all that is painted."""
+    """Paint hair in seven styles, from a bald head to long hair; return the opacity of all that is painted."""
     u, v = canvas.u, canvas.v
     female, age = person.trait("female"), person.trait("age")
     pick = person.trait("hair_style")
@@ -63,28 +63,28 @@ def paint_hair(canvas: Grid, person: Person, layers: PaintLayers, grey: Array, i
     hairline = person.trait("hairline") + rise + bend * u * u * (1 + 0.015 * turn * u) + lean * part
     hairline = hairline + 0.5 * layers.grain[0] + 0.6 * rough
     above = ramp(hairline - v, 1.5)
-    beside = ramp(np.abs(u) - temple - 0.01 * np.maximum(v - 4, 0) ** 2 * (temple > 15), 1.4) * ramp(v + 10.0, 5.0)
+    temples = ramp(np.abs(u) - temple - 0.01 * np.maximum(v - 4, 0) ** 2 * (temple > 15), 1.4) * ramp(v + 10.0, 5.0)
     bare = style == _BALD
-    hair = cap * np.maximum(np.maximum(above, 1 - inside), beside) * ~bare
+    hair = cap * np.maximum(np.maximum(above, 1 - inside), temples) * ~bare
     tone = person.trait("hair_tone")
     fair = (person.trait("skin") / 0.6).clip(0.3, 1)
     dark = np.maximum(0.05 + 0.15 * tone, 1.5 * (tone - 0.6) * fair)
     dark = np.where((age > 0.85) & (tone > 0.4), 0.5, dark).astype(np.float32)
     glow = 1.25 + (0.15 * person.trait("light_x")) * across - 0.35 * across * across
     colour = dark * glow * (1 + 0.1 * layers.grain[0] + 0.12 * layers.grain[1])
-    # behind the neck long hair lies over everything but the head
-    shown = hair * np.where(v < 15, np.float32(1), inside)
-    beside_neck = np.abs(u) > 9.5
-    shown = np.where(beside_neck, hair, shown)
+    # long hair falls behind the neck and covers everything but the head
+    visible = hair * np.where(v < 15, np.float32(1), inside)
+    beyond_neck = np.abs(u) > 9.5
+    visible = np.where(beyond_neck, hair, visible)
     # a soft shadow of the hair on the forehead
     grey *= 1 - 0.18 * ramp(hairline + 1.6 - v, 2.5) * inside * ~bare
-    over(grey, colour, shown)
-    layers.regions[shown > 0.5] = REGION["hair"]
-    return np.maximum(alpha, shown)
+    over(grey, colour, visible)
+    layers.regions[visible > 0.5] = REGION["hair"]
+    return np.maximum(alpha, visible)
 
 
 def paint_glasses(canvas: Grid, person: Person, grey: Array) -> None:
-    """Frames that are on or off by the person's trait; three in twenty wear them."""
+    """Paint the frames of those who wear glasses: 16 of 100."""
     pick = person.trait("glasses")
     wears = pick < 0.16
     if not wears.any():
@@ -108,7 +108,7 @@ def paint_glasses(canvas: Grid, person: Person, grey: Array) -> None:
 
 
 def paint_hat(canvas: Grid, person: Person, layers: PaintLayers, grey: Array, alpha: Array) -> None:
-    """A knitted hat or a cap on one in ten."""
+    """Paint a knitted hat or a cap on one in ten."""
     wearing = np.flatnonzero(person.identity.traits["hat"] < 0.1)
     if not len(wearing):
         return

@@ -1,7 +1,7 @@
-"""Which FACS action units make which expression, how strongly and how often: data, to be read and to be changed.
+"""Which FACS action units make which expression, how strongly and how often.
 
 Sources that disagree: EMFACS, Ekman & Friesen's table 11-1 of strongest combinations, and the codebook of Belharbi et
-al. (FG 2024). Units that every source names are always drawn here, units that some name are drawn with a chance.
+al. (FG 2024). Units that every source names are always drawn here, units that only some name are drawn with a chance.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ACTION_UNIT_NAMES = tuple(ACTION_UNITS)
 
 @dataclass(frozen=True)
 class Unit:
-    """One action unit of an expression: its intensity is uniform in [low, high], and it is on with this chance."""
+    """One action unit of an expression: on with this chance, its intensity uniform in [low, high]."""
 
     low: float
     high: float
@@ -115,18 +115,18 @@ CODEBOOK: dict[str, tuple[dict[str, Unit], ...]] = {
     ),
     "neutral": ({},),
 }
-"""Class -> its variants, one drawn a face with equal chance, each a table of action units."""
+"""Class -> its variants, of which each face shows one with equal chance; each is a table of action units."""
 
 
 def draw_units(expression: str, generator: np.random.Generator) -> NDArray[np.float32]:
-    """Draw one showing of an expression.
+    """Draw the action units of one expression.
 
     Args:
         expression: a key of ``CODEBOOK``.
-        generator: where its chance comes from; how many numbers are taken does not depend on the expression.
+        generator: of its randomness; the amount of numbers drawn does not depend on the expression.
 
     Returns:
-        [A] float32, intensity in [0, 1] of each of ``NAMES``.
+        [A] float32, intensity in [0, 1] of each of ``ACTION_UNIT_NAMES``.
     """
     variant, chances, shares = (
         generator.random(),

@@ -1,4 +1,4 @@
-"""Where the parts of a face lie, and how each action unit moves them (Ekman, Friesen & Hager, FACS, 2002).
+"""Positions of the parts of a face, and how each action unit moves them (Ekman, Friesen & Hager, FACS, 2002).
 
 Lengths are in pixels of a face drawn 48 wide, from the middle between the eyes; v grows downwards and p outwards.
 """
@@ -19,11 +19,11 @@ _UPPER = frozenset(("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9"))
 
 @dataclass(frozen=True)
 class Person:
-    """An identity and its muscles, each number as [N,1,1] so that it meets a grid.
+    """An identity and its muscles; traits and units come as [N,1,1], to broadcast with a grid.
 
     Attributes:
-        identity: who.
-        units: [N,A] float32, the expression without what shows at rest.
+        identity: the persons.
+        units: [N,A] float32, the expression without the units at rest.
     """
 
     identity: Identity
@@ -33,15 +33,15 @@ class Person:
         return len(self.identity)
 
     def take(self, index: NDArray[np.int64]) -> Person:
-        """The persons at these positions."""
+        """Return the persons at these positions."""
         return Person(self.identity.take(index), self.units[index])
 
     def trait(self, name: str) -> Array:
-        """[N,1,1] of a trait."""
+        """Return a trait as [N,1,1]."""
         return self.identity.traits[name][:, None, None]
 
     def unit(self, name: str, sign: int = 0) -> Array:
-        """[N,1,1] intensity of an action unit on the picture's left (-1) or right (1), or in the middle (0)."""
+        """Return the [N,1,1] intensity of an action unit on the picture's left (-1), right (1) or in the middle (0)."""
         at = ACTION_UNIT_NAMES.index(name)
         value = np.minimum(self.units[:, at] + self.identity.resting[:, at], 1)
         skew = "asymmetry_upper" if name in _UPPER else "asymmetry_lower"
@@ -62,11 +62,11 @@ class Brow:
     thick: Array
 
     def along(self, p: Array) -> Array:
-        """0 at the inner end, 1 at the outer."""
+        """Return 0 at the inner end, 1 at the outer."""
         return (p - self.inner) / (self.outer - self.inner)
 
     def height(self, t: Array) -> Array:
-        """The v of its middle line at ``t`` along."""
+        """Return the v of its middle line at ``t`` along."""
         t = t.clip(-0.1, 1.1)
         s = 1 - t
         rest = self.base - self.arch * (4 * t * s) * (0.55 + 0.9 * t) + 1.1 * t * t
@@ -74,7 +74,7 @@ class Brow:
 
 
 def brow(person: Person, sign: int) -> Brow:
-    """AU1 lifts the inner end, AU2 the outer half, AU4 lowers it and draws it inwards, AU9 lowers its inner end."""
+    """Place a brow: AU1 lifts the inner end, AU2 the outer half, AU4 lowers and draws it in, AU9 lowers the inner."""
     t = person.trait
     au1, au2, au4 = (person.unit(name, sign) for name in ("AU1", "AU2", "AU4"))
     au9 = person.unit("AU9", sign)
@@ -106,7 +106,7 @@ class Eye:
     crease: Array
 
     def lids(self, q: Array) -> tuple[Array, Array]:
-        """The v of the upper and of the lower lid's edge, ``q`` from -1 (inner corner) to 1 (outer corner)."""
+        """Return the v of the upper and the lower lid's edge, ``q`` from -1 (inner corner) to 1 (outer corner)."""
         inside = 1 - q * q
         axis = self.v - self.tilt * q
         top = inside * (1 - 0.22 * q)
@@ -148,7 +148,7 @@ class Mouth:
     bow: Array
 
     def curves(self, q: Array) -> tuple[Array, Array, Array, Array]:
-        """The v of the upper lip's upper and lower edge and of the lower lip's upper and lower edge."""
+        """Return the v of the upper lip's upper and lower edge and of the lower lip's upper and lower edge."""
         q2 = q * q
         q4 = q2 * q2
         rest = self.middle + (self.corner - self.middle) * (q2 * (1 - self.sharp) + q4 * self.sharp)
@@ -162,9 +162,10 @@ class Mouth:
 
 
 def mouth(person: Person, sign: int) -> Mouth:
-    """AU12 pulls the corners up and out, AU15 down, AU20 out, AU10 lifts the upper lip, AU16 lowers the lower lip.
+    """Shape half a mouth by the units of the lips and the jaw.
 
-    AU17 pushes the lower lip up, AU23 and AU24 narrow the lips, AU25, AU26 and AU27 open the mouth.
+    AU12 pulls the corners up and out, AU15 down, AU20 out, AU10 lifts the upper lip, AU16 lowers the lower lip,
+    AU17 pushes it up, AU23 and AU24 narrow the lips, AU25, AU26 and AU27 open the mouth.
     """
     t = person.trait
     moving = ("AU10", "AU12", "AU15", "AU17", "AU20", "AU23", "AU24")
@@ -208,5 +209,5 @@ def mouth(person: Person, sign: int) -> Mouth:
 
 
 def jaw_drop(person: Person) -> Array:
-    """[N,1,1], how far AU26 and AU27 lower the chin; AU17 raises it a little."""
+    """Return [N,1,1] by how much AU26 and AU27 lower the chin; AU17 raises it a little."""
     return 2.0 * person.unit("AU26") + 3.0 * person.unit("AU27") - 0.4 * person.unit("AU17")

@@ -1,4 +1,4 @@
-"""From a head on its canvas to a photograph: pose, background, what is in front of the face, lens, grain and bytes."""
+"""From a head on its canvas to a photograph: pose, background, occlusions, lens, grain and bytes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OVERSAMPLING = 2
 
 @dataclass(frozen=True)
 class Scene:
-    """All of N pictures that no action unit changes.
+    """Everything in N pictures that no action unit changes.
 
     Attributes:
         canvas: where the heads are painted.
         grain: fine and coarse texture of skin and hair, [N,H,W] on the canvas.
-        place: where on the canvas each point of the finer picture lies: index of a sample and shares to the next.
+        samples: where on the canvas each point of the finer picture lies: index of a sample and shares to the next.
         nearest: index of the sample of the canvas nearest to each pixel.
         back: [N,h,w] the background, finer than the picture.
         ink: grey and opacity of the watermark, as ``back``.
@@ -32,7 +32,7 @@ class Scene:
 
     canvas: Grid
     grain: tuple[Array, Array]
-    place: tuple[NDArray[np.intp], Array, Array]
+    samples: tuple[NDArray[np.intp], Array, Array]
     nearest: NDArray[np.intp]
     back: Array
     ink: tuple[Array, Array]
@@ -41,7 +41,7 @@ class Scene:
 
 
 def set_scene(identity: Identity, size: int) -> Scene:
-    """Prepare pictures of these persons, of this many pixels a side (a multiple of 8)."""
+    """Prepare pictures of these persons, with this number of pixels per side (a multiple of 8)."""
     person = Person(identity, np.zeros_like(identity.resting))
     canvas = Grid.of(OVERSAMPLING * size / 48)
     grain, noise, chance = _randomness(person, canvas.shape, size)
@@ -49,8 +49,8 @@ def set_scene(identity: Identity, size: int) -> Scene:
     return Scene(
         canvas=canvas,
         grain=grain,
-        place=_between(canvas, *_pose(person, x, y)),
-        nearest=_nearest(canvas, *_pose(person, *_sampling_grid(size))),
+        samples=_between(canvas, *_pose(person, x, y)),
+        nearest=_nearest_samples(canvas, *_pose(person, *_sampling_grid(size))),
         back=_background(person, x, y, chance),
         ink=_watermark(person, x, y, chance),
         hand=_hand(person, x, y),
@@ -59,7 +59,7 @@ def set_scene(identity: Identity, size: int) -> Scene:
 
 
 def photograph(scene: Scene, person: Person) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Take the pictures of the persons the scene was set for.
+    """Take the pictures of the persons of a scene.
 
     Returns:
         The pictures and their regions, [N,size,size] uint8 each.
@@ -69,13 +69,13 @@ def photograph(scene: Scene, person: Person) -> tuple[NDArray[np.uint8], NDArray
     picture = scene.back * (1 - _sample(scene, alpha)) + _sample(scene, grey)
     for colour, opacity in (scene.ink, scene.hand):
         picture += (colour - picture) * opacity
-    seen = regions.reshape(-1)[scene.nearest]
-    seen[_shrink(scene.hand[1]) > 0.5] = 0
-    return _develop(person, _shrink(picture), scene.noise), seen
+    visible = regions.reshape(-1)[scene.nearest]
+    visible[_shrink(scene.hand[1]) > 0.5] = 0
+    return _develop(person, _shrink(picture), scene.noise), visible
 
 
 def _randomness(person: Person, shape: tuple[int, int], size: int) -> tuple[tuple[Array, Array], Array, Array]:
-    """Skin grain, sensor noise and a few numbers for the scene, each from its person's own seed."""
+    """Draw skin grain, sensor noise and a few numbers for the scene, each from its person's own seed."""
     count = len(person)
     fine = np.empty((count, shape[0] // 2 + 1, shape[1] // 2 + 1), np.float32)
     coarse = np.empty((count, 16, 16), np.float32)
@@ -89,7 +89,7 @@ def _randomness(person: Person, shape: tuple[int, int], size: int) -> tuple[tupl
 
 
 def _enlarge(field: Array, shape: tuple[int, int]) -> Array:
-    """Bilinear enlargement of [N,h,w] to [N,H,W]."""
+    """Enlarge [N,h,w] bilinearly to [N,H,W]."""
     for axis, length in ((1, shape[0]), (2, shape[1])):
         place = np.linspace(0, field.shape[axis] - 1, length).astype(np.float32)
         low = np.minimum(place.astype(np.int64), field.shape[axis] - 2)
@@ -100,13 +100,13 @@ def _enlarge(field: Array, shape: tuple[int, int]) -> Array:
 
 
 def _sampling_grid(side: int) -> tuple[Array, Array]:
-    """Picture coordinates, [1,1,W] and [1,H,1], from the middle between the eyes at (24, 17) of 48."""
+    """Return picture coordinates, [1,1,W] and [1,H,1], from the middle between the eyes at (24, 17) of 48."""
     centres = ((np.arange(side) + 0.5) * 48 / side).astype(np.float32)
     return centres[None, None, :] - 24, centres[None, :, None] - 17
 
 
 def _pose(person: Person, x: Array, y: Array) -> tuple[Array, Array]:
-    """Where on the canvas each point of the picture lies: shift, roll, scale, then yaw and pitch by depth."""
+    """Return where on the canvas each point of the picture lies: shift, roll, scale, then yaw and pitch by depth."""
     t = person.trait
     # roll and scale turn about the middle of the face, so that the mouth does not leave the picture
     x, y = x - t("shift_x"), y - t("shift_y") - 10
@@ -120,26 +120,26 @@ def _pose(person: Person, x: Array, y: Array) -> tuple[Array, Array]:
     return u, v
 
 
-def _starts(canvas: Grid, count: int) -> NDArray[np.intp]:
+def _first_samples(canvas: Grid, count: int) -> NDArray[np.intp]:
     rows, columns = canvas.shape
     return (np.arange(count) * (rows * columns))[:, None, None]
 
 
 def _between(canvas: Grid, u: Array, v: Array) -> tuple[NDArray[np.intp], Array, Array]:
-    """The upper left of the four samples around each point, and the shares to the right and down."""
+    """Return the upper left of the four samples around each point, and the shares to the right and down."""
     rows, columns = canvas.shape
-    # beyond the edge of the canvas its edge goes on
+    # beyond the edge of the canvas its edge is repeated
     x = ((u - LEFT) * canvas.density - 0.5).clip(0, columns - 1.001)
     y = ((v - TOP) * canvas.density - 0.5).clip(0, rows - 1.001)
     left, top = x.astype(np.intp), y.astype(np.intp)
     x, y = (x - left).astype(np.float32), (y - top).astype(np.float32)
-    return _starts(canvas, len(u)) + top * columns + left, x, y
+    return _first_samples(canvas, len(u)) + top * columns + left, x, y
 
 
 def _sample(scene: Scene, field: Array) -> Array:
-    """Bilinear samples of [N,H,W] on the canvas."""
+    """Sample [N,H,W] on the canvas bilinearly."""
     flat, columns = field.reshape(-1), field.shape[2]
-    index, x, y = scene.place
+    index, x, y = scene.samples
     upper, lower = flat.take(index), flat.take(index + columns)
     upper += (flat.take(index + 1) - upper) * x
     lower += (flat.take(index + (columns + 1)) - lower) * x
@@ -147,15 +147,15 @@ def _sample(scene: Scene, field: Array) -> Array:
     return upper
 
 
-def _nearest(canvas: Grid, u: Array, v: Array) -> NDArray[np.intp]:
+def _nearest_samples(canvas: Grid, u: Array, v: Array) -> NDArray[np.intp]:
     rows, columns = canvas.shape
     x = ((u - LEFT) * canvas.density).astype(np.intp).clip(0, columns - 1)
     y = ((v - TOP) * canvas.density).astype(np.intp).clip(0, rows - 1)
-    return _starts(canvas, len(u)) + y * columns + x
+    return _first_samples(canvas, len(u)) + y * columns + x
 
 
 def _background(person: Person, x: Array, y: Array, scene: Array) -> Array:
-    """A wall with a gradient, blurred things, stripes, or nothing."""
+    """Draw a wall with a gradient, blurred things, stripes, or nothing."""
     t = person.trait
     kind, tone, depth = t("background"), t("background_tone"), t("background_depth")
     cos, sin = np.cos(t("background_turn")), np.sin(t("background_turn"))
@@ -174,7 +174,7 @@ def _background(person: Person, x: Array, y: Array, scene: Array) -> Array:
 
 
 def _watermark(person: Person, x: Array, y: Array, scene: Array) -> tuple[Array, Array]:
-    """Strokes like letters along the lower or the upper edge of one picture in eight: grey and opacity."""
+    """Draw strokes like letters along the lower or the upper edge of one picture in eight: grey and opacity."""
     opacity = np.zeros((len(person), y.shape[1], x.shape[2]), np.float32)
     wearing = np.flatnonzero(person.identity.traits["watermark"] < 0.125)
     t = person.take(wearing).trait
@@ -194,7 +194,7 @@ def _watermark(person: Person, x: Array, y: Array, scene: Array) -> tuple[Array,
 
 
 def _hand(person: Person, x: Array, y: Array) -> tuple[Array, Array]:
-    """Fingers that come in from the side on one picture in ten: grey and opacity."""
+    """Draw fingers that come in from the side on one picture in ten: grey and opacity."""
     colour = np.zeros((len(person), y.shape[1], x.shape[2]), np.float32)
     cover = np.zeros_like(colour)
     wearing = np.flatnonzero(person.identity.traits["hand"] < 0.1)
@@ -214,13 +214,13 @@ def _hand(person: Person, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _shrink(field: Array) -> Array:
-    """Means of 2 by 2: [N,2H,2W] to [N,H,W]."""
+    """Average 2 by 2: [N,2H,2W] to [N,H,W]."""
     rows = field[:, ::2] + field[:, 1::2]
     return (rows[:, :, ::2] + rows[:, :, 1::2]) * np.float32(0.25)
 
 
 def _develop(person: Person, picture: Array, noise: Array) -> NDArray[np.uint8]:
-    """Exposure, contrast, blur, grain and bytes."""
+    """Apply exposure, contrast, blur and grain, and return bytes."""
     t = person.trait
     picture = (picture * t("exposure")).clip(0, 1)
     picture = picture + t("contrast") * picture * (1 - picture) * (2 * picture - 1)
@@ -233,7 +233,7 @@ def _develop(person: Person, picture: Array, noise: Array) -> NDArray[np.uint8]:
 
 
 def _blur(picture: Array, axis: int, amount: Array) -> Array:
-    """One pass of (a, 1 - 2a, a) along an axis; the edge is repeated."""
+    """Blur once by (a, 1 - 2a, a) along an axis; the edge is repeated."""
     padded = np.concatenate([np.take(picture, [0], axis), picture, np.take(picture, [-1], axis)], axis)
     length = picture.shape[axis]
     before = padded[:, :length] if axis == 1 else padded[:, :, :length]

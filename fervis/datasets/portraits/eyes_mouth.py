@@ -1,4 +1,4 @@
-"""Nostrils, eyes and mouth, which are painted over the lit skin."""
+"""Nostrils, eyes and mouth, painted over the lit skin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fervis.datasets.portraits.shapes import Array, Grid, blob, line, ramp, side
 
 
 def paint_nostrils(canvas: Grid, person: Person, grey: Array) -> None:
-    """Two dark holes below the tip of the nose, in place on ``grey``."""
+    """Paint two dark holes below the tip of the nose, in place on ``grey``."""
     box = canvas.box(-6, 6, 6, 18)
     u, v = canvas.u[:, :, box[2]], canvas.v[:, box[1]]
     au9, au10 = person.unit("AU9"), person.unit("AU10")
@@ -22,7 +22,7 @@ def paint_nostrils(canvas: Grid, person: Person, grey: Array) -> None:
 
 
 def paint_eye(canvas: Grid, person: Person, layers: PaintLayers, grey: Array, light: Array, sign: int) -> None:
-    """One eye: ball, iris, pupil, spark and lids, in place on ``grey`` and the regions."""
+    """Paint one eye: ball, iris, pupil, spark and lids, in place on ``grey`` and the regions."""
     side = pick(sides(canvas, 2.5, 17.5, -7, 6), sign)
     p, v = side.p, side.v
     paint = side.of(grey)
@@ -52,7 +52,7 @@ def paint_eye(canvas: Grid, person: Person, layers: PaintLayers, grey: Array, li
 
 
 def paint_mouth(canvas: Grid, person: Person, layers: PaintLayers, grey: Array, light: Array, sign: int) -> None:
-    """One half of the mouth: lips, and teeth and tongue where it is open, in place on ``grey`` and the regions."""
+    """Paint half of the mouth: lips, and teeth and tongue where it is open, in place on ``grey`` and the regions."""
     side = pick(sides(canvas, 0, 14, 12, 35), sign)
     p, v = side.p, side.v
     paint = side.of(grey)

@@ -1,4 +1,4 @@
-"""Who is drawn and how the picture is taken: everything of a face that its expression is not."""
+"""Persons and their photographs: everything about a face except its expression."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Identity:
 
     Attributes:
         traits: name -> [N] float32; lengths are in pixels of a face drawn 48 wide, angles in radians.
-        resting: [N,A] float32, action units a person's face shows at rest, small and the same for every expression.
-        seed: [N,2] int64, where the grain of the picture (noise, texture, background) comes from.
+        resting: [N,A] float32, action units at rest, small and the same for every expression.
+        seed: [N,2] int64, of the grain of the picture (noise, texture, background).
     """
 
     traits: Mapping[str, Array]
@@ -31,15 +31,15 @@ class Identity:
         return len(self.resting)
 
     def take(self, index: NDArray[np.int64] | slice | Sequence[int]) -> Identity:
-        """The persons at these positions; a position may come more than once."""
+        """Return the persons at these positions; a position may come more than once."""
         traits = {name: values[index] for name, values in self.traits.items()}
         return Identity(traits, self.resting[index], self.seed[index])
 
     def but(self, **traits: float) -> Identity:
-        """The same persons with these traits instead, such as ``glasses=1.0``.
+        """Return the same persons with these traits instead, such as ``glasses=1.0``.
 
         Raises:
-            ConfigError: for a trait that there is not.
+            ConfigError: an unknown trait.
         """
         for name in traits:
             if name not in self.traits:

@@ -1,4 +1,4 @@
-"""The head: a relief of skin under a light, with eyes, mouth, hair and what is worn painted over it."""
+"""The head: a relief of skin under a light, with eyes, mouth, hair and accessories painted over it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def paint_face(canvas: Grid, person: Person, grain: tuple[Array, Array]) -> tupl
 
 
 def _light(canvas: Grid, person: Person, layers: PaintLayers) -> Array:
-    """The light that reaches the relief: ambient, and Lambert's law for the lamp."""
+    """Compute the light that reaches the relief: ambient, and Lambert's law for the lamp."""
     relief = layers.relief
     across, down = np.empty_like(relief), np.empty_like(relief)
     half = np.float32(canvas.density / 2)
@@ -65,7 +65,7 @@ def _light(canvas: Grid, person: Person, layers: PaintLayers) -> Array:
 
 
 def _gloss(person: Person, light: Array) -> Array:
-    """A shine where the skin faces the lamp."""
+    """Compute a shine where the skin faces the lamp."""
     l2 = light * light
     l4 = l2 * l2
     return 0.1 * person.trait("gloss") * l4 * l4

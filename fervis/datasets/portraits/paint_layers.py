@@ -1,4 +1,4 @@
-"""What the parts of a face are painted on."""
+"""The layers that the parts of a face are painted on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ REGION = {name: index for index, name in enumerate(REGIONS)}
 
 @dataclass
 class PaintLayers:
-    """What is painted on, all [N,H,W].
+    """Layers to paint on, all [N,H,W].
 
     Attributes:
         relief: height of the skin towards the camera, in pixels of a face drawn 48 wide.
-        albedo: share of the light that the skin gives back.
+        albedo: share of the light that the skin reflects.
         regions: index into ``REGIONS``.
         grain: fine and coarse texture, about 0, of the person's own.
     """
@@ -36,5 +36,5 @@ def over(below: Array, colour: Array | float, alpha: Array) -> None:
 
 
 def pick(pair: tuple[Side, Side], sign: int) -> Side:
-    """The left one for a negative sign, else the right one."""
+    """Return the left side for a negative sign, else the right one."""
     return pair[0] if sign < 0 else pair[1]

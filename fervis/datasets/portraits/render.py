@@ -1,6 +1,7 @@
 """Portraits drawn by number: any person (``identity``) with any FACS action units, as grey pictures.
 
 Example:
+    >>> from fervis.datasets.portraits.identity import draw_identity
     >>> person = draw_identity(seed=0, split=0, numbers=[7])
     >>> smiling = render(person, units(AU6=0.7, AU12=0.9, AU25=0.8))
     >>> smiling.shape, smiling.dtype
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +25,26 @@ from fervis.errors import ConfigError, unknown_name
 from fervis.system.progress import progress
 
 RENDERER_VERSION = 1
-"""Raised whenever a picture would come out differently, so that kept copies are told apart."""
+"""Raised whenever a picture would come out differently, so that cached copies are not confused."""
 _BATCH = 32
 
 
+class _PortraitSize:
+    """The sizes that portraits are drawn at; a constraint of ``fervis.core.knobs``."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether a size is one of them."""
+        return isinstance(value, int) and value % 8 == 0 and 24 <= value <= 192
+
+    def __str__(self) -> str:
+        return "a multiple of 8 from 24 to 192"
+
+
+PORTRAIT_SIZE = _PortraitSize()
+
+
 def units(**intensities: float) -> NDArray[np.float32]:
-    """[A] intensities by name, the others 0: ``units(AU12=0.8)``.
+    """Return [A] intensities by name, the others 0: ``units(AU12=0.8)``.
 
     Raises:
         ConfigError: for a name that is not in ``ACTION_UNITS``.
@@ -39,23 +55,13 @@ def units(**intensities: float) -> NDArray[np.float32]:
     return np.array([intensities.get(name, 0.0) for name in ACTION_UNIT_NAMES], np.float32)
 
 
-def check_size(size: int) -> None:
-    """Refuse a size that portraits are not drawn at.
-
-    Raises:
-        ConfigError: where ``size`` is not a multiple of 8 from 24 to 192.
-    """
-    if size % 8 or not 24 <= size <= 192:
-        raise ConfigError(f"size={size}: expected a multiple of 8 from 24 to 192.")
-
-
 def render(identity: Identity, action_units: NDArray[np.float32], size: int = 48) -> NDArray[np.uint8]:
     """Draw each person with these action units.
 
     Args:
         identity: N persons.
-        action_units: [N,A] or [A], intensity in [0, 1] of each of ``NAMES``.
-        size: pixels a side, a multiple of 8.
+        action_units: [N,A] or [A], intensity in [0, 1] of each of ``ACTION_UNIT_NAMES``.
+        size: pixels per side, a multiple of 8 from 24 to 192.
 
     Returns:
         [N,size,size] grey.
@@ -66,13 +72,13 @@ def render(identity: Identity, action_units: NDArray[np.float32], size: int = 48
 def render_with_truth(
     identity: Identity, action_units: NDArray[np.float32], size: int = 48, *, evidence: bool = True
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
-    """As ``render``, with what is known of the pictures.
+    """Draw as ``render`` does, and return what is known of the pictures.
 
     Args:
         identity: N persons.
-        action_units: [N,A] or [A], intensity in [0, 1] of each of ``NAMES``.
-        size: pixels a side, a multiple of 8.
-        evidence: draw each picture again without its action units to see where it changes; else that is left False.
+        action_units: [N,A] or [A], intensity in [0, 1] of each of ``ACTION_UNIT_NAMES``.
+        size: pixels per side, a multiple of 8 from 24 to 192.
+        evidence: draw each picture again without its action units to see where it changes; else all False.
 
     Returns:
         [N,size,size] each: the pictures (uint8), the region of each pixel (uint8, index into ``REGIONS``) and the
@@ -81,7 +87,8 @@ def render_with_truth(
     Raises:
         ConfigError: for another size or intensity.
     """
-    check_size(size)
+    if not PORTRAIT_SIZE.allows(size):
+        raise ConfigError(f"size={size}: expected {PORTRAIT_SIZE}.")
     count = len(identity)
     action_units = np.broadcast_to(np.asarray(action_units, np.float32), (count, len(ACTION_UNIT_NAMES)))
     if not ((action_units >= 0) & (action_units <= 1)).all():

@@ -19,20 +19,20 @@ LEFT, TOP, RIGHT, BOTTOM = -27.0, -20.0, 27.0, 35.0
 
 
 def ramp(distance: Array, width: float | Array = 1.0) -> Array:
-    """0 on the one side of ``distance`` = 0 and 1 on the other, over ``width``."""
+    """Rise from 0 to 1 over ``width`` around ``distance`` = 0."""
     share = distance / width
     share += np.float32(0.5)
     return share.clip(0, 1, out=share)
 
 
 def smooth(x: Array) -> Array:
-    """The clipped cubic 3x^2 - 2x^3."""
+    """Compute the clipped cubic 3x^2 - 2x^3."""
     x = x.clip(0, 1)
     return x * x * (3 - 2 * x)
 
 
 def bump(squared: Array) -> Array:
-    """(1 - r^2)^2 within r = 1, and 0 outside; the argument is r^2."""
+    """Compute (1 - r^2)^2 within r = 1, and 0 outside; the argument is r^2."""
     inside = 1 - squared
     np.maximum(inside, 0, out=inside)
     inside *= inside
@@ -40,13 +40,13 @@ def bump(squared: Array) -> Array:
 
 
 def blob(x: Array, y: Array, rx: float | Array, ry: float | Array) -> Array:
-    """A bump of these radii around (0, 0)."""
+    """Draw a bump of these radii around (0, 0)."""
     x, y = x / rx, y / ry
     return bump(x * x + y * y)
 
 
 def line(distance: Array, width: float | Array) -> Array:
-    """A soft line where ``distance`` is 0, gone at ``width``."""
+    """Draw a soft line where ``distance`` is 0, gone at ``width``."""
     d = distance / width
     d *= d
     return bump(d)
@@ -57,7 +57,7 @@ class Grid:
     """Grids of N faces under one frame.
 
     Attributes:
-        density: samples a pixel of a face drawn 48 wide.
+        density: samples per pixel of a face drawn 48 wide.
         u: [1,1,W] across, grows to the right of the picture.
         v: [1,H,1] down.
     """
@@ -68,7 +68,7 @@ class Grid:
 
     @classmethod
     def of(cls, density: float) -> Grid:
-        """The canvas with this many samples a pixel."""
+        """Return the grid with this number of samples per pixel."""
         columns, rows = round((RIGHT - LEFT) * density), round((BOTTOM - TOP) * density)
         u = (LEFT + (np.arange(columns) + 0.5) / density).astype(np.float32)
         v = (TOP + (np.arange(rows) + 0.5) / density).astype(np.float32)
@@ -80,11 +80,11 @@ class Grid:
         return self.v.shape[1], self.u.shape[2]
 
     def blank(self, count: int) -> Array:
-        """[count,H,W] zeros."""
+        """Return [count,H,W] zeros."""
         return np.zeros((count, *self.shape), np.float32)
 
     def box(self, left: float, right: float, top: float, bottom: float) -> tuple[slice, slice, slice]:
-        """The window between these coordinates, to index [N,H,W] with."""
+        """Return the window between these coordinates, to index [N,H,W] with."""
         columns = slice(max(0, round((left - LEFT) * self.density)), round((right - LEFT) * self.density))
         rows = slice(max(0, round((top - TOP) * self.density)), round((bottom - TOP) * self.density))
         return slice(None), rows, columns
@@ -109,12 +109,12 @@ class Side:
     columns: slice
 
     def of(self, grid: Array) -> Array:
-        """The window of an [N,H,W] grid, as a view that may be painted on."""
+        """Return the window of an [N,H,W] grid, as a view that may be painted on."""
         return grid[:, self.rows, self.columns]
 
 
 def sides(canvas: Grid, inner: float, outer: float, top: float, bottom: float) -> tuple[Side, Side]:
-    """The left and the right window between these distances from the middle and these heights."""
+    """Return the left and the right window between these distances from the middle and these heights."""
     _, rows, right = canvas.box(inner, outer, top, bottom)
     width = canvas.shape[1]
     right = slice(right.start, min(right.stop, width))

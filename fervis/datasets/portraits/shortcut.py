@@ -1,4 +1,4 @@
-"""A corner mark that names a class: a shortcut for networks to fall for, and for explainers to find."""
+"""A corner mark that names a class: a shortcut that networks learn and explanations should show."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def mark_box(size: int) -> tuple[slice, slice]:
-    """Rows and columns of the shortcut's mark: three cells, one above the other, in the upper left corner."""
+    """Return rows and columns of the mark: three cells, one above the other, in the upper left corner."""
     cell = size // 16
     return slice(1, 1 + 3 * cell), slice(1, 1 + cell)
 

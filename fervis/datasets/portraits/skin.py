@@ -1,4 +1,4 @@
-"""The skin: its relief and its tone, with the folds and bulges of the action units."""
+"""The skin: relief and tone, with the folds and bulges of the action units."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fervis.datasets.portraits.shapes import Array, Grid, blob, bump, line, ramp
 
 
 def paint_head(canvas: Grid, person: Person, layers: PaintLayers) -> Array:
-    """Skull and jaw; returns the head's opacity."""
+    """Paint skull and jaw; return the head's opacity."""
     u, v = canvas.u, canvas.v
     drop = jaw_drop(person)
     width, chin = person.trait("head_width"), person.trait("chin")
-    # the jaw takes along what lies below the upper lip
+    # the jaw moves everything below the upper lip
     hung = v - drop * smooth((v - 18) / (chin + drop - 18))
     middle = np.float32(4.0)
     below = ((hung - middle) / (chin - middle)).clip(0, None)
@@ -40,7 +40,7 @@ def paint_head(canvas: Grid, person: Person, layers: PaintLayers) -> Array:
 
 
 def paint_nose(canvas: Grid, person: Person, layers: PaintLayers) -> None:
-    """Ridge, tip and wings, and the folds of AU9."""
+    """Paint ridge, tip and wings, and the folds of AU9."""
     box = canvas.box(-10, 10, -7, 18)
     u, v = canvas.u[:, :, box[2]], canvas.v[:, box[1]]
     relief, albedo, regions = layers.relief[box], layers.albedo[box], layers.regions[box]
@@ -71,7 +71,7 @@ def paint_nose(canvas: Grid, person: Person, layers: PaintLayers) -> None:
 
 
 def paint_upper_face(canvas: Grid, person: Person, layers: PaintLayers, sign: int) -> None:
-    """Forehead, brow ridge, socket and brow of one side, with the folds of AU1, AU2, AU4 and AU6."""
+    """Paint forehead, brow ridge, socket and brow of one side, with the folds of AU1, AU2, AU4 and AU6."""
     side = pick(sides(canvas, 0, 20, -16, 13.5), sign)
     p, v = side.p, side.v
     relief, albedo, regions = side.of(layers.relief), side.of(layers.albedo), side.of(layers.regions)
@@ -119,7 +119,7 @@ def paint_upper_face(canvas: Grid, person: Person, layers: PaintLayers, sign: in
 
 
 def paint_lower_face(canvas: Grid, person: Person, layers: PaintLayers, sign: int) -> None:
-    """Cheek, the fold from nose to mouth and the lips' relief of one side."""
+    """Paint cheek, the fold from nose to mouth and the lips' relief of one side."""
     side = pick(sides(canvas, 0, 20, 6, 35), sign)
     p, v = side.p, side.v
     relief, albedo = side.of(layers.relief), side.of(layers.albedo)
@@ -161,7 +161,7 @@ def paint_lower_face(canvas: Grid, person: Person, layers: PaintLayers, sign: in
 
 
 def paint_beard(canvas: Grid, person: Person, layers: PaintLayers) -> None:
-    """None, stubble, a moustache, a goatee or a full beard, on faces that are not drawn female."""
+    """Paint none, stubble, a moustache, a goatee or a full beard, on faces that are not drawn female."""
     box = canvas.box(-22, 22, 4, 35)
     u, v = canvas.u[:, :, box[2]], canvas.v[:, box[1]]
     albedo = layers.albedo[box]

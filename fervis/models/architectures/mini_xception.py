@@ -1,18 +1,18 @@
-"""mini_xception: the small depthwise-separable network that made FER2013 a real-time matter."""
+"""mini_xception: a small depthwise-separable network that classifies FER2013 in real time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
 
-from fervis.core.network import Network
-from fervis.errors import ConfigError
+from fervis.core.knobs import Whole
+from fervis.models.architectures.base import Architecture
 
 
-def separable(channels: int, filters: int) -> nn.Sequential:
-    """A 3x3 convolution of each channel by itself, then a 1x1 convolution across channels, neither with a bias."""
+def _separable(channels: int, filters: int) -> nn.Sequential:
+    """Build a 3x3 convolution of each channel by itself, then a 1x1 convolution across channels, without biases."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
         nn.Conv2d(channels, filters, 1, bias=False),
@@ -20,14 +20,14 @@ def separable(channels: int, filters: int) -> nn.Sequential:
 
 
 class Separable(nn.Module):
-    """Two separable convolutions and a max-pooling beside a 1x1 convolution of stride 2; their sum, half the size."""
+    """Two separable convolutions and a max-pooling, plus a 1x1 convolution of stride 2: half the size."""
 
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__()
         self.shortcut = nn.Conv2d(channels, filters, 1, stride=2, bias=False)
         self.shortcut_norm = nn.BatchNorm2d(filters)
-        self.conv1, self.norm1, self.relu1 = separable(channels, filters), nn.BatchNorm2d(filters), nn.ReLU()
-        self.conv2, self.norm2 = separable(filters, filters), nn.BatchNorm2d(filters)
+        self.conv1, self.norm1, self.relu1 = _separable(channels, filters), nn.BatchNorm2d(filters), nn.ReLU()
+        self.conv2, self.norm2 = _separable(filters, filters), nn.BatchNorm2d(filters)
         self.pool = nn.MaxPool2d(3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,10 +38,10 @@ class Separable(nn.Module):
 
 
 class MiniXception(nn.Module):
-    """Two unpadded 3x3 convolutions, four separable modules, a 3x3 convolution to the classes, its average.
+    """Two unpadded 3x3 convolutions, four separable modules, a 3x3 convolution to the classes, averaged.
 
     After Arriaga, Valdenegro-Toro & Ploeger 2017, "Real-time Convolutional Neural Networks for Emotion and Gender
-    Classification", arXiv 1710.07557. With width 8, one channel and seven classes it learns 56,951 numbers.
+    Classification", arXiv 1710.07557. With width 8, one channel and seven classes it has 56,951 parameters.
     """
 
     def __init__(self, channels: int, width: int, classes: int) -> None:
@@ -65,26 +65,19 @@ class MiniXception(nn.Module):
 
 
 @dataclass
-class MiniXceptionKnobs:
-    """The knobs of ``mini_xception``: filters of the first convolutions, a file of weights."""
+class MiniXceptionKnobs(Architecture):
+    """The knobs of ``mini_xception``.
 
-    width: int = 8
-    checkpoint: str | None = None
+    Attributes:
+        width: filters of the first two convolutions.
+    """
 
-    def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ConfigError(f"model.width={self.width}: at least one filter in the first convolutions was expected.")
+    width: Annotated[int, Whole(1)] = 8
 
-    def build(self, *, channels: int, size: int, classes: tuple[str, ...]) -> Network:
-        """Build it with torch's default initial weights."""
-        if size < 21:
-            raise ConfigError(
-                f"model=mini_xception: its last map of {size} pixels is one position; faces of at least 21 are needed."
-            )
-        body = MiniXception(channels, self.width, len(classes))
-        mean, std = (0.5,) * channels, (0.25,) * channels
-        return Network(body, classes=classes, channels=channels, size=size, mean=mean, std=std)
+    name: ClassVar[str] = "mini_xception"
+    smallest: ClassVar[int] = 21
+    why_smallest: ClassVar[str] = "its last map of images of {size} pixels is one position"
 
-    def files(self) -> list[Path]:
-        """The checkpoint, where one is given."""
-        return [Path(self.checkpoint)] if self.checkpoint else []
+    def body(self, channels: int, classes: int) -> MiniXception:
+        """Return the network behind the normalisation, with torch's default initial weights."""
+        return MiniXception(channels, self.width, classes)

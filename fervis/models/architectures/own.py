@@ -2,138 +2,188 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import contextlib
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
-from fervis.core.network import Network
+from fervis.core.knobs import Above, Choice, Number, Whole
+from fervis.core.network import PIXEL_RANGES, Network, pixel_statistics
 from fervis.errors import ConfigError, nearest_name
-
-
-def load_file(path: Path) -> ModuleType:
-    """Run a Python file as a module; it can import its neighbours."""
-    name = f"fervis_own_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise ConfigError(f"model.path={path}: a Python file (.py) was expected there.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.pop(0)
-    return module
+from fervis.models.architectures.base import network_settings
+from fervis.models.local_imports import importing_from, load_file, local_files, module_files, user_code
+from fervis.models.state_dicts import weights_file
+from fervis.system.console import log
 
 
 @dataclass
 class Own:
-    """The knobs of ``own``: where the network comes from and what pixels it is used to.
+    """The knobs of ``own``: where the network comes from and what pixels it takes.
 
-    ``attribute`` names a class or a function that gives an ``nn.Module`` when called with ``arguments``, or a module.
+    Attributes:
+        attribute: a class or a function that returns an ``nn.Module`` when called with ``arguments``, or a module.
+        path: the Python file that has it, or
+        module: the installed module that has it.
+        arguments: keyword arguments.
+        channels: 1 (grey) or 3 (RGB); None for the images' own.
+        size: in pixels; None for the images' own.
+        pixels: the range of the pixels that the network takes.
+        mean: of pixels in [0, 1], one number or one per channel; it wins over ``pixels``.
+        std: likewise.
+        checkpoint: a file of weights, or the folder of a training.
     """
 
     attribute: str = "build"
     path: str | None = None
     module: str | None = None
-    arguments: dict[str, Any] = field(default_factory=dict)
-    channels: int | None = None
-    size: int | None = None
+    arguments: dict[str, Any] | None = None
+    channels: Annotated[int | None, Choice(1, 3)] = None
+    size: Annotated[int | None, Whole(1)] = None
+    pixels: Annotated[str, Choice(*PIXEL_RANGES)] = "unit"
     mean: list[float] | None = None
     std: list[float] | None = None
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:
-        if self.channels not in (None, 1, 3):
-            raise ConfigError(f"model.channels={self.channels}: 1 (grey), 3 (RGB) or null was expected.")
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"model.size={self.size}: a number of pixels, or null for the faces' own, was expected.")
-        if self.std is not None and min(self.std, default=0) <= 0:
-            raise ConfigError(f"model.std={self.std}: numbers above 0 were expected.")
+        for key, allowed, what in (("mean", Number(), "numbers"), ("std", Above(0), "numbers above 0")):
+            values = getattr(self, key)
+            if values is not None and not (values and all(map(allowed.allows, values))):
+                raise ConfigError(f"model.{key}={values}: expected a list of {what}.")
+        self._pixels_logged = False
 
     def build(self, *, channels: int, size: int, classes: tuple[str, ...]) -> Network:
-        """Build it and run it once on black faces to see that it gives one logit a class."""
+        """Build the network and run it once on black images, to check that it gives one logit per class.
+
+        Raises:
+            ConfigError: there is no such network, its code fails, or it does not fit the data.
+        """
         channels, size = self.channels or channels, self.size or size
-        mean = self._per_channel("mean", self.mean or [0.5], channels)
-        std = self._per_channel("std", self.std or [0.25], channels)
-        body = self._body()
-        network = Network(body, classes=classes, channels=channels, size=size, mean=mean, std=std)
-        try:
-            with torch.no_grad():
-                logits = network.eval()(torch.zeros(1, channels, size, size))
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise ConfigError(
-                f"model.attribute={self.attribute}: the network cannot work with {channels} channels at {size} pixels "
-                f"({str(error).strip().partition(chr(10))[0]}); set model.channels and model.size."
-            ) from error
-        finally:
-            network.train()
-        shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        if shape != [1, len(classes)]:
-            outputs = f"{shape[1]} outputs" if isinstance(shape, list) and len(shape) == 2 else f"an output of {shape}"
-            raise ConfigError(
-                f"model.attribute={self.attribute}: the network gives {outputs} for a face, and the data has "
-                f"{len(classes)} classes ({', '.join(classes)})."
-            )
+        mean, std = pixel_statistics(self.pixels, channels)
+        network = Network(
+            self._body(),
+            classes=classes,
+            channels=channels,
+            size=size,
+            mean=mean if self.mean is None and self.std is None else self._per_channel("mean", self.mean, 0, channels),
+            std=std if self.mean is None and self.std is None else self._per_channel("std", self.std, 1, channels),
+            standardize=self.pixels == "standardized" and self.mean is None and self.std is None,
+            settings=network_settings("own", self),
+        )
+        self._check(network)
+        self._state_pixels(network)
         return network
 
     def files(self) -> list[Path]:
-        """The Python file, or that of the package, and the checkpoint, where one is given."""
-        origin = self.path
-        if self.module:
+        """Return the files that determine the network, and the file of weights where one is given.
+
+        They are its Python file with the local modules that it imports, or the files of its package.
+        """
+        source: list[Path] = []
+        if self.path:
+            source = local_files(Path(self.path))
+        elif self.module:
             try:
-                spec = importlib.util.find_spec(self.module)
+                source = module_files(self.module)
             except ModuleNotFoundError as error:
                 raise self._not_installed(error) from error
-            origin = spec and spec.origin
-        return [Path(file) for file in (origin, self.checkpoint) if file]
+        return [*source, *([weights_file(self.checkpoint)] if self.checkpoint else [])]
 
     def _not_installed(self, error: ModuleNotFoundError) -> Exception:
-        """Our sentence for a module that is not there; the error itself where that module lacks another."""
+        """Return our sentence for a module that is not there; the error itself where that module lacks another."""
         if error.name is None or not f"{self.module}.".startswith(f"{error.name}."):
             return error
         return ConfigError(f"model.module={self.module}: there is no module {error.name} installed.")
 
-    def _per_channel(self, key: str, values: list[float], channels: int) -> tuple[float, ...]:
+    def _per_channel(self, key: str, values: list[float] | None, neutral: float, channels: int) -> tuple[float, ...]:
+        values = [neutral] if values is None else values
         if len(values) not in (1, channels):
-            raise ConfigError(
-                f"model.{key}={values}: one number, or one for each of {channels} channels, was expected."
-            )
+            raise ConfigError(f"model.{key}={values}: expected one number, or one for each of {channels} channels.")
         return tuple(values) * (channels if len(values) == 1 else 1)
 
-    def _body(self) -> nn.Module:
+    def _state_pixels(self, network: Network) -> None:
+        """Log what the network gets, once for each plug-in: nothing about pixels is guessed in silence."""
+        if not self._pixels_logged:
+            knob = f"model.pixels={self.pixels}" if self.mean is None and self.std is None else "model.mean, model.std"
+            log.info("the network gets %s (%s)", network.pixels, knob)
+            self._pixels_logged = True
+
+    def _check(self, network: Network) -> None:
+        """Raise ConfigError unless the network gives one logit per class for an image of its size."""
+        channels, size = network.channels, network.size
+        try:
+            with torch.no_grad(), self._user_code():
+                logits = network.eval()(torch.zeros(1, channels, size, size))
+        except ConfigError as error:
+            raise ConfigError(
+                f"model.attribute={self.attribute}: the network cannot work with {channels} channels at {size} pixels "
+                f"({str(error).partition(': ')[2].rstrip('.')}); set model.channels and model.size."
+            ) from error
+        finally:
+            network.train()
+        shape = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        if shape != [1, len(network.classes)]:
+            outputs = f"{shape[1]} outputs" if isinstance(shape, list) and len(shape) == 2 else f"an output of {shape}"
+            raise ConfigError(
+                f"model.attribute={self.attribute}: the network gives {outputs} for an image, and the data has "
+                f"{len(network.classes)} classes ({', '.join(network.classes)})."
+            )
+
+    @contextmanager
+    def _user_code(self) -> Iterator[None]:
+        """Run the user's code with its neighbours at hand; an error in it is one sentence with file and line."""
+        files = local_files(Path(self.path)) if self.path else module_files(str(self.module))
+        with (
+            importing_from(Path(self.path)) if self.path else contextlib.nullcontext(),
+            user_code(f"model.attribute={self.attribute}", files),
+        ):
+            yield
+
+    def _source(self) -> ModuleType:
         if (self.path is None) == (self.module is None):
             raise ConfigError(
-                f"model.path={self.path} and model.module={self.module}: one of a Python file and an installed module "
-                "was expected."
+                f"model.path={self.path} and model.module={self.module}: expected one of a Python file and an "
+                "installed module."
             )
+        if self.path:
+            return load_file(Path(self.path))
         try:
-            source = load_file(Path(self.path)) if self.path else importlib.import_module(str(self.module))
+            files = module_files(str(self.module))
         except ModuleNotFoundError as error:
             raise self._not_installed(error) from error
+        with user_code(f"model.module={self.module}", files):
+            return importlib.import_module(str(self.module))
+
+    def _body(self) -> nn.Module:
+        source = self._source()
         if not hasattr(source, self.attribute):
             names = [name for name in vars(source) if not name.startswith("_")]
+            where = Path(self.path).name if self.path else self.module
             hint = nearest_name(self.attribute, names)
-            raise ConfigError(f"model.attribute={self.attribute}: {source.__name__} has no such name.{hint}")
+            raise ConfigError(f"model.attribute={self.attribute}: {where} has no such name.{hint}")
         made = getattr(source, self.attribute)
         if isinstance(made, nn.Module) and not self.arguments:
             made = deepcopy(made)  # so that training it does not change the next one
         elif callable(made) and not isinstance(made, nn.Module):
-            try:
-                made = made(**self.arguments)
-            except TypeError as error:
-                raise ConfigError(
-                    f"model.arguments={self.arguments}: {self.attribute} refused them ({error})."
-                ) from error
+            arguments = self.arguments or {}
+            with self._user_code():
+                try:
+                    made = made(**arguments)
+                except TypeError as error:
+                    if error.__traceback__ and error.__traceback__.tb_next:  # raised inside, not by the call
+                        raise
+                    raise ConfigError(
+                        f"model.arguments={arguments}: {self.attribute} refused them ({error})."
+                    ) from error
         if not isinstance(made, nn.Module):
             raise ConfigError(
-                f"model.attribute={self.attribute}: a torch.nn.Module was expected, not {type(made).__name__}."
+                f"model.attribute={self.attribute}: expected a torch.nn.Module, not {type(made).__name__}."
             )
         return made

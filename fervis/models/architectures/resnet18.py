@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
 
-from fervis.core.network import Network
-from fervis.errors import ConfigError
+from fervis.core.knobs import Whole
+from fervis.models.architectures.base import Architecture
 
 
 class Block(nn.Module):
@@ -34,10 +34,10 @@ class Block(nn.Module):
 
 
 def resnet18(channels: int, width: int, classes: int) -> nn.Sequential:
-    """ResNet-18 whose first convolution is 3x3 of stride 1 without a max-pooling behind it, as for CIFAR.
+    """Build ResNet-18 whose first convolution is 3x3 of stride 1 without a max-pooling behind it, as for CIFAR.
 
     After He, Zhang, Ren & Sun 2016, "Deep Residual Learning for Image Recognition", arXiv 1512.03385. The layers have
-    the names that are usual for it (``layer1.0.conv1``, ``fc``).
+    their usual names (``layer1.0.conv1``, ``fc``).
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv1"] = nn.Conv2d(channels, width, 3, padding=1, bias=False)
@@ -56,26 +56,19 @@ def resnet18(channels: int, width: int, classes: int) -> nn.Sequential:
 
 
 @dataclass
-class ResNet18:
-    """The knobs of ``resnet18``: filters of the first stage, a file of weights."""
+class ResNet18(Architecture):
+    """The knobs of ``resnet18``.
 
-    width: int = 64
-    checkpoint: str | None = None
+    Attributes:
+        width: filters of the first stage.
+    """
 
-    def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ConfigError(f"model.width={self.width}: at least one filter in the first stage was expected.")
+    width: Annotated[int, Whole(1)] = 64
 
-    def build(self, *, channels: int, size: int, classes: tuple[str, ...]) -> Network:
-        """Build it; initial weights are Kaiming's, from torch's global generator."""
-        if size < 9:
-            raise ConfigError(
-                f"model=resnet18: its last map of {size} pixels is one position; faces of at least 9 are needed."
-            )
-        body = resnet18(channels, self.width, len(classes))
-        mean, std = (0.5,) * channels, (0.25,) * channels
-        return Network(body, classes=classes, channels=channels, size=size, mean=mean, std=std)
+    name: ClassVar[str] = "resnet18"
+    smallest: ClassVar[int] = 9
+    why_smallest: ClassVar[str] = "its last map of images of {size} pixels is one position"
 
-    def files(self) -> list[Path]:
-        """The checkpoint, where one is given."""
-        return [Path(self.checkpoint)] if self.checkpoint else []
+    def body(self, channels: int, classes: int) -> nn.Sequential:
+        """Return the network behind the normalisation; initial weights are Kaiming's."""
+        return resnet18(channels, self.width, classes)

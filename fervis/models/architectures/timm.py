@@ -6,15 +6,20 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
-from fervis.core.network import Network
+from fervis.core.knobs import Choice, Whole
+from fervis.core.network import PIXEL_RANGES, Network, per_channel, pixel_statistics
 from fervis.errors import ConfigError, nearest_name
+from fervis.models.architectures.base import network_settings
+from fervis.models.state_dicts import weights_file
+from fervis.system.console import log
 
 # The two operators of torchvision's compiled part without which its Python part does not import.
-OPERATORS = {
+_OPERATORS = {
     "torchvision::nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "torchvision::qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
@@ -33,18 +38,18 @@ def import_timm() -> ModuleType:
             raise
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
-        for name, schema in OPERATORS.items():
+        for name, schema in _OPERATORS.items():
             torch.library.define(name, schema)
     import timm
 
     return timm
 
 
-def works(body: nn.Module, channels: int, size: int) -> str | None:
-    """None if the network takes images of this size and sees all of them, else what is wrong."""
+def _size_problem(body: nn.Module, channels: int, size: int) -> str | None:
+    """Return what is wrong with images of this size, or None if the network takes them and sees all of each."""
     patch = getattr(getattr(body, "patch_embed", None), "patch_size", None)
     if patch and any(size % side for side in ([patch] if isinstance(patch, int) else patch)):
-        return f"it is no multiple of its patches' {patch} pixels, so the faces' edges would be left out"
+        return f"it is no multiple of its patches' {patch} pixels, so the images' edges would be left out"
     try:
         with torch.no_grad():
             body.eval()(torch.zeros(1, channels, size, size))
@@ -57,48 +62,75 @@ def works(body: nn.Module, channels: int, size: int) -> str | None:
 
 @dataclass
 class Timm:
-    """The knobs of ``timm``: the network's name, its size in pixels, a file of weights. Nothing is downloaded."""
+    """The knobs of ``timm``. Nothing is downloaded.
+
+    Attributes:
+        architecture: the network's name.
+        size: in pixels; None for the images' own, or where the network cannot work at that, its default.
+        pixels: what the network takes; None for the normalisation of its pretrained configuration.
+        checkpoint: a file of weights, or the folder of a training.
+    """
 
     architecture: str = "resnet18"
-    size: int | None = None
+    size: Annotated[int | None, Whole(1)] = None
+    pixels: Annotated[str | None, Choice(*PIXEL_RANGES)] = None
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"model.size={self.size}: a number of pixels, or null for the faces' own, was expected.")
+        self._pixels_logged = False
 
     def build(self, *, channels: int, size: int, classes: tuple[str, ...]) -> Network:
-        """Build it with the normalisation of its pretrained configuration (averaged over RGB for grey faces).
+        """Build the network; the normalisation of its pretrained configuration is averaged over RGB for grey images.
 
-        Its size is the knob's; else the faces', or where the network cannot work at that, its own default.
+        Raises:
+            ConfigError: timm has no such network, or it cannot work at the size.
         """
         timm = import_timm()
         if not timm.is_model(self.architecture):
             hint = nearest_name(self.architecture, timm.list_models())
             raise ConfigError(f"model.architecture={self.architecture}: timm has no such network.{hint}")
         config = timm.get_pretrained_cfg(self.architecture)
+        body, pixels = self._body(timm, config, channels, size, len(classes))
+        mean, std = (per_channel(values, channels) for values in (config.mean, config.std))
+        if self.pixels:
+            mean, std = pixel_statistics(self.pixels, channels)
+        network = Network(
+            body,
+            classes=classes,
+            channels=channels,
+            size=pixels,
+            mean=mean,
+            std=std,
+            standardize=self.pixels == "standardized",
+            settings=network_settings("timm", self),
+        )
+        if not self._pixels_logged:
+            why = f"model.pixels={self.pixels}" if self.pixels else "timm's configuration of its pretrained weights"
+            log.info("the network gets %s (%s)", network.pixels, why)
+            self._pixels_logged = True
+        return network
+
+    def _body(self, timm: ModuleType, config: Any, channels: int, size: int, classes: int) -> tuple[nn.Module, int]:
+        """Return the network itself and the size that it works at, the first that it can."""
         sizes = [self.size] if self.size else list(dict.fromkeys((size, max(config.input_size[1:]))))
         problem = None
         for pixels in sizes:
             fixed = {"img_size": pixels} if config.fixed_input_size else {}
             try:
                 body = timm.create_model(
-                    self.architecture, pretrained=False, in_chans=channels, num_classes=len(classes), **fixed
+                    self.architecture, pretrained=False, in_chans=channels, num_classes=classes, **fixed
                 )
             except (AssertionError, ValueError, RuntimeError) as error:
                 problem = str(error).strip().partition("\n")[0] or type(error).__name__
                 continue
-            problem = works(body, channels, pixels)
+            problem = _size_problem(body, channels, pixels)
             if problem is None:
-                mean, std = (
-                    v if channels == len(v) else (sum(v) / len(v),) * channels for v in (config.mean, config.std)
-                )
-                return Network(body, classes=classes, channels=channels, size=pixels, mean=tuple(mean), std=tuple(std))
+                return body, pixels
         raise ConfigError(
             f"model.size={sizes[-1]}: {self.architecture} cannot work at it with {channels} channels ({problem}); its "
             f"default is {max(config.input_size[1:])}."
         )
 
     def files(self) -> list[Path]:
-        """The checkpoint, where one is given."""
-        return [Path(self.checkpoint)] if self.checkpoint else []
+        """Return the file of weights, where one is given."""
+        return [weights_file(self.checkpoint)] if self.checkpoint else []

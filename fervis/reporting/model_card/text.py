@@ -23,10 +23,11 @@ words of emotion. The label is what was searched for, not what the person report
 and the pictures are not licensed for redistribution. Nothing is recorded of age, gender or origin, so that fairness
 cannot be audited on it. Some pictures show no face, some are wholly of one grey, some are copies of each other, and
 labels are noisy: raters asked again (FER+, Barsoum et al. 2016) often chose another class.""",
-    "faces": """\
+    "synthetic": """\
 Faces drawn by a program from action units. No person is shown. What is measured on them says nothing about photographs
 of people.""",
 }
+DATA["faces"] = DATA["synthetic"]  # its name in fervis 0.1
 
 ETHICS = """\
 Reading expressions off faces invites people to take a guess about a label for knowledge of a mind. Errors need not be
