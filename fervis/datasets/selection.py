@@ -37,14 +37,14 @@ def select_faces(faces: Faces, split: str, spec: Any) -> Faces:
     spec = "per_class:1" if spec == "auto" else spec
     count = _per_class_count(spec)
     if count is None:
-        return chosen.take(_positions(faces, chosen, split, spec))
+        return chosen.take(_row_positions(faces, chosen, split, spec))
     if not labelled:
         raise ConfigError(f"faces={spec}: no face of split={split} has a label; ask with row numbers or all.")
     first = [(chosen.labels == label).nonzero().flatten()[:count] for label in range(len(chosen.classes))]
     return chosen.take(torch.cat(first))
 
 
-def _positions(faces: Faces, chosen: Faces, split: str, spec: Any) -> torch.Tensor:
+def _row_positions(faces: Faces, chosen: Faces, split: str, spec: Any) -> torch.Tensor:
     """Return the positions of rows among the faces of a split."""
     rows = [spec] if isinstance(spec, int) and not isinstance(spec, bool) else spec
     if not isinstance(rows, Sequence) or isinstance(rows, str) or not all(type(row) is int for row in rows) or not rows:
