@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from fervis.errors import ConfigError, RunError
-from fervis.reporting.sweep.data import Sweep, read_sweep, value_label
+from fervis.reporting.sweep.jobs import Sweep, axis_label
+from fervis.reporting.sweep.read import read_sweep
 
 BARS = 12  # numbers that get a plot of their own; the parallel coordinates and the runs' table have all
 CURVES = ("train/loss", "val/loss", "train/accuracy", "val/accuracy")
@@ -77,7 +78,7 @@ def sweep_report(sweep: Sweep, project: str, entity: str) -> Any:
     failed = len(sweep.jobs) - len(answered)
     told = f"{len(answered)} of {len(sweep.jobs)} questions answered" + (f", {failed} not" if failed else "")
     blocks: list[Any] = [
-        reports.P(f"{told}. Swept: {', '.join(value_label(axis) for axis in sweep.axes) or 'nothing'}. Asked with:"),
+        reports.P(f"{told}. Swept: {', '.join(axis_label(axis) for axis in sweep.axes) or 'nothing'}. Asked with:"),
         reports.CodeBlock(code=sweep.command, language="markdown"),
     ]
     for title, panels in sections.items():
@@ -88,7 +89,7 @@ def sweep_report(sweep: Sweep, project: str, entity: str) -> Any:
     return reports.Report(
         project=project,
         entity=entity,
-        title=f"fervis: {', '.join(value_label(axis) for axis in sweep.axes) or sweep.folder.name}"[:128],
+        title=f"fervis: {', '.join(axis_label(axis) for axis in sweep.axes) or sweep.folder.name}"[:128],
         description=told,
         blocks=blocks,
         width="fluid",

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.browser import needs_browser, told_by
-from support.pages import EVIL, FLAWS, LOOKS, NO_FLAWS, PNG, Page
+from support.pages import EVIL, FLAWS, LIMITS_TEXT, LOOKS, NO_FLAWS, PNG, Page
 
-from fervis.reporting.html import LIMITS_TEXT
 from fervis.reporting.run_page import links_to_sweep, write_report
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.pages import PNG
 
 from fervis.errors import ConfigError, RunError
 from fervis.reporting.wandb_report import write_wandb_report
@@ -23,7 +24,8 @@ def sweep(tmp_path: Path) -> Path:
     folder = tmp_path / "layer-5e0c77d1"
     for layer in ("conv1", "conv3"):
         job = folder / f"vgg8-saliency-{layer}"
-        job.mkdir(parents=True)
+        (job / "figures").mkdir(parents=True)
+        (job / "figures" / "overview.png").write_bytes(PNG)
         config = {
             "explainer": {"name": "saliency"},
             "model": {"name": "vgg8", "weights": None},

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from fervis.reporting.sweep.data import Sweep, is_number, order_values, value_label
+from fervis.reporting.sweep.jobs import Sweep, axis_label
 from fervis.reporting.sweep.line_chart import SweepSeries
+from fervis.reporting.sweep.order import is_number, order_values
 
 
 def sweep_series(sweep: Sweep) -> list[SweepSeries]:
@@ -59,7 +60,7 @@ def _one_series(sweep: Sweep, quantity: str, rows: Sequence[tuple[Mapping[str, s
     numeric = all(is_number(value) for value in values[over])
     return SweepSeries(
         quantity,
-        value_label(over),
+        axis_label(over),
         tuple(values[over]),
         series,
         ordered=over != "seed" and (numeric or over in ("layer", "checkpoint")),
@@ -94,4 +95,4 @@ def _axis_values(values: Mapping[str, Sequence[str]]) -> str:
 def _named(axis: str, value: str) -> str:
     """A value that says what it is: ``lime``, ``conv7``, but ``width 16``."""
     bare = is_number(value) or value in ("true", "false", "none")
-    return f"{value_label(axis).rpartition('.')[2]} {value}" if bare else value
+    return f"{axis_label(axis).rpartition('.')[2]} {value}" if bare else value

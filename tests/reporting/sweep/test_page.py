@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.browser import needs_browser, told_by
-from support.pages import EVIL, FLAWS, LOOKS, NO_FLAWS, Page
+from support.pages import EVIL, FLAWS, LIMITS_TEXT, LOOKS, NO_FLAWS, Page
 from support.sweeps import answered, failed
 
-from fervis.reporting.html import LIMITS_TEXT
 from fervis.reporting.run_page import links_to_sweep, write_report
 from fervis.reporting.sweep.page import write_sweep
 
