@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fervis.reporting.rendering import format_cell, format_time, render_page
 from fervis.reporting.run_files import (
     data_uri,
     figure_path,
@@ -18,7 +19,6 @@ from fervis.reporting.run_files import (
     tables_of,
     texts_of,
 )
-from fervis.reporting.templates import format_cell, format_time, render_page
 from fervis.reporting.wording import describe_run, flatten_config, format_setting
 from fervis.system.files import write_text
 

@@ -50,7 +50,7 @@ def test_page_says_all_that_the_folder_knows(tmp_path: Path) -> None:
     page = Page(path.read_text(encoding="utf-8"))
     assert page.text["h1"] == [f"saliency at conv7 of vgg8 on faces {EVIL}"]
     assert page.text["code"] == [f"python -m fervis 'explainer=saliency' layer=conv7 {EVIL}"]
-    headings = ["Figures", "Answers", "Numbers", "Ask it again", "Settings"]
+    headings = ["Figures", "Answers", "Numbers", "Ask again", "Settings"]
     assert page.text["h2"] == [*headings, "How it was computed", "What it was computed from"]
     assert page.text["h3"] == ["Seconds", "Versions"]
     assert page.text["td"] == [
@@ -138,7 +138,7 @@ def test_question_is_told_in_words(tmp_path: Path) -> None:
     (folder / "config.yaml").write_text(QUESTION)
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert page.text["p"][0] == (
-        "What saliency at conv7 says of vgg8 with the weights that fervis ships for fer2013, for the class predicted "
+        "What saliency at conv7 says about vgg8 with the weights that fervis ships for fer2013, for the class predicted "
         "for each face, on 2 faces of each class of the test split of fer2013; seed 3."
     )
 

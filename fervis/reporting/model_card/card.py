@@ -20,7 +20,7 @@ from fervis.reporting.model_card.tables import (
     results_table,
     runs_table,
 )
-from fervis.reporting.templates import render_template
+from fervis.reporting.rendering import render_template
 
 
 @dataclass(frozen=True)

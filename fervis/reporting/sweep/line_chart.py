@@ -12,7 +12,7 @@ from statistics import fmean
 
 from markupsafe import Markup
 
-from fervis.reporting.templates import render_template
+from fervis.reporting.rendering import render_template
 
 WIDTH, HEIGHT = 320.0, 150.0
 _RIGHT, _TOP = 10.0, 10.0

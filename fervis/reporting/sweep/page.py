@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+from fervis.reporting.rendering import render_page
 from fervis.reporting.run_page import links_to_sweep, write_report
 from fervis.reporting.sweep.images import compared_jobs, figure_link, image_grids, make_thumbnail
 from fervis.reporting.sweep.jobs import Job
@@ -21,7 +22,6 @@ from fervis.reporting.sweep.summary import (
 )
 from fervis.reporting.sweep.table import job_table, number_table
 from fervis.reporting.sweep.trends import sweep_series
-from fervis.reporting.templates import render_page
 from fervis.system.files import write_text
 
 _MOST_CHARTS = 12

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fervis.reporting.rendering import format_time
 from fervis.reporting.run_files import table_of
 from fervis.reporting.sweep.jobs import Sweep, axis_label
-from fervis.reporting.templates import format_time
 from fervis.reporting.wording import describe_run, format_setting, join_names
 
 _DESCRIBED_AXES = (
@@ -46,7 +46,7 @@ def sweep_facts(sweep: Sweep) -> list[str]:
     seconds = [job.seconds for job in sweep.jobs if job.seconds is not None]
     started = min((str(job.manifest["started"]) for job in sweep.jobs if job.manifest.get("started")), default="")
     facts = [f"{_format_duration(sum(seconds))} in all"] if seconds else []
-    facts += [f"begun {format_time(started)}"] if started else []
+    facts += [f"started {format_time(started)}"] if started else []
     return [*facts, sweep.folder.resolve().name]
 
 
@@ -69,7 +69,7 @@ def shared_hashes(manifests: Iterable[Mapping[str, Any]]) -> list[tuple[str, str
     """Return the hashes of what the results were computed from: one where all agree, else how many there are."""
     values = _distinct_values(table_of(manifest, "hashes") for manifest in manifests)
     return [
-        (name, hashes[0] if len(hashes) == 1 else f"{len(hashes)} different ones, each on its question's page")
+        (name, hashes[0] if len(hashes) == 1 else f"{len(hashes)} different values, each on its question's page")
         for name, hashes in values.items()
         if name != "config"
     ]

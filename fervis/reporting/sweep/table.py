@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fervis.reporting.rendering import format_cell
 from fervis.reporting.sweep.jobs import Job, Sweep, axis_label
 from fervis.reporting.sweep.order import natural_key
-from fervis.reporting.templates import format_cell
 
 _MOST_COLUMNS_OF_JOBS = 8
 

@@ -7,9 +7,9 @@ for (const code of document.querySelectorAll(".command code")) {
       await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
     } catch {
-      // Where a page on disk may not write to the clipboard, the command is marked, to be copied by hand.
+      // A page on disk may be refused the clipboard: select the command, to be copied by hand.
       getSelection().selectAllChildren(code);
-      button.textContent = "Marked";
+      button.textContent = "Selected";
     }
     setTimeout(() => { button.textContent = "Copy" }, 2000);
   });

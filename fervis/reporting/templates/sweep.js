@@ -15,16 +15,16 @@ for (const head of table.tHead.rows[0].cells) {
   head.append(button);
   head.setAttribute("aria-sort", "none");
   button.addEventListener("click", () => {
-    const turn = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
     for (const other of table.tHead.querySelectorAll("[aria-sort]")) other.setAttribute("aria-sort", "none");
-    head.setAttribute("aria-sort", turn > 0 ? "ascending" : "descending");
+    head.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
     const column = head.cellIndex;
-    const compare = (one, other) => {
-      const [a, b] = [valueIn(one, column, kind), valueIn(other, column, kind)];
+    const compareRows = (first, second) => {
+      const [a, b] = [valueIn(first, column, kind), valueIn(second, column, kind)];
       if (a === null || b === null) return (a === null) - (b === null);
-      return turn * (a < b ? -1 : a > b ? 1 : 0);
+      return direction * (a < b ? -1 : a > b ? 1 : 0);
     };
-    body.append(...[...rows].sort(compare));
+    body.append(...[...rows].sort(compareRows));
   });
 }
 
@@ -32,12 +32,12 @@ const filter = document.getElementById("filter");
 filter.closest("p").hidden = false;
 filter.addEventListener("input", () => {
   const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-  let found = 0;
+  let matches = 0;
   for (const row of rows) {
     row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
-    found += !row.hidden;
+    matches += !row.hidden;
   }
-  document.getElementById("found").textContent = words.length ? `${found} of ${rows.length}` : "";
+  document.getElementById("matches").textContent = words.length ? `${matches} of ${rows.length}` : "";
 });
 
 const compare = document.getElementById("compare");
@@ -45,7 +45,7 @@ if (compare) {
   const [left, right, under, over, cut] = ["left", "right", "under", "over", "cut"]
     .map((id) => document.getElementById(id));
   const overlaid = under.parentElement;
-  // The page's own picture at once, the whole figure as soon as it is there.
+  // The page's own small copy at once, the whole figure as soon as it is loaded.
   const show = (select, image) => {
     const small = document.getElementById(select.value);
     const path = select.selectedOptions[0].dataset.figure;
@@ -57,16 +57,16 @@ if (compare) {
     });
     whole.src = path;
   };
-  const move = (share) => {
+  const moveTo = (share) => {
     cut.value = share;
     overlaid.style.setProperty("--cut", `${cut.value}%`);
   };
   left.addEventListener("change", () => show(left, under));
   right.addEventListener("change", () => show(right, over));
-  cut.addEventListener("input", () => move(cut.value));
+  cut.addEventListener("input", () => moveTo(cut.value));
   const follow = (event) => {
     const box = overlaid.getBoundingClientRect();
-    if (event.buttons) move(100 * (event.clientX - box.left) / box.width);
+    if (event.buttons) moveTo(100 * (event.clientX - box.left) / box.width);
   };
   overlaid.addEventListener("pointerdown", (event) => { event.preventDefault(); follow(event) });
   overlaid.addEventListener("pointermove", follow);

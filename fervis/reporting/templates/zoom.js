@@ -1,5 +1,5 @@
-const pictures = [...document.querySelectorAll("main figure > img, main .enlarge > img")];
-if (pictures.length && window.HTMLDialogElement) {
+const images = [...document.querySelectorAll("main figure > img, main .enlarge > img")];
+if (images.length && window.HTMLDialogElement) {
   const dialog = document.createElement("dialog");
   dialog.setAttribute("aria-label", "Enlarged figure");
   dialog.innerHTML = '<nav><button type="button" aria-label="Previous figure">\u2190</button>' +
@@ -7,42 +7,42 @@ if (pictures.length && window.HTMLDialogElement) {
     '<button type="button" aria-label="Close">\u2715</button></nav><div><img alt=""></div>' +
     '<p class="faint"><span aria-hidden="true"></span> <a>Its report</a></p>';
   document.body.append(dialog);
-  const [back, on, close] = dialog.querySelectorAll("button");
-  const [count, large, words, report] = ["nav span", "img", "p span", "a"].map((name) => dialog.querySelector(name));
-  // A picture that stands for an answer of its own is a link to it without scripts.
-  const links = pictures.map((picture) => picture.closest("a"));
-  let shown = 0;
-  const show = (asked) => {
-    const place = shown = (asked + pictures.length) % pictures.length;
-    large.src = pictures[shown].src;
-    large.alt = pictures[shown].alt;
-    words.textContent = pictures[shown].alt;
-    report.hidden = !links[shown];
-    if (links[shown]) {
-      report.href = links[shown].href;
-      // The page holds a small copy; the whole figure lies beside the page, unless the page was sent alone.
+  const [previous, next, close] = dialog.querySelectorAll("button");
+  const [count, large, caption, report] = ["nav span", "img", "p span", "a"].map((name) => dialog.querySelector(name));
+  // An image of a sweep's page is a link to its own run page, which also works without scripts.
+  const links = images.map((image) => image.closest("a"));
+  let current = 0;
+  const show = (index) => {
+    const wanted = current = (index + images.length) % images.length;
+    large.src = images[current].src;
+    large.alt = images[current].alt;
+    caption.textContent = images[current].alt;
+    report.hidden = !links[current];
+    if (links[current]) {
+      report.href = links[current].href;
+      // The page holds a small copy; the whole figure is in the job's folder, unless the page was sent alone.
       const whole = new Image();
-      whole.addEventListener("load", () => { if (shown === place) large.src = whole.src });
-      whole.src = links[shown].dataset.figure;
+      whole.addEventListener("load", () => { if (current === wanted) large.src = whole.src });
+      whole.src = links[current].dataset.figure;
     }
-    count.textContent = `${shown + 1} of ${pictures.length}`;
+    count.textContent = `${current + 1} of ${images.length}`;
   };
-  back.addEventListener("click", () => show(shown - 1));
-  on.addEventListener("click", () => show(shown + 1));
+  previous.addEventListener("click", () => show(current - 1));
+  next.addEventListener("click", () => show(current + 1));
   close.addEventListener("click", () => dialog.close());
   large.addEventListener("click", () => dialog.close());
   dialog.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step) { show(shown + step); event.preventDefault() }
+    if (step) { show(current + step); event.preventDefault() }
   });
-  pictures.forEach((picture, place) => {
+  images.forEach((image, index) => {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "zoom";
     button.title = "Enlarge";
-    (links[place] ?? picture).replaceWith(button);
-    button.append(picture);
-    button.addEventListener("click", () => { show(place); dialog.showModal() });
+    (links[index] ?? image).replaceWith(button);
+    button.append(image);
+    button.addEventListener("click", () => { show(index); dialog.showModal() });
   });
-  dialog.addEventListener("close", () => pictures[shown].parentElement.focus());
+  dialog.addEventListener("close", () => images[current].parentElement.focus());
 }

@@ -13,7 +13,7 @@ from fervis.datasets.fer2013_formats.ferplus import VOTE_NAMES
 from fervis.metrics.classifier.evaluation import evaluate_predictions
 from fervis.metrics.classifier.seeds import mean_of_runs
 from fervis.metrics.classifier.subsets import SUBSETS
-from fervis.reporting import templates
+from fervis.reporting import rendering
 from fervis.reporting.model_card.card import ModelCardInfo, model_card
 from fervis.reporting.model_card.tables import DASH, interval_text, markdown_table
 
@@ -103,7 +103,7 @@ def test_no_number_comes_from_nowhere():
     facts = ModelCardInfo("net", "fer2013", "train", (777,), parameters=777, trainer={"epochs": 777}, audit=None)
     report["interval"] = {"level": 0.5, "resamples": 777, "seed": 777, "units": "images"}
     card = model_card(report, facts)
-    template = Path(templates.__file__).with_name("templates") / "model_card.md.j2"
+    template = Path(rendering.__file__).with_name("templates") / "model_card.md.j2"
     standing = re.split(r"\n|\{\{.*?\}\}|\{%.*?%\}", template.read_text(encoding="utf-8"))
     texts = [text for text in standing if re.search(r"\d", text)]
     for text in [*texts, *SUBSETS.values(), *FER2013_CLASSES, "(100.0 %)", "macro-F1", "SHA-256", "F1", "50 %"]:

@@ -50,17 +50,17 @@ def test_page_tells_the_sweep(sweep: Path) -> None:
     text, page = read(sweep)
     assert page.text["h1"] == ["saliency and lime of vgg8 on faces, by layer and explainer"]
     assert page.text["h2"] == [
-        *("What failed", "Ask it again", "Side by side", "Trends", "Every question", "Two compared"),
+        *("Failures", "Ask again", "Side by side", "Trends", "All questions", "Compare two"),
         *("Warnings", "Versions and hashes"),
     ]
     lead = (
-        "What saliency or lime at conv2 or conv10 says of vgg8 trained for 8 epochs, for the label of each face, "
+        "What saliency or lime at conv2 or conv10 says about vgg8 trained for 8 epochs, for the label of each face, "
         "on one face of each class of the test split of faces; seed 0."
     )
     assert lead in page.text["p"]
     assert re.findall(r">(\d+ \w+)</span>", text) == ["3 answered", "1 failed"]
     assert "4 questions: " in page.text["p"]
-    assert "7.5 s in all · begun 2026-11-23 20:00 UTC · layer-explainer-1a2b3c4d" in page.text["p"]
+    assert "7.5 s in all · started 2026-11-23 20:00 UTC · layer-explainer-1a2b3c4d" in page.text["p"]
     assert page.text["code"] == ["python -m fervis layer=conv10 explainer=lime", COMMAND]
     assert f"careful {EVIL} " in page.text["p"]
     assert "(conv2 · saliency, conv2 · lime and conv10 · saliency)" in page.text["span"]
@@ -71,7 +71,7 @@ def test_failures_come_first_with_their_errors(sweep: Path) -> None:
     text, page = read(sweep)
     assert ERROR + EVIL in page.text["p"]
     assert page.text["h3"] == ["conv10 · lime"]
-    assert text.index("What failed") < text.index("Ask it again")
+    assert text.index("Failures") < text.index("Ask again")
     assert page.text["small"] == [ERROR + EVIL]  # and in the table
     assert EVIL not in text
 
@@ -149,7 +149,7 @@ def test_a_figure_that_cannot_be_read_is_left_out(sweep: Path, harm: str) -> Non
     if harm == "broken":
         figure.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     _, page = read(sweep)
-    assert "answered, without a picture" in page.text["p"]
+    assert "answered, without a figure" in page.text["p"]
     assert len([tag for tag, given in page.tags if tag == "img" and "src" in given]) == 2 * 2
 
 
@@ -234,7 +234,7 @@ def test_settings_and_hashes_of_all_jobs_are_told(sweep: Path) -> None:
     _, page = read(sweep)
     assert page.text["td"][-4:] == [
         *("conv2 or conv10", "true"),
-        *("ab" * 32, "2 different ones, each on its question's page"),
+        *("ab" * 32, "2 different values, each on its question's page"),
     ]
 
 
@@ -279,7 +279,7 @@ def test_sort_filter_and_compare_in_a_browser(sweep: Path) -> None:
     heads[0].click();
     const type = (text) => { filter.value = text; filter.dispatchEvent(new Event("input")) };
     type("LIME conv2");
-    told.filtered = [rows(), document.getElementById("found").textContent];
+    told.filtered = [rows(), document.getElementById("matches").textContent];
     type("");
     told.all = rows().length;
     const [left, under, cut] = ["left", "under", "cut"].map((id) => document.getElementById(id));
