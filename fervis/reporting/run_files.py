@@ -81,8 +81,11 @@ def figure_path(folder: Path, name: object) -> Path | None:
     if path.is_absolute() or ".." in path.parts or path.suffix.lower() not in IMAGE_TYPES:
         return None
     figure = folder / path
-    inside = figure.resolve().is_relative_to(folder.resolve())
-    return figure if inside and figure.is_file() else None
+    try:
+        inside = figure.resolve().is_relative_to(folder.resolve())
+        return figure if inside and figure.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # a name too long, one that holds a zero byte, a loop of links
+        return None
 
 
 def data_uri(data: bytes, ending: str) -> str:

@@ -20,6 +20,7 @@ from fervis.reporting.run_files import (
     texts_of,
 )
 from fervis.reporting.wording import describe_run, flatten_config, format_setting
+from fervis.system.console import log
 from fervis.system.files import write_text
 
 _FIRST_COLUMNS = ("row", "label", "predicted", "probability", "layer", "target", "checkpoint")
@@ -73,6 +74,8 @@ def write_report(folder: Path) -> Path:
     config, settings, config_problem = read_config(folder)
     entries = tables_of(summary, "entries")
     problems = [problem for problem in (summary_problem, manifest_problem, config_problem) if problem]
+    for problem in problems:
+        log.warning("%s", problem)
     page = render_page(
         "run.html.j2",
         scripts=["copy.js", "zoom.js"],
@@ -149,5 +152,5 @@ def _embed_figure(folder: Path, figure: Mapping[str, Any]) -> EmbeddedFigure:
     name = str(figure.get("file", ""))
     path = figure_path(folder, name)
     if path is None:
-        return EmbeddedFigure(problem=f"{name} is missing from the run folder.")
+        return EmbeddedFigure(problem=f"{name} is missing from the run folder, or is no image file inside it.")
     return EmbeddedFigure(str(figure.get("caption", "")), data_uri(path.read_bytes(), path.suffix))

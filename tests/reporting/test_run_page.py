@@ -9,6 +9,7 @@ from support.browser import needs_browser, told_by
 from support.pages import EVIL, FLAWS, LIMITS_TEXT, LOOKS, NO_FLAWS, PNG, Page
 
 from fervis.reporting.run_page import links_to_sweep, write_report
+from fervis.system.console import log
 
 
 def answered(folder: Path) -> Path:
@@ -118,7 +119,7 @@ def test_a_picture_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     (folder / "figures" / "299.png").unlink()
     page = Page(write_report(folder).read_text(encoding="utf-8"))
-    assert "figures/299.png is missing from the run folder." in page.text["p"]
+    assert "figures/299.png is missing from the run folder, or is no image file inside it." in page.text["p"]
 
 
 QUESTION = """
@@ -138,8 +139,8 @@ def test_question_is_told_in_words(tmp_path: Path) -> None:
     (folder / "config.yaml").write_text(QUESTION)
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert page.text["p"][0] == (
-        "What saliency at conv7 says about vgg8 with the weights that fervis ships for fer2013, for the class predicted "
-        "for each face, on 2 faces of each class of the test split of fer2013; seed 3."
+        "What saliency at conv7 says about vgg8 with the weights that fervis ships for fer2013, for the class "
+        "predicted for each face, on 2 faces of each class of the test split of fer2013; seed 3."
     )
 
 
@@ -181,6 +182,61 @@ def test_a_job_links_to_the_page_of_its_sweep_where_there_is_one(tmp_path: Path)
     assert (folder / link).resolve() == tmp_path / "sweep" / "index.html"
 
 
+def test_a_run_of_a_sweep_links_to_its_page_from_the_start(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "sweep" / "run")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for sweep, linked in (("layer-1a2b3c4d", True), (None, False)):
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"sweep": sweep}))
+        write_report(folder)
+        assert links_to_sweep(folder) == linked
+
+
+@pytest.mark.parametrize("file", ["../secret.txt", "../secret.png", "/etc/hostname", 'a."onerror="alert(1)'])
+def test_a_figure_elsewhere_is_not_embedded(tmp_path: Path, file: str) -> None:
+    folder = answered(tmp_path / "run")
+    for name in ("secret.txt", "secret.png"):
+        (tmp_path / name).write_text("the secret")
+    (folder / 'a."onerror="alert(1)').write_bytes(PNG)
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"figures": [{"file": file, "caption": "A"}]}))
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert [tag for tag, _ in page.tags if tag == "img"] == []
+    assert f"{file} is missing from the run folder, or is no image file inside it." in page.text["p"]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "manifest.json", "config.yaml"])
+def test_a_damaged_file_is_named_on_the_page(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "propagate", True)
+    folder = answered(tmp_path / "run")
+    (folder / name).write_text('{"title": ["a')
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    (problem,) = [text for text in page.text["p"] if "damaged" in text]
+    assert problem.startswith(f"run/{name} is damaged: expected ")
+    assert caplog.messages == [problem]
+    assert ("Figures" in page.text["h2"]) == (name != "summary.json")
+    assert ("Ask again" in page.text["h2"]) == (name != "manifest.json")
+
+
+@pytest.mark.parametrize("value", [None, 3, "words", [1, [2]], {"a": {"b": None}}])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *(("summary.json", key) for key in ("title", "entries", "numbers", "figures")),
+        *(
+            ("manifest.json", key)
+            for key in ("seconds", "versions", "hashes", "differs", "warnings", "inputs", "started")
+        ),
+    ],
+)
+def test_values_of_another_kind_do_not_break_the_page(tmp_path: Path, name: str, key: str, value: object) -> None:
+    folder = answered(tmp_path / "run")
+    table = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps(table | {key: value}))
+    assert LIMITS_TEXT in Page(write_report(folder).read_text(encoding="utf-8")).text["p"]
+
+
 def test_sections_are_linked_at_the_top(tmp_path: Path) -> None:
     page = Page(write_report(answered(tmp_path / "run")).read_text(encoding="utf-8"))
     links = [str(given["href"]) for tag, given in page.tags if tag == "a"]
@@ -200,6 +256,20 @@ def test_page_has_no_flaw_in_a_browser(tmp_path: Path, width: int, dark: bool) -
     (folder / "manifest.json").write_text(json.dumps(manifest))
     told = told_by(write_report(folder), FLAWS, width, dark=dark)
     assert told == NO_FLAWS | LOOKS[dark] | {"width": width}
+
+
+@needs_browser
+def test_no_script_but_the_pages_own_runs_in_a_browser(tmp_path: Path) -> None:
+    script = """
+    const script = document.createElement("script");
+    script.textContent = "window.intruder = true";
+    document.body.append(script);
+    document.body.insertAdjacentHTML("beforeend", "<img src=https://example.org/pixel.png alt=pixel>");
+    await new Promise((done) => setTimeout(done, 300));
+    return [window.intruder ?? null, complaints.splice(0).filter((text) => text.startsWith("policy")).sort()];
+    """
+    answer = told_by(write_report(answered(tmp_path / "run")), script)
+    assert answer == [None, ["policy: img-src", "policy: script-src-elem"]]
 
 
 @needs_browser

@@ -66,7 +66,7 @@ def _series_of(sweep: Sweep, quantity: str, points: Sequence[_Point]) -> SweepSe
 
 def _without_irrelevant_axes(points: Sequence[_Point]) -> list[_Point]:
     """Drop axes that the number does not depend on, such as the explained layer for an accuracy."""
-    remaining = list(points)
+    remaining: list[_Point] = list(points)
     for axis in dict.fromkeys(axis for coordinates, _ in points for axis in coordinates):
         merged: dict[tuple[tuple[str, str], ...], set[float]] = {}
         for coordinates, number in remaining:

@@ -14,8 +14,11 @@ SVG = "{*}"
 
 
 def dots(svg: str) -> list[tuple[float, float]]:
-    found = ElementTree.fromstring(svg).iterfind(f".//{SVG}circle")
-    return [(float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in found]
+    return dots_of(ElementTree.fromstring(svg))
+
+
+def dots_of(root: ElementTree.Element) -> list[tuple[float, float]]:
+    return [(float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in root.iterfind(f".//{SVG}circle")]
 
 
 def trend(
@@ -122,6 +125,32 @@ def test_names_of_places_fit() -> None:
     width, height = map(float, root.attrib["viewBox"].split()[2:])
     assert width == 320
     assert all(float(text.attrib["y"]) + 90 < height for text in names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("conv1", "conv3", "last_conv"),
+        ("vgg8", "mini_xception"),
+        ("mini_xception", "vgg8"),
+        ("input", "conv1", "conv2", "conv3", "conv4", "conv5", "last"),
+        ("a_quite_long_name", "another_long_name"),
+        ("the_only_value_here",),
+    ],
+)
+def test_no_label_is_cut(names: tuple[str, ...]) -> None:
+    root = ElementTree.fromstring(line_chart(trend([[float(index)] for index in range(len(names))], names)))
+    labels = [text for text in root.iterfind(f"{SVG}text") if text.attrib["text-anchor"] == "middle"]
+    assert len(labels) == len(names)
+    # Letters of the page's type are less than 6.3 wide on average at its size of 11.
+    spans = [
+        (float(label.attrib["x"]) - 3.1 * len(label.text or ""), float(label.attrib["x"]) + 3.1 * len(label.text or ""))
+        for label in labels
+    ]
+    assert min(low for low, _ in spans) >= -0.1
+    assert max(high for _, high in spans) <= 320.1
+    assert all(right < left for (_, right), (left, _) in pairwise(spans))
+    assert [float(label.attrib["x"]) for label in labels] == pytest.approx([x for x, _ in dots_of(root)], abs=0.11)
 
 
 def test_markup_in_names_is_text() -> None:

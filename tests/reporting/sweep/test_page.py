@@ -262,6 +262,45 @@ def test_an_empty_folder_has_a_page(tmp_path: Path) -> None:
     assert "0 questions: " in page.text["p"]
 
 
+@pytest.mark.parametrize("name", ["summary.json", "failure.json", "manifest.json", "config.yaml"])
+def test_a_damaged_file_of_one_job_does_not_hide_the_others(sweep: Path, name: str) -> None:
+    (sweep / "conv2-lime" / name).write_text('{"title": ["a')
+    text, page = read(sweep)
+    problems = [text for text in page.text["p"] if "damaged" in text]
+    assert len(problems) == 1
+    assert problems[0].startswith(f"conv2-lime/{name} is damaged: expected ")
+    broken = name in ("summary.json", "failure.json")
+    assert re.findall(r">(\d+ \w+)</span>", text) == (
+        ["2 answered", "2 failed"] if broken else ["3 answered", "1 failed"]
+    )
+
+
+def test_a_figure_outside_the_job_is_not_embedded(sweep: Path) -> None:
+    path = sweep / "conv2-lime" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["figures"][0]["file"] = "../conv2-saliency/figures/overview.png"
+    path.write_text(json.dumps(summary))
+    _, page = read(sweep)
+    assert "answered, without a figure" in page.text["p"]
+    assert len([tag for tag, given in page.tags if tag == "img" and "src" in given]) == 2 * 2
+
+
+@needs_browser
+def test_labels_of_charts_are_whole_in_a_browser(tmp_path: Path) -> None:
+    for model in ("vgg8", "mini_xception"):
+        for layer in ("conv1", "conv10", "last_conv"):
+            numbers = {"val/accuracy": len(model) / 20, "sharpness": len(layer) / 10 + len(model) / 20}
+            answered(tmp_path, [f"model={model}", f"layer={layer}"], numbers)
+    script = """
+    const beyond = [...document.querySelectorAll("svg.chart text")].filter((label) => {
+      const [text, chart] = [label, label.closest("svg")].map((element) => element.getBoundingClientRect());
+      return text.left < chart.left || text.right > chart.right || text.bottom > chart.bottom;
+    });
+    return [document.querySelectorAll("svg.chart").length, beyond.map((label) => label.textContent)];
+    """
+    assert told_by(write_sweep(tmp_path), script) == [2, []]
+
+
 @needs_browser
 def test_sort_filter_and_compare_in_a_browser(sweep: Path) -> None:
     script = """
