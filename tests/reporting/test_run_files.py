@@ -1,4 +1,4 @@
-"""Files of a run folder that nobody vouches for: torn JSON, figures that lead out of the folder."""
+"""Files of a run folder that may be damaged or crafted: torn JSON, figures that lead out of the folder."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.browser import needs_browser, told_by
+from support.browser import needs_browser, run_in_page
 from support.pages import EVIL, FLAWS, LIMITS_TEXT, LOOKS, NO_FLAWS, PNG, Page
 
 from fervis.reporting.run_page import links_to_sweep, write_report
@@ -45,7 +45,7 @@ def answered(folder: Path) -> Path:
     return folder
 
 
-def test_page_says_all_that_the_folder_knows(tmp_path: Path) -> None:
+def test_page_shows_everything_in_the_folder(tmp_path: Path) -> None:
     path = write_report(answered(tmp_path / "run"))
     assert path == tmp_path / "run" / "report.html"
     page = Page(path.read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def test_entries_may_lack_keys(tmp_path: Path, missing: str) -> None:
     assert cells[:2] == (["299", "happy"] if missing == "label" else ["299", "angry"])
 
 
-def test_a_picture_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+def test_a_missing_figure_is_named(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     (folder / "figures" / "299.png").unlink()
     page = Page(write_report(folder).read_text(encoding="utf-8"))
@@ -134,7 +134,7 @@ seed: 3
 """
 
 
-def test_question_is_told_in_words(tmp_path: Path) -> None:
+def test_question_is_described_in_words(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     (folder / "config.yaml").write_text(QUESTION)
     page = Page(write_report(folder).read_text(encoding="utf-8"))
@@ -144,7 +144,7 @@ def test_question_is_told_in_words(tmp_path: Path) -> None:
     )
 
 
-def test_settings_that_differ_from_the_default_are_told(tmp_path: Path) -> None:
+def test_settings_that_differ_from_the_default_are_listed(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     manifest = json.loads((folder / "manifest.json").read_text())
     differs = {"layer": ["conv1", "conv7"], "target": EVIL, "model.weights": None, "trainer.votes": True}
@@ -152,11 +152,11 @@ def test_settings_that_differ_from_the_default_are_told(tmp_path: Path) -> None:
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert "Settings that differ from the default" in page.text["h2"]
     cells = page.text["td"]
-    place = cells.index("conv1, conv7")
-    assert cells[place : place + 4] == ["conv1, conv7", EVIL, "none", "true"]
+    index = cells.index("conv1, conv7")
+    assert cells[index : index + 4] == ["conv1, conv7", EVIL, "none", "true"]
 
 
-def test_what_else_an_entry_tells_is_in_the_table(tmp_path: Path) -> None:
+def test_other_values_of_an_entry_are_in_the_table(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text())
     summary["entries"] = [
@@ -254,8 +254,8 @@ def test_page_has_no_flaw_in_a_browser(tmp_path: Path, width: int, dark: bool) -
     manifest["differs"] = {"dataset.path": "/a/long/path" * 12, "target": EVIL}
     manifest["command"] += " dataset.path=" + "/a/long/path" * 12
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    told = told_by(write_report(folder), FLAWS, width, dark=dark)
-    assert told == NO_FLAWS | LOOKS[dark] | {"width": width}
+    results = run_in_page(write_report(folder), FLAWS, width, dark=dark)
+    assert results == NO_FLAWS | LOOKS[dark] | {"width": width}
 
 
 @needs_browser
@@ -268,7 +268,7 @@ def test_no_script_but_the_pages_own_runs_in_a_browser(tmp_path: Path) -> None:
     await new Promise((done) => setTimeout(done, 300));
     return [window.intruder ?? null, complaints.splice(0).filter((text) => text.startsWith("policy")).sort()];
     """
-    answer = told_by(write_report(answered(tmp_path / "run")), script)
+    answer = run_in_page(write_report(answered(tmp_path / "run")), script)
     assert answer == [None, ["policy: img-src", "policy: script-src-elem"]]
 
 
@@ -276,31 +276,31 @@ def test_no_script_but_the_pages_own_runs_in_a_browser(tmp_path: Path) -> None:
 def test_figures_are_enlarged_in_a_browser(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text())
-    for place in range(3):
-        Image.new("RGB", (40, 30), (80 * place, 0, 0)).save(folder / "figures" / f"{place}.png")
-    figures = [{"file": f"figures/{place}.png", "caption": f"Figure {place}"} for place in range(3)]
+    for index in range(3):
+        Image.new("RGB", (40, 30), (80 * index, 0, 0)).save(folder / "figures" / f"{index}.png")
+    figures = [{"file": f"figures/{index}.png", "caption": f"Figure {index}"} for index in range(3)]
     (folder / "summary.json").write_text(json.dumps(summary | {"figures": figures}))
     script = """
     const dialog = document.querySelector("dialog");
     const zooms = [...document.querySelectorAll("figure > .zoom")];
     const seen = () => [dialog.open, dialog.querySelector("img").alt, dialog.querySelector("span").textContent];
     const press = (key) => dialog.dispatchEvent(new KeyboardEvent("keydown", { key }));
-    const told = { closed: dialog.open, zooms: zooms.map((zoom) => zoom.firstChild.alt) };
+    const results = { closed: dialog.open, zooms: zooms.map((zoom) => zoom.firstChild.alt) };
     zooms[1].focus();
     zooms[1].click();
-    told.opened = seen();
+    results.opened = seen();
     press("ArrowRight"); press("ArrowRight");
-    told.around = seen();
+    results.around = seen();
     press("ArrowLeft");
-    told.back = seen();
+    results.back = seen();
     const closed = new Promise((done) => dialog.addEventListener("close", () => setTimeout(done, 50), { once: true }));
     dialog.close();
     await closed;
-    told.after = [dialog.open, zooms.indexOf(document.activeElement)];
-    told.link = dialog.querySelector("a").hidden;
-    return told;
+    results.after = [dialog.open, zooms.indexOf(document.activeElement)];
+    results.link = dialog.querySelector("a").hidden;
+    return results;
     """
-    assert told_by(write_report(folder), script) == {
+    assert run_in_page(write_report(folder), script) == {
         "link": True,  # a figure of this page is no answer of its own
         "closed": False,
         "zooms": ["Figure 0", "Figure 1", "Figure 2"],

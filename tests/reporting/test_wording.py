@@ -57,7 +57,7 @@ def test_networks_and_layers(settings: dict[str, Any], words: str) -> None:
     assert describe_run(BASE | settings).startswith(f"What saliency {words} for the label")
 
 
-def test_answers_of_no_faces_and_studies() -> None:
+def test_results_without_faces_and_studies() -> None:
     sentence = "What confusion says about resnet18 trained for 8 epochs, on all splits of faces; seed 0 or 1."
     settings = BASE | {"explainer.name": "confusion", "split": "all", "seed": ("0", "1")}
     assert describe_run(settings, of_faces=False) == sentence
@@ -65,7 +65,7 @@ def test_answers_of_no_faces_and_studies() -> None:
 
 
 @pytest.mark.parametrize("missing", ["explainer.name", "model.name", "dataset.name"])
-def test_nothing_is_said_of_half_a_question(missing: str) -> None:
+def test_half_a_config_is_not_described(missing: str) -> None:
     assert describe_run({key: value for key, value in BASE.items() if key != missing}) == ""
 
 

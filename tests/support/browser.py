@@ -44,7 +44,7 @@ FRAME = """<!doctype html><meta name="color-scheme" content="light dark"><style>
 LIMIT = 120  # seconds that a browser may take to start, load a page and run a script on a busy machine
 
 
-def told_by(page: Path, script: str, width: int = 1280, *, dark: bool = False) -> Any:
+def run_in_page(page: Path, script: str, width: int = 1280, *, dark: bool = False) -> Any:
     """What a script returns that is run in a page once it is loaded; fails where the page complains of anything.
 
     The page runs in real time and tells by a line of its console: Chromium's virtual time ends before a slow machine

@@ -120,7 +120,7 @@ def replaced(part):
             part[key] = 777 if key == "n" else 0.5
 
 
-def test_what_nobody_recorded_is_called_so():
+def test_what_was_not_recorded_is_called_so():
     card = model_card(REPORT, FACTS)
     for line in (
         "Architecture",
@@ -131,13 +131,13 @@ def test_what_nobody_recorded_is_called_so():
         "Licence of the weights",
     ):
         assert f"- {line}: not recorded\n" in card
-    told = ModelCardInfo("v", "fer2013", "c", (0,), parameters=1234567, extra_data="none", selection="best of 9 on val")
-    card = model_card(REPORT, told)
+    info = ModelCardInfo("v", "fer2013", "c", (0,), parameters=1234567, extra_data="none", selection="best of 9 on val")
+    card = model_card(REPORT, info)
     for line in ("Parameters: 1,234,567", "Data beside it: none", "Selection: best of 9 on val"):
         assert f"- {line}\n" in card
 
 
-def test_the_audit_is_told():
+def test_the_audit_is_stated():
     facts = ModelCardInfo("v", "fer2013", "c", (0,), audit=audit_dataset(FACES))
     card = model_card(REPORT, facts)
     assert "- Images: Training 100, PublicTest 100, PrivateTest 100\n" in card
@@ -157,7 +157,7 @@ def test_other_data_sets_are_not_taken_for_fer2013(dataset, words):
     assert "Label noise was not measured" in card
 
 
-def test_runs_and_ensemble_stand_beside():
+def test_runs_and_ensemble_have_their_own_tables():
     reports = [report_of(FACES, seed) for seed in (0, 1)]
     card = model_card(reports[0], FACTS, runs=mean_of_runs(reports), ensemble=reports[1])
     runs = mean_of_runs(reports)["results"]["test"]["none"]["full"]["accuracy"]

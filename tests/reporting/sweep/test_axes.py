@@ -29,7 +29,7 @@ def test_axes_are_what_was_swept_in_the_order_of_the_command(tmp_path: Path) -> 
     assert sweep.job_label(sweep.jobs[1]) == "conv2 · lime"
 
 
-def test_configs_alone_tell_the_axes(tmp_path: Path) -> None:
+def test_configs_alone_determine_the_axes(tmp_path: Path) -> None:
     for layer in ("conv1", "conv2"):
         for explainer in ("saliency", "lime"):
             answered(tmp_path, [f"layer={layer}", f"explainer={explainer}"], command=False)

@@ -17,14 +17,14 @@ def names(sweep: Path, command: str = "") -> list[str]:
 def test_layers_written_out_by_the_sweep_are_in_its_order(tmp_path: Path) -> None:
     for layer in ("stem", "block1", "head"):
         answered(tmp_path, [f"layer={layer}"])
-    kept = {"hydra": {"overrides": {"task": ["layer=stem,block1,head", "seed=0"]}}}
-    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump(kept))
+    saved = {"hydra": {"overrides": {"task": ["layer=stem,block1,head", "seed=0"]}}}
+    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump(saved))
     assert names(tmp_path, "python -m fervis -m layer=each") == ["stem", "block1", "head"]
-    assert read_sweep(tmp_path, "told").command == "told"
+    assert read_sweep(tmp_path, "typed").command == "typed"
     assert read_sweep(tmp_path).command == "python -m fervis -m layer=stem,block1,head seed=0"
 
 
-def test_failed_and_unfinished_jobs_are_told_apart(tmp_path: Path) -> None:
+def test_failed_and_unfinished_jobs_are_distinguished(tmp_path: Path) -> None:
     answered(tmp_path, ["layer=conv1"])
     failed(tmp_path, ["layer=cnv2"], "layer=cnv2: there is no such layer.")
     (tmp_path / "conv3" / ".partial").mkdir(parents=True)
@@ -44,7 +44,7 @@ def test_failed_and_unfinished_jobs_are_told_apart(tmp_path: Path) -> None:
     assert sweep.job_label(sweep.jobs[2]) == "conv3"
 
 
-def test_a_failure_beside_an_answer_is_that_of_asking_again(tmp_path: Path) -> None:
+def test_a_failure_next_to_a_result_is_that_of_a_repetition(tmp_path: Path) -> None:
     answered(tmp_path, ["layer=conv1"])
     failed(tmp_path, ["layer=conv1"], "The disk is full.")
     (job,) = read_sweep(tmp_path).jobs

@@ -21,7 +21,7 @@ def test_numbers_of_the_jobs_own_layers_are_a_trend_over_layers(tmp_path: Path) 
     assert not trend.spaced
 
 
-def test_layers_and_checkpoints_within_a_job_are_places_too(tmp_path: Path) -> None:
+def test_layers_and_checkpoints_within_a_job_are_values_too(tmp_path: Path) -> None:
     numbers = {f"{epoch}/{layer}/a": epoch + offset for epoch in (1, 2) for layer, offset in (("c1", 0.1), ("c2", 0.2))}
     answered(tmp_path, ["layer=[c1,c2]", "checkpoint=[1,2]", "seed=0"], numbers)
     answered(tmp_path, ["layer=[c1,c2]", "checkpoint=[1,2]", "seed=1"], {k: v + 1 for k, v in numbers.items()})
@@ -55,8 +55,8 @@ def test_what_a_trend_runs_along(tmp_path: Path, sweeps: tuple[str, ...], over: 
     for axis in sweeps:
         key, _, values = axis.partition("=")
         jobs = [[*job, f"{key}={value}"] for job in jobs for value in values.split(",")]
-    for place, job in enumerate(jobs):
-        answered(tmp_path, job, {"found": place**2 + 0.5})
+    for index, job in enumerate(jobs):
+        answered(tmp_path, job, {"found": index**2 + 0.5})
     (trend,) = sweep_series(read_sweep(tmp_path))
     assert (trend.axis, list(trend.lines)) == (over, series)
     assert sum(len(there) for line in trend.lines.values() for there in line) == len(jobs)
