@@ -55,6 +55,7 @@ def write_sweep(folder: Path, command: str = "") -> Path:
         facts=sweep_facts(sweep),
         sweep=sweep,
         thumbnails=thumbnails,
+        image_ids={job.name: f"p{index}" for index, job in enumerate(sweep.jobs)},
         figure_links={job.name: figure_link(job) for job in sweep.jobs if job.figure},
         page_links={job.name: f"{quote(job.name)}/report.html" for job in sweep.jobs},
         grids=image_grids(sweep) if len(sweep.axes) > 1 else [],
