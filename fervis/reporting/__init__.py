@@ -1,1 +1,1 @@
-"""HTML pages and model cards, made from the files of a run, sweep or training."""
+"""HTML pages and model cards, written from the files of a run, sweep or training."""

@@ -1,4 +1,4 @@
-"""A question in words, from its settings: one sentence that a reader needs no config to understand."""
+"""A run in words, from its settings: one sentence that a reader understands without the config."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-TARGET_PHRASES = {
+_TARGET_PHRASES = {
     "auto": "the label of each face",
     "label": "the label of each face",
     "predicted": "the class predicted for each face",
@@ -15,43 +15,53 @@ TARGET_PHRASES = {
 
 
 def flatten_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings under dotted keys, in their order; lists stay whole.
+    """Return nested settings under dotted keys, in their order; lists stay whole.
 
     Example:
-        >>> flattened({"model": {"name": "vgg8", "width": 16}, "faces": [0, 5]})
+        >>> flatten_config({"model": {"name": "vgg8", "width": 16}, "faces": [0, 5]})
         {'model.name': 'vgg8', 'model.width': 16, 'faces': [0, 5]}
     """
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        inner = isinstance(value, Mapping) and value
-        flat |= flatten_config(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+        nested = isinstance(value, Mapping) and value
+        flat |= flatten_config(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
 
 
 def format_setting(value: object) -> str:
-    """A setting as a reader would write it: ``conv1, conv7`` for a list, ``none`` for None."""
+    """Format a setting as a reader would write it: ``conv1, conv7`` for a list, ``none`` for None.
+
+    Example:
+        >>> format_setting(["conv1", 7]), format_setting(True)
+        ('conv1, 7', 'true')
+    """
     if value is None or value == {}:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return ", ".join(format_setting(one) for one in value)
+        return ", ".join(format_setting(item) for item in value)
     return str(value)
 
 
 def join_names(names: Sequence[str], *, word: str = "and", most: int = 12) -> str:
-    """``conv1, conv3 and conv7``; of more than ``most`` the first and the last, with how many there are."""
+    """Join names: ``conv1, conv3 and conv7``; of more than ``most`` the first two, the last and their number.
+
+    Example:
+        >>> join_names(["a", "b", "c", "d"], word="or", most=3)
+        'a, b, … or d (4 in all)'
+    """
     if len(names) > most:
         return f"{names[0]}, {names[1]}, … {word} {names[-1]} ({len(names)} in all)"
     return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def describe_run(settings: Mapping[str, Any], *, of_faces: bool = True) -> str:
-    """What is asked, in one sentence; empty where the settings do not tell method, network and data.
+    """Describe a run in one sentence; an empty one where the settings lack method, network or data.
 
     Args:
-        settings: as ``flattened`` gives them. A value that is a tuple stands for several questions, one for each.
-        of_faces: whether the answer is of single faces, which have targets; a confusion matrix has none.
+        settings: as ``flatten_config`` returns them. A value that is a tuple stands for several runs, one for each.
+        of_faces: whether the result is of single faces, which have targets; a confusion matrix has none.
     """
     if any(not settings.get(f"{kind}.name") for kind in ("explainer", "model", "dataset")):
         return ""
@@ -64,7 +74,7 @@ def describe_run(settings: Mapping[str, Any], *, of_faces: bool = True) -> str:
         words.append("at the pixels")
     elif layer is not None:
         words.append(f"at {_each_phrase(layer)}")
-    words.append(f"says of {_network_phrase(settings)},")
+    words.append(f"says about {_network_phrase(settings)},")
     count = settings.get("faces.per_class")
     faces = settings.get("faces", "auto" if count is None else f"per_class:{count}")
     if of_faces:
@@ -78,10 +88,10 @@ def describe_run(settings: Mapping[str, Any], *, of_faces: bool = True) -> str:
 
 
 def _each_phrase(value: Any) -> str:
-    """One value; several in one question joined by "and"; several questions joined by "or"."""
+    """Format one value; several of one run joined by "and", those of several runs by "or"."""
     if isinstance(value, tuple):
-        return join_names([format_setting(one) for one in value], word="or", most=8)
-    return join_names([format_setting(one) for one in value]) if isinstance(value, list) else format_setting(value)
+        return join_names([format_setting(item) for item in value], word="or", most=8)
+    return join_names([format_setting(item) for item in value]) if isinstance(value, list) else format_setting(value)
 
 
 def _network_phrase(settings: Mapping[str, Any]) -> str:
@@ -99,22 +109,22 @@ def _network_phrase(settings: Mapping[str, Any]) -> str:
 
 
 def _checkpoint_phrase(checkpoint: Any) -> str:
-    several = isinstance(checkpoint, list | tuple)
-    return f"checkpoint{'s' if several else ''} {_files_phrase(checkpoint)}"
+    plural = isinstance(checkpoint, list | tuple)
+    return f"checkpoint{'s' if plural else ''} {_files_phrase(checkpoint)}"
 
 
 def _files_phrase(value: Any) -> str:
-    """Names without their folders, which are the reader's own."""
+    """Return file names without their folders, which differ between machines."""
     if isinstance(value, list | tuple):
-        return _each_phrase(type(value)(_files_phrase(one) for one in value))
+        return _each_phrase(type(value)(_files_phrase(item) for item in value))
     return Path(value).name if isinstance(value, str) else format_setting(value)
 
 
 def _target_phrase(target: Any) -> str:
     if isinstance(target, tuple):
-        return _each_phrase(tuple(_target_phrase(one) for one in target))
-    if isinstance(target, str) and target in TARGET_PHRASES:
-        return TARGET_PHRASES[target]
+        return _each_phrase(tuple(_target_phrase(item) for item in target))
+    if isinstance(target, str) and target in _TARGET_PHRASES:
+        return _TARGET_PHRASES[target]
     if isinstance(target, str) and "/" in target:
         layer, _, number = target.rpartition("/")
         return f"filter {number} of {layer}"
@@ -123,7 +133,7 @@ def _target_phrase(target: Any) -> str:
 
 def _faces_phrase(faces: Any) -> str:
     if isinstance(faces, tuple):
-        return _each_phrase(tuple(_faces_phrase(one) for one in faces))
+        return _each_phrase(tuple(_faces_phrase(item) for item in faces))
     if faces == "auto":
         return "one face of each class"
     if faces == "all":
@@ -134,5 +144,5 @@ def _faces_phrase(faces: Any) -> str:
     if isinstance(faces, int):
         return f"face {faces}"
     if isinstance(faces, list):
-        return f"the faces {join_names([format_setting(one) for one in faces], most=10)}"
+        return f"the faces {join_names([format_setting(item) for item in faces], most=10)}"
     return f"the faces {format_setting(faces)}"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.browser import needs_browser, told_by
-from support.pages import EVIL, FLAWS, LOOKS, NO_FLAWS, PNG, Page
+from support.browser import needs_browser, run_in_page
+from support.pages import EVIL, FLAWS, LIMITS_TEXT, LOOKS, NO_FLAWS, PNG, Page
 
-from fervis.reporting.html import LIMITS_TEXT
 from fervis.reporting.run_page import links_to_sweep, write_report
+from fervis.system.console import log
 
 
 def answered(folder: Path) -> Path:
@@ -45,13 +45,13 @@ def answered(folder: Path) -> Path:
     return folder
 
 
-def test_page_says_all_that_the_folder_knows(tmp_path: Path) -> None:
+def test_page_shows_everything_in_the_folder(tmp_path: Path) -> None:
     path = write_report(answered(tmp_path / "run"))
     assert path == tmp_path / "run" / "report.html"
     page = Page(path.read_text(encoding="utf-8"))
     assert page.text["h1"] == [f"saliency at conv7 of vgg8 on faces {EVIL}"]
     assert page.text["code"] == [f"python -m fervis 'explainer=saliency' layer=conv7 {EVIL}"]
-    headings = ["Figures", "Answers", "Numbers", "Ask it again", "Settings"]
+    headings = ["Figures", "Answers", "Numbers", "Ask again", "Settings"]
     assert page.text["h2"] == [*headings, "How it was computed", "What it was computed from"]
     assert page.text["h3"] == ["Seconds", "Versions"]
     assert page.text["td"] == [
@@ -115,11 +115,11 @@ def test_entries_may_lack_keys(tmp_path: Path, missing: str) -> None:
     assert cells[:2] == (["299", "happy"] if missing == "label" else ["299", "angry"])
 
 
-def test_a_picture_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+def test_a_missing_figure_is_named(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     (folder / "figures" / "299.png").unlink()
     page = Page(write_report(folder).read_text(encoding="utf-8"))
-    assert "figures/299.png is missing from the run folder." in page.text["p"]
+    assert "figures/299.png is missing from the run folder, or is no image file inside it." in page.text["p"]
 
 
 QUESTION = """
@@ -134,17 +134,17 @@ seed: 3
 """
 
 
-def test_question_is_told_in_words(tmp_path: Path) -> None:
+def test_question_is_described_in_words(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     (folder / "config.yaml").write_text(QUESTION)
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert page.text["p"][0] == (
-        "What saliency at conv7 says of vgg8 with the weights that fervis ships for fer2013, for the class predicted "
-        "for each face, on 2 faces of each class of the test split of fer2013; seed 3."
+        "What saliency at conv7 says about vgg8 with the weights that fervis ships for fer2013, for the class "
+        "predicted for each face, on 2 faces of each class of the test split of fer2013; seed 3."
     )
 
 
-def test_settings_that_differ_from_the_default_are_told(tmp_path: Path) -> None:
+def test_settings_that_differ_from_the_default_are_listed(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     manifest = json.loads((folder / "manifest.json").read_text())
     differs = {"layer": ["conv1", "conv7"], "target": EVIL, "model.weights": None, "trainer.votes": True}
@@ -152,11 +152,11 @@ def test_settings_that_differ_from_the_default_are_told(tmp_path: Path) -> None:
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert "Settings that differ from the default" in page.text["h2"]
     cells = page.text["td"]
-    place = cells.index("conv1, conv7")
-    assert cells[place : place + 4] == ["conv1, conv7", EVIL, "none", "true"]
+    index = cells.index("conv1, conv7")
+    assert cells[index : index + 4] == ["conv1, conv7", EVIL, "none", "true"]
 
 
-def test_what_else_an_entry_tells_is_in_the_table(tmp_path: Path) -> None:
+def test_other_values_of_an_entry_are_in_the_table(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text())
     summary["entries"] = [
@@ -182,6 +182,61 @@ def test_a_job_links_to_the_page_of_its_sweep_where_there_is_one(tmp_path: Path)
     assert (folder / link).resolve() == tmp_path / "sweep" / "index.html"
 
 
+def test_a_run_of_a_sweep_links_to_its_page_from_the_start(tmp_path: Path) -> None:
+    folder = answered(tmp_path / "sweep" / "run")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for sweep, linked in (("layer-1a2b3c4d", True), (None, False)):
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"sweep": sweep}))
+        write_report(folder)
+        assert links_to_sweep(folder) == linked
+
+
+@pytest.mark.parametrize("file", ["../secret.txt", "../secret.png", "/etc/hostname", 'a."onerror="alert(1)'])
+def test_a_figure_elsewhere_is_not_embedded(tmp_path: Path, file: str) -> None:
+    folder = answered(tmp_path / "run")
+    for name in ("secret.txt", "secret.png"):
+        (tmp_path / name).write_text("the secret")
+    (folder / 'a."onerror="alert(1)').write_bytes(PNG)
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"figures": [{"file": file, "caption": "A"}]}))
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert [tag for tag, _ in page.tags if tag == "img"] == []
+    assert f"{file} is missing from the run folder, or is no image file inside it." in page.text["p"]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "manifest.json", "config.yaml"])
+def test_a_damaged_file_is_named_on_the_page(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "propagate", True)
+    folder = answered(tmp_path / "run")
+    (folder / name).write_text('{"title": ["a')
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    (problem,) = [text for text in page.text["p"] if "damaged" in text]
+    assert problem.startswith(f"run/{name} is damaged: expected ")
+    assert caplog.messages == [problem]
+    assert ("Figures" in page.text["h2"]) == (name != "summary.json")
+    assert ("Ask again" in page.text["h2"]) == (name != "manifest.json")
+
+
+@pytest.mark.parametrize("value", [None, 3, "words", [1, [2]], {"a": {"b": None}}])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *(("summary.json", key) for key in ("title", "entries", "numbers", "figures")),
+        *(
+            ("manifest.json", key)
+            for key in ("seconds", "versions", "hashes", "differs", "warnings", "inputs", "started")
+        ),
+    ],
+)
+def test_values_of_another_kind_do_not_break_the_page(tmp_path: Path, name: str, key: str, value: object) -> None:
+    folder = answered(tmp_path / "run")
+    table = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps(table | {key: value}))
+    assert LIMITS_TEXT in Page(write_report(folder).read_text(encoding="utf-8")).text["p"]
+
+
 def test_sections_are_linked_at_the_top(tmp_path: Path) -> None:
     page = Page(write_report(answered(tmp_path / "run")).read_text(encoding="utf-8"))
     links = [str(given["href"]) for tag, given in page.tags if tag == "a"]
@@ -199,39 +254,53 @@ def test_page_has_no_flaw_in_a_browser(tmp_path: Path, width: int, dark: bool) -
     manifest["differs"] = {"dataset.path": "/a/long/path" * 12, "target": EVIL}
     manifest["command"] += " dataset.path=" + "/a/long/path" * 12
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    told = told_by(write_report(folder), FLAWS, width, dark=dark)
-    assert told == NO_FLAWS | LOOKS[dark] | {"width": width}
+    results = run_in_page(write_report(folder), FLAWS, width, dark=dark)
+    assert results == NO_FLAWS | LOOKS[dark] | {"width": width}
+
+
+@needs_browser
+def test_no_script_but_the_pages_own_runs_in_a_browser(tmp_path: Path) -> None:
+    script = """
+    const script = document.createElement("script");
+    script.textContent = "window.intruder = true";
+    document.body.append(script);
+    document.body.insertAdjacentHTML("beforeend", "<img src=https://example.org/pixel.png alt=pixel>");
+    await new Promise((done) => setTimeout(done, 300));
+    return [window.intruder ?? null, complaints.splice(0).filter((text) => text.startsWith("policy")).sort()];
+    """
+    answer = run_in_page(write_report(answered(tmp_path / "run")), script)
+    assert answer == [None, ["policy: img-src", "policy: script-src-elem"]]
 
 
 @needs_browser
 def test_figures_are_enlarged_in_a_browser(tmp_path: Path) -> None:
     folder = answered(tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text())
-    for place in range(3):
-        Image.new("RGB", (40, 30), (80 * place, 0, 0)).save(folder / "figures" / f"{place}.png")
-    figures = [{"file": f"figures/{place}.png", "caption": f"Figure {place}"} for place in range(3)]
+    for index in range(3):
+        Image.new("RGB", (40, 30), (80 * index, 0, 0)).save(folder / "figures" / f"{index}.png")
+    figures = [{"file": f"figures/{index}.png", "caption": f"Figure {index}"} for index in range(3)]
     (folder / "summary.json").write_text(json.dumps(summary | {"figures": figures}))
     script = """
     const dialog = document.querySelector("dialog");
     const zooms = [...document.querySelectorAll("figure > .zoom")];
     const seen = () => [dialog.open, dialog.querySelector("img").alt, dialog.querySelector("span").textContent];
     const press = (key) => dialog.dispatchEvent(new KeyboardEvent("keydown", { key }));
-    const told = { closed: dialog.open, zooms: zooms.map((zoom) => zoom.firstChild.alt) };
+    const results = { closed: dialog.open, zooms: zooms.map((zoom) => zoom.firstChild.alt) };
     zooms[1].focus();
     zooms[1].click();
-    told.opened = seen();
+    results.opened = seen();
     press("ArrowRight"); press("ArrowRight");
-    told.around = seen();
+    results.around = seen();
     press("ArrowLeft");
-    told.back = seen();
+    results.back = seen();
     const closed = new Promise((done) => dialog.addEventListener("close", () => setTimeout(done, 50), { once: true }));
     dialog.close();
     await closed;
-    told.after = [dialog.open, zooms.indexOf(document.activeElement)];
-    told.link = dialog.querySelector("a").hidden;
-    return told;
+    results.after = [dialog.open, zooms.indexOf(document.activeElement)];
+    results.link = dialog.querySelector("a").hidden;
+    return results;
     """
-    assert told_by(write_report(folder), script) == {
+    assert run_in_page(write_report(folder), script) == {
         "link": True,  # a figure of this page is no answer of its own
         "closed": False,
         "zooms": ["Figure 0", "Figure 1", "Figure 2"],

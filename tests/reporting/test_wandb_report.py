@@ -1,4 +1,4 @@
-"""The W&B report of a sweep: built without a network, and saved to a server that is played here."""
+"""The W&B report of a sweep: built without a network, and saved to a fake server."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from support.pages import PNG
 
 from fervis.errors import ConfigError, RunError
-from fervis.reporting.wandb_report import write_wandb_report
+from fervis.reporting.wandb_report import wandb_report_command
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces.*", "ignore:Pydantic V1")
 interface = pytest.importorskip("wandb_workspaces.reports.v2.interface", exc_type=ImportError)
@@ -23,7 +24,8 @@ def sweep(tmp_path: Path) -> Path:
     folder = tmp_path / "layer-5e0c77d1"
     for layer in ("conv1", "conv3"):
         job = folder / f"vgg8-saliency-{layer}"
-        job.mkdir(parents=True)
+        (job / "figures").mkdir(parents=True)
+        (job / "figures" / "overview.png").write_bytes(PNG)
         config = {
             "explainer": {"name": "saliency"},
             "model": {"name": "vgg8", "weights": None},
@@ -35,22 +37,22 @@ def sweep(tmp_path: Path) -> Path:
         (job / "manifest.json").write_text(json.dumps({"command": command, "seconds": {"explain": 1.0}}))
         entries = [{"row": 299, "label": "sad", "layer": layer}]
         figures = [{"file": "figures/overview.png", "caption": "Faces."}]
-        told = {"title": layer, "entries": entries, "numbers": {"strongest_tenth": 0.5}, "figures": figures}
-        (job / "summary.json").write_text(json.dumps(told))
+        summary = {"title": layer, "entries": entries, "numbers": {"strongest_tenth": 0.5}, "figures": figures}
+        (job / "summary.json").write_text(json.dumps(summary))
     (folder / "vgg8-saliency-conv9").mkdir()
     failure = {"error": "no such layer", "code": 2, "overrides": ["layer=conv9", "tracker=wandb"], "command": ""}
     (folder / "vgg8-saliency-conv9" / "failure.json").write_text(json.dumps(failure))
     return folder
 
 
-def test_without_save_it_says_what_it_would_show(
+def test_without_save_it_prints_what_it_would_show(
     sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody() -> None:
-        raise AssertionError("no server is asked")
+    def refuse() -> None:
+        raise AssertionError("no server may be reached")
 
-    monkeypatch.setattr(interface, "_get_api", nobody)
-    write_wandb_report([str(sweep), "--entity=lab"])
+    monkeypatch.setattr(interface, "_get_api", refuse)
+    wandb_report_command([str(sweep), "--entity=lab"])
     assert capsys.readouterr().out.splitlines() == [
         "fervis: layer (lab/faces): 2 of 3 questions answered, 1 not",
         "Numbers:",
@@ -65,8 +67,8 @@ def test_without_save_it_says_what_it_would_show(
     ]
 
 
-def played(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """A server that takes every report; what it was sent."""
+def fake_server(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Replace the server by one that accepts every report; return what it receives."""
     sent: list[dict[str, Any]] = []
     account = SimpleNamespace(
         default_entity="me",
@@ -74,12 +76,17 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         settings={"base_url": "http://here"},
     )
 
-    def execute(api: object, query: object, told: dict[str, Any]) -> dict[str, Any]:
-        if "spec" not in told:
+    def execute(api: object, query: object, variables: dict[str, Any]) -> dict[str, Any]:
+        if "spec" not in variables:
             return {"project": {"internalId": "inside"}}
-        sent.append(told)
-        view = {"id": "abc", "displayName": told["displayName"], "description": "", "spec": json.loads(told["spec"])}
-        view |= {"project": {"name": "faces", "entityName": "me"}, "name": told["name"]}
+        sent.append(variables)
+        view = {
+            "id": "abc",
+            "displayName": variables["displayName"],
+            "description": "",
+            "spec": json.loads(variables["spec"]),
+        }
+        view |= {"project": {"name": "faces", "entityName": "me"}, "name": variables["name"]}
         return {"upsertView": {"view": view}}
 
     monkeypatch.setattr(interface, "_get_api", lambda: account)
@@ -89,15 +96,15 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return sent
 
 
-def test_saved_it_is_about_the_runs_of_the_sweep(
+def test_a_saved_report_is_about_the_runs_of_the_sweep(
     sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = played(monkeypatch)
-    write_wandb_report([str(sweep), "--save"])
+    sent = fake_server(monkeypatch)
+    wandb_report_command([str(sweep), "--save"])
     assert capsys.readouterr().out.splitlines()[-1].startswith("http://here/me/faces/reports/")
-    (told,) = sent
-    assert (told["entityName"], told["projectName"]) == ("me", "faces")
-    grids = [block for block in json.loads(told["spec"])["blocks"] if block["type"] == "panel-grid"]
+    (request,) = sent
+    assert (request["entityName"], request["projectName"]) == ("me", "faces")
+    grids = [block for block in json.loads(request["spec"])["blocks"] if block["type"] == "panel-grid"]
     assert len(grids) == 4
     for grid in grids:
         (runs,) = grid["metadata"]["runSets"]
@@ -112,36 +119,36 @@ def test_saved_it_is_about_the_runs_of_the_sweep(
     }  # fmt: skip
 
 
-def test_what_is_wrong_is_said_in_a_sentence(
+def test_errors_are_one_sentence(
     sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import wandb
 
     with pytest.raises(ConfigError, match=r"there is no such folder\.$"):
-        write_wandb_report([str(tmp_path / "nowhere")])
+        wandb_report_command([str(tmp_path / "nowhere")])
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"holds no answered job of a sweep\.$"):
-        write_wandb_report([str(tmp_path / "empty")])
+        wandb_report_command([str(tmp_path / "empty")])
 
     def no_key() -> None:
         raise wandb.errors.UsageError("No API key configured.")
 
     monkeypatch.setattr("wandb.Api", no_key)
-    with pytest.raises(ConfigError, match=r"^wandb_report --save: no API key was found"):
-        write_wandb_report([str(sweep), "--save"])
-    played(monkeypatch)
+    with pytest.raises(ConfigError, match=r"^wandb-report --save: expected an API key"):
+        wandb_report_command([str(sweep), "--save"])
+    fake_server(monkeypatch)
 
     def refuse(*_: object) -> None:
         raise ValueError("Run set not found.\nMore words.")
 
     monkeypatch.setattr(interface, "execute_graphql", refuse)
-    with pytest.raises(RunError, match=r"^wandb_report --save: Run set not found\.$"):
-        write_wandb_report([str(sweep), "--save"])
+    with pytest.raises(RunError, match=r"^wandb-report --save: Run set not found\.$"):
+        wandb_report_command([str(sweep), "--save"])
 
 
-def test_without_the_package_it_says_how_to_get_it(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_command(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "wandb_workspaces.expr", None)
     with pytest.raises(ConfigError, match=r"`pip install wandb-workspaces` adds it\.$"):
-        write_wandb_report([str(sweep)])
+        wandb_report_command([str(sweep)])

@@ -15,7 +15,7 @@ BASE: dict[str, Any] = {
     "explainer.name": "saliency",
     "seed": 0,
 }
-START, END = "What saliency says of resnet18 trained for 8 epochs, ", " the test split of faces; seed 0."
+START, END = "What saliency says about resnet18 trained for 8 epochs, ", " the test split of faces; seed 0."
 
 
 @pytest.mark.parametrize(
@@ -42,30 +42,30 @@ def test_faces_and_targets(settings: dict[str, Any], sentence: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"layer": "input"}, "at the pixels says of resnet18 trained for 8 epochs,"),
-        ({"layer": ["conv1", "conv7"]}, "at conv1 and conv7 says of resnet18 trained for 8 epochs,"),
-        ({"layer": ("conv1", "conv7")}, "at conv1 or conv7 says of resnet18 trained for 8 epochs,"),
-        ({"trainer.epochs": 1}, "says of resnet18 trained for 1 epoch,"),
-        ({"model.weights": "fer2013"}, "says of resnet18 with the weights that fervis ships for fer2013,"),
-        ({"model.checkpoint": "/home/me/net.safetensors"}, "says of resnet18 with the weights of net.safetensors,"),
-        ({"checkpoint": [1, "best"]}, "says of resnet18 trained for 8 epochs (checkpoints 1 and best),"),
-        ({"checkpoint": 3}, "says of resnet18 trained for 8 epochs (checkpoint 3),"),
-        ({"model.name": ("resnet18", "vgg8")}, "says of resnet18 or vgg8 trained for 8 epochs,"),
+        ({"layer": "input"}, "at the pixels says about resnet18 trained for 8 epochs,"),
+        ({"layer": ["conv1", "conv7"]}, "at conv1 and conv7 says about resnet18 trained for 8 epochs,"),
+        ({"layer": ("conv1", "conv7")}, "at conv1 or conv7 says about resnet18 trained for 8 epochs,"),
+        ({"trainer.epochs": 1}, "says about resnet18 trained for 1 epoch,"),
+        ({"model.weights": "fer2013"}, "says about resnet18 with the weights that fervis ships for fer2013,"),
+        ({"model.checkpoint": "/home/me/net.safetensors"}, "says about resnet18 with the weights of net.safetensors,"),
+        ({"checkpoint": [1, "best"]}, "says about resnet18 trained for 8 epochs (checkpoints 1 and best),"),
+        ({"checkpoint": 3}, "says about resnet18 trained for 8 epochs (checkpoint 3),"),
+        ({"model.name": ("resnet18", "vgg8")}, "says about resnet18 or vgg8 trained for 8 epochs,"),
     ],
 )
 def test_networks_and_layers(settings: dict[str, Any], words: str) -> None:
     assert describe_run(BASE | settings).startswith(f"What saliency {words} for the label")
 
 
-def test_answers_of_no_faces_and_studies() -> None:
-    sentence = "What confusion says of resnet18 trained for 8 epochs, on all splits of faces; seed 0 or 1."
-    asked = BASE | {"explainer.name": "confusion", "split": "all", "seed": ("0", "1")}
-    assert describe_run(asked, of_faces=False) == sentence
+def test_results_without_faces_and_studies() -> None:
+    sentence = "What confusion says about resnet18 trained for 8 epochs, on all splits of faces; seed 0 or 1."
+    settings = BASE | {"explainer.name": "confusion", "split": "all", "seed": ("0", "1")}
+    assert describe_run(settings, of_faces=False) == sentence
     assert describe_run(BASE | {"parts": [1, 2]}) == "2 questions about resnet18 trained for 8 epochs on faces."
 
 
 @pytest.mark.parametrize("missing", ["explainer.name", "model.name", "dataset.name"])
-def test_nothing_is_said_of_half_a_question(missing: str) -> None:
+def test_half_a_config_is_not_described(missing: str) -> None:
     assert describe_run({key: value for key, value in BASE.items() if key != missing}) == ""
 
 

@@ -93,8 +93,8 @@ def content(path: Path) -> Any:
 def timeless(page: str) -> str:
     """A page without dates, the seconds of each stage, those of each job (the last column) and their sum."""
     page = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00)?", "DATE", page)
-    page = re.sub(r"<h3>Seconds</h3>.*?</table>", "SECONDS", page)
-    page = re.sub(r'<td class="n"[^>]*>[\d.]+</td></tr>', "SECONDS", page)
+    page = re.sub(r"<h3>Seconds</h3>.*?</table>", "SECONDS", page, flags=re.DOTALL)
+    page = re.sub(r'<td class="n"[^>]*>[\d.]+</td>\s*</tr>', "SECONDS", page)
     return re.sub(r"[\d.]+ (s|min) in all", "SECONDS", page)
 
 

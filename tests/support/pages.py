@@ -5,6 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 EVIL = '<script>alert("1")</script>&'
+LIMITS_TEXT = "fervis predicts labelled expression categories, not emotions felt."
 PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(range(64))
 
 

@@ -1,36 +1,37 @@
-"""A network's model card (Mitchell et al. 2019, arXiv:1810.03993): what it is, what it is worth, what it is not for.
+"""A network's model card (Mitchell et al. 2019, arXiv:1810.03993): what it is, how good it is, what it is not for.
 
-Every number of a card is handed in; what is not handed in is called not recorded.
+The standing text is that of ``model_card.md.j2``; every number comes from the evaluation. What the caller does not know
+is called not recorded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from fervis.reporting.model_card.sections import (
-    analyses_section,
-    caveats_section,
-    evaluation_data,
-    factors_section,
-    input_sentence,
+from fervis.reporting.model_card.tables import (
+    SPLIT_NAMES,
+    class_table,
+    confusion_table,
+    number_text,
+    reliability_table,
+    results_table,
+    runs_table,
 )
-from fervis.reporting.model_card.tables import SPLIT_NAMES
-from fervis.reporting.model_card.text import DATA, ETHICS, FORBIDDEN, INTENDED, METRIC_TEXT
-
-UNKNOWN = "not recorded"
+from fervis.reporting.rendering import render_template
 
 
 @dataclass(frozen=True)
 class ModelCardInfo:
-    """What a card must be told beside the evaluation. None means that nobody recorded it.
+    """What a card states besides the evaluation. None means that it was not recorded.
 
     Attributes:
         name: of the network.
         dataset: as in the config, such as ``fer2013``.
         command: that trains it.
-        seeds: of the training, one a run.
+        seeds: of the training, one per run.
         architecture: one sentence.
         parameters: how many.
         input: what the network takes, such as ``48 x 48 pixels, grey``.
@@ -38,10 +39,10 @@ class ModelCardInfo:
         licence: of the weights.
         weights: SHA-256 of the file of weights.
         data: fingerprint of the faces.
-        extra_data: pretraining or images beside the data set's own, or ``none``.
+        extra_data: pretraining or images other than the data set's own, or ``none``.
         trainer: its knobs.
         selection: how epoch and knobs were chosen, and on which split.
-        audit: what ``fervis.datasets.audit.audit_dataset`` counted.
+        audit: counts of ``fervis.datasets.audit.audit_dataset``.
         contact: where to ask.
     """
 
@@ -65,74 +66,45 @@ class ModelCardInfo:
 
 def model_card(
     report: Mapping[str, Any],
-    facts: ModelCardInfo,
+    info: ModelCardInfo,
     *,
     runs: Mapping[str, Any] | None = None,
     ensemble: Mapping[str, Any] | None = None,
 ) -> str:
-    """The card as Markdown.
+    """Return the card as Markdown.
 
     Args:
         report: of ``fervis.metrics.classifier.evaluation.Evaluation``.
-        facts: what else is known.
+        info: what else is known.
         runs: of ``fervis.metrics.classifier.seeds.mean_of_runs``, where the network was trained with several seeds.
         ensemble: a report like ``report``, of the runs' ensemble.
     """
-    names = SPLIT_NAMES.get(facts.dataset, {})
-    split = "test" if "test" in report["results"] else next(iter(report["results"]))
-    sections = {
-        f"# Model card: {facts.name}": "",
-        "## Model details": _details(facts),
-        "## Intended use": INTENDED,
-        "## Out-of-scope and forbidden use": FORBIDDEN,
-        "## Factors": factors_section(report),
-        "## Metrics": METRIC_TEXT + input_sentence(report),
-        "## Evaluation data": evaluation_data(report, names),
-        "## Training data": _training_data(facts, names),
-        "## Quantitative analyses": analyses_section(report, names, split, runs, ensemble),
-        "## Ethical considerations": ETHICS,
-        "## Caveats and recommendations": caveats_section(report, names),
-    }
-    return "\n\n".join(part for pair in sections.items() for part in pair if part) + "\n"
+    names = SPLIT_NAMES.get(info.dataset, {})
+    results = report["results"]
 
+    def split_name(split: str) -> str:
+        return names.get(split, split)
 
-def _details(facts: ModelCardInfo) -> str:
-    details = {
-        "Architecture": facts.architecture,
-        "Parameters": None if facts.parameters is None else f"{facts.parameters:,}",
-        "Input": facts.input,
-        "Output": "a probability for each class; the classes exclude each other",
-        "Made with": None if facts.version is None else f"fervis {facts.version}",
-        "Licence of the weights": facts.licence,
-        "Weights, SHA-256": facts.weights,
-        "Contact": facts.contact,
-    }
-    return _list(details)
+    def subset_name(split: str) -> str:
+        return f"{split_name(split)}, views `{next(iter(results[split]))}`, subset `full`"
 
-
-def _training_data(facts: ModelCardInfo, names: Mapping[str, str]) -> str:
-    text = DATA.get(facts.dataset, f"The data set `{facts.dataset}` is not described here.")
-    knobs = None if facts.trainer is None else ", ".join(f"{key}={value}" for key, value in facts.trainer.items())
-    details: dict[str, str | None] = {
-        "Data, SHA-256": facts.data,
-        "Data beside it": facts.extra_data,
-        "Seeds": ", ".join(map(str, facts.seeds)),
-        "Training": knobs,
-        "Selection": facts.selection,
-    }
-    if facts.audit is not None:
-        audit = facts.audit
-        sizes = ", ".join(f"{names.get(split, split)} {count:,}" for split, count in audit["splits"].items())
-        conflicts = audit["conflicts"]
-        details |= {
-            "Images": sizes,
-            "Surplus exact copies": f"{audit['duplicates']['surplus']:,}",
-            "Copies with different labels": f"{conflicts['images']:,} images in {conflicts['groups']:,} groups",
-        }
-        if facts.dataset == "fer2013":
-            details["Class counts"] = "those of the original" if audit["original"] else "not those of the original"
-    return f"{text}\n\n{_list(details)}\n\nTrained with:\n\n    {facts.command}"
-
-
-def _list(details: Mapping[str, str | None]) -> str:
-    return "\n".join(f"- {name}: {UNKNOWN if value is None else value}" for name, value in details.items())
+    return render_template(
+        "model_card.md.j2",
+        report=report,
+        info=info,
+        runs=runs,
+        ensemble=ensemble,
+        training=None if info.trainer is None else ", ".join(f"{key}={value}" for key, value in info.trainer.items()),
+        main_split="test" if "test" in results else next(iter(results)),
+        votes_measured=any("ferplus" in counts for counts in report["data"].values()),
+        split_name=split_name,
+        percent=partial(number_text, percent=True),
+        subset_name=subset_name,
+        # By class, calibration and confusion are of the first kind of views.
+        full_score=lambda split: next(iter(results[split].values()))["full"],
+        results_table=partial(results_table, names=names),
+        runs_table=partial(runs_table, names=names),
+        class_table=class_table,
+        reliability_table=reliability_table,
+        confusion_table=confusion_table,
+    )

@@ -1,4 +1,4 @@
-"""The tables of a model card: what an evaluation's report says, as Markdown."""
+"""The tables of a model card: an evaluation's report as Markdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from fervis.metrics.classifier.evaluation import PER_CLASS
 
 SPLIT_NAMES = {"fer2013": {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}}
-"""What a data set calls fervis's splits, where it has names of its own."""
+"""A data set's own names of the splits."""
 
 DASH = "\N{EN DASH}"
 
@@ -23,27 +23,27 @@ _RESULT_COLUMNS = {
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; a bar inside a cell is escaped."""
+    """Return a Markdown table; a bar inside a cell is escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def interval_text(metric: Mapping[str, Any], *, percent: bool) -> str:
-    """``73.1 [71.6, 74.5]`` in per cent, else ``0.731 [0.716, 0.745]``; a dash where there is no value."""
+    """Format ``73.1 [71.6, 74.5]`` in per cent, else ``0.731 [0.716, 0.745]``; a dash where there is no value."""
     value, low, high = (metric[key] for key in ("value", "low", "high"))
     if value is None:
         return DASH
-    value, low, high = (number_text(each, percent=percent) for each in (value, low, high))
+    value, low, high = (number_text(number, percent=percent) for number in (value, low, high))
     return f"{value} [{low}, {high}]"
 
 
 def number_text(value: float | None, *, percent: bool = False) -> str:
-    """A value in per cent with one digit, else with three; a dash for None."""
+    """Format a value in per cent with one digit, else with three; a dash for None."""
     return DASH if value is None else f"{100 * value:.1f}" if percent else f"{value:.3f}"
 
 
 def results_table(report: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """The metrics of every split, kind of views and subset."""
+    """Return the metrics of every split, kind of views and subset."""
     rows = [
         [names.get(split, split), kind, subset, f"{score['n']:,}"]
         + [interval_text(score[metric], percent=metric in _PERCENT) for metric in _RESULT_COLUMNS]
@@ -55,16 +55,16 @@ def results_table(report: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
 
 def class_table(score: Mapping[str, Any]) -> str:
-    """Recall, precision and F1 of each class."""
+    """Return recall, precision and F1 of each class."""
     rows = [
-        [name, f"{of['recall']['n']:,}"] + [interval_text(of[metric], percent=True) for metric in PER_CLASS]
-        for name, of in score["per_class"].items()
+        [name, f"{metrics['recall']['n']:,}"] + [interval_text(metrics[metric], percent=True) for metric in PER_CLASS]
+        for name, metrics in score["per_class"].items()
     ]
     return markdown_table(["class", "images", "recall, %", "precision, %", "F1, %"], rows)
 
 
 def confusion_table(score: Mapping[str, Any], classes: Sequence[str]) -> str:
-    """The confusion matrix as shares of the label's images."""
+    """Return the confusion matrix as shares of the label's images."""
     rows = [
         [name, *(interval_text(share, percent=True) for share in shares)]
         for name, shares in zip(classes, score["confusion"]["shares"], strict=True)
@@ -73,7 +73,7 @@ def confusion_table(score: Mapping[str, Any], classes: Sequence[str]) -> str:
 
 
 def reliability_table(score: Mapping[str, Any]) -> str:
-    """The bins of the calibration error that hold images."""
+    """Return the bins of the calibration error that hold images."""
     rows = [
         [
             f"{row['above']:.3f} to {row['to']:.3f}",
@@ -88,7 +88,7 @@ def reliability_table(score: Mapping[str, Any]) -> str:
 
 
 def runs_table(runs: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Mean and standard deviation over seeds of every split, kind of views and subset."""
+    """Return mean and standard deviation over seeds of every split, kind of views and subset."""
 
     def cell(metric: Mapping[str, Any], percent: bool) -> str:
         return f"{number_text(metric['mean'], percent=percent)} ± {number_text(metric['sd'], percent=percent)}"

@@ -1,4 +1,4 @@
-"""Numbers of a sweep's jobs as small line charts: inline SVG in the page's own colours, so that it reads in the dark.
+"""Numbers of a sweep's jobs as small line charts: inline SVG in the page's own colours, so that dark mode works.
 
 All lengths are in the SVG's own units, which are pixels at a width of 320.
 """
@@ -8,16 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from statistics import fmean
 
+from markupsafe import Markup
+
+from fervis.reporting.rendering import render_template
+
 WIDTH, HEIGHT = 320.0, 150.0
-RIGHT, TOP = 10.0, 10.0
-TYPE_SIZE = 11.0
-LETTER_WIDTH = 6.2  # about what a letter of this type takes
-COLOR_COUNT = 8  # the page's style states as many
-SERIES_MARKERS = ("circle", "square", "triangle", "diamond")
-DASHES = ("", "6 3", "2 3")
+_RIGHT, _TOP = 10.0, 10.0
+_TYPE_SIZE = 11.0
+_LETTER_WIDTH = 6.2  # about what a letter of this type takes
+_MOST_LETTERS = 15  # of a label; longer ones are cut
+COLOR_COUNT = 8  # sweep.css has a class for each
+_OUTLINES = ("", "m-3-3h6v6h-6z", "m0-4l4 7h-8z", "m0-4l4 4l-4 4l-4-4z")  # circle, square, triangle, diamond
+_DASHES = ("", "6 3", "2 3")
 
 
 @dataclass(frozen=True)
@@ -26,84 +30,156 @@ class SweepSeries:
 
     Attributes:
         quantity: the number's name, such as ``sharpness``.
-        over: the setting, such as ``layer``.
-        places: its values in their order.
-        series: name of a line -> the numbers at each place; several where a question was asked with several seeds,
-            none where there is no answer.
-        ordered: whether the order of the places means something, so that they may be joined by a line.
-        spaced: whether the places are numbers that stand as far apart as they are, such as epochs.
+        axis: the setting, such as ``layer``.
+        values: its values in their order.
+        lines: name of a line -> its numbers at each value; several where there are several seeds, none where there is
+            no result.
+        ordered: whether the order of the values means something, so that a line may join them.
+        spaced: whether the values are numbers that are drawn as far apart as they are, such as epochs.
     """
 
     quantity: str
-    over: str
-    places: tuple[str, ...]
-    series: Mapping[str, Sequence[Sequence[float]]]
+    axis: str
+    values: tuple[str, ...]
+    lines: Mapping[str, Sequence[Sequence[float]]]
     ordered: bool = True
     spaced: bool = False
 
     @property
     def repeated(self) -> bool:
-        """Whether there are several numbers at a place, of several seeds."""
-        return any(len(there) > 1 for values in self.series.values() for there in values)
+        """Whether some value has several numbers, of several seeds."""
+        return any(len(numbers) > 1 for line in self.lines.values() for numbers in line)
+
+
+@dataclass(frozen=True)
+class ChartView:
+    """A chart as a page shows it.
+
+    Attributes:
+        quantity: the number's name.
+        axis: the setting that it is drawn over.
+        extent: the least and the largest mean, and where they are.
+        svg: the chart.
+        legend: mark and name of each line, where there are several.
+    """
+
+    quantity: str
+    axis: str
+    extent: str
+    svg: Markup
+    legend: Sequence[tuple[Markup, str]]
+
+
+@dataclass(frozen=True)
+class _Marker:
+    color: int
+    x: str
+    y: str
+    outline: str
+
+
+@dataclass(frozen=True)
+class _Stroke:
+    color: int
+    path: str
+    dash: str = ""
+
+
+@dataclass(frozen=True)
+class _Label:
+    x: str
+    y: str
+    text: str
+    pivot: str = ""  # around which an upright label is turned
+
+
+@dataclass(frozen=True)
+class _Tick:
+    height: str
+    label: _Label
+
+
+def chart_view(series: SweepSeries) -> ChartView:
+    """Return a chart with its extent and its legend."""
+    means = [
+        (fmean(numbers), value)
+        for line in series.lines.values()
+        for numbers, value in zip(line, series.values, strict=True)
+        if numbers
+    ]
+    (low, least), (high, most) = min(means), max(means)
+    extent = f"{axis_number(low)} ({least}) to {axis_number(high)} ({most})" if low != high else axis_number(low)
+    legend = [(key_mark(index), name) for index, name in enumerate(series.lines)] if len(series.lines) > 1 else []
+    axis = series.axis + (" (lines: means over seeds)" if series.repeated else "")
+    return ChartView(series.quantity, axis, extent, line_chart(series), legend)
 
 
 def axis_number(value: float) -> str:
-    """Four significant digits for people: ``0.3125``, ``1.5e−05``."""
+    """Format a number with four significant digits and a true minus sign.
+
+    Example:
+        >>> axis_number(0.3125), axis_number(-1.5e-05)
+        ('0.3125', '−1.5e−05')
+    """
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
-def chart_caption(trend: SweepSeries) -> str:
-    """What the chart shows, in words that can stand in for it: every line's numbers, means where there are several."""
+def chart_caption(series: SweepSeries) -> str:
+    """Return words that can replace the chart: the numbers of every line, means where there are several."""
     lines = []
-    for name, values in trend.series.items():
-        told = ", ".join(
-            f"{place} {axis_number(fmean(there))}" for place, there in zip(trend.places, values, strict=True) if there
+    for name, line in series.lines.items():
+        numbers = ", ".join(
+            f"{value} {axis_number(fmean(group))}" for value, group in zip(series.values, line, strict=True) if group
         )
-        lines.append(f"{name}: {told}" if name else told)
-    return (
-        f"{trend.quantity} over {trend.over}{', means of several seeds' if trend.repeated else ''}. {'; '.join(lines)}."
-    )
+        lines.append(f"{name}: {numbers}" if name else numbers)
+    means = ", means of several seeds" if series.repeated else ""
+    return f"{series.quantity} over {series.axis}{means}. {'; '.join(lines)}."
 
 
-def line_chart(trend: SweepSeries) -> str:
-    """The trend as one SVG element with its caption as accessible name; deterministic.
+def line_chart(series: SweepSeries) -> Markup:
+    """Draw a series as one SVG element with its caption as accessible name; deterministic.
 
-    A dot is a number, a line joins the (mean) numbers of one series. Colours are the classes ``c0`` to ``c7`` of the
-    page's style; markers and dashes tell the series apart in grey.
+    A dot is a number, a line joins the (mean) numbers of one line. Colours are the classes ``c0`` to ``c7`` of the
+    page's style; markers and dashes distinguish the lines in grey.
     """
-    ticks = nice_ticks([one for values in trend.series.values() for there in values for one in there])
-    left = 12 + LETTER_WIDTH * max(len(axis_number(tick)) for tick in ticks)
-    across = _positions(trend, left, WIDTH - RIGHT)
-    shown = _labelled(trend.places, across)
-    pitch = (across[-1] - across[0]) / max(1, len(shown) - 1)
-    widest = LETTER_WIDTH * max(len(trend.places[place]) for place in shown)
-    upright = len(shown) > 1 and widest > pitch - 4
-    foot = min(widest, 90.0) + 8 if upright else TYPE_SIZE + 8
-    bottom = HEIGHT - TYPE_SIZE
+    ticks = nice_ticks([number for line in series.lines.values() for numbers in line for number in numbers])
+    left = 12 + _LETTER_WIDTH * max(len(axis_number(tick)) for tick in ticks)
+    bottom = HEIGHT - _TYPE_SIZE
+    xs, labelled, upright = _layout_labels(series, left)
+    widest = _LETTER_WIDTH * max(len(series.values[index]) for index in labelled)
+    foot = min(widest, 90.0) + 8 if upright else _TYPE_SIZE + 8
 
-    def down(value: float) -> float:
-        return bottom - (value - ticks[0]) / (ticks[-1] - ticks[0]) * (bottom - TOP)
+    def height_of(number: float) -> float:
+        return bottom - (number - ticks[0]) / (ticks[-1] - ticks[0]) * (bottom - _TOP)
 
-    parts = [_grid_lines_svg(left, down, ticks), _axis_names(trend.places, across, shown, bottom, upright=upright)]
-    for order, values in enumerate(trend.series.values()):
-        parts.append(_series(order, values, across, down, joined=trend.ordered))
-    return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH:g} {_at(bottom + foot)}" role="img" '
-        f'aria-label="{escape(chart_caption(trend))}">{"".join(parts)}</svg>'
+    rendered = render_template(
+        "line_chart.html.j2",
+        width=f"{WIDTH:g}",
+        height=_length(bottom + foot),
+        caption=chart_caption(series),
+        left=_length(left),
+        right=_length(WIDTH - _RIGHT),
+        ticks=[
+            _Tick(_length(y), _Label(_length(left - 5), _length(y + 4), axis_number(tick)))
+            for tick, y in zip(ticks, map(height_of, ticks), strict=True)
+        ],
+        labels=[_value_label(series.values[index], xs[index], bottom, upright=upright) for index in labelled],
+        lines=[
+            (_strokes(index, line, xs, height_of, joined=series.ordered), _markers(index, line, xs, height_of))
+            for index, line in enumerate(series.lines.values())
+        ],
     )
+    return Markup(rendered.strip())
 
 
-def key_mark(order: int) -> str:
-    """The look of a series beside its name in a legend."""
-    dash = DASHES[order // COLOR_COUNT % len(DASHES)]
-    return (
-        f'<svg class="key" viewBox="0 0 26 12" aria-hidden="true"><path class="line c{order % COLOR_COUNT}" d="M1 6H25"'
-        f"{_dashed(dash)}/>{_marker(order, 13, 6)}</svg>"
-    )
+def key_mark(index: int) -> Markup:
+    """Draw the look of a line for a legend."""
+    stroke = _Stroke(index % COLOR_COUNT, "M1 6H25", _line_dash(index))
+    return Markup(render_template("key_mark.html.j2", stroke=stroke, marker=_marker(index, 13, 6)).strip())
 
 
 def nice_ticks(values: Iterable[float], most: int = 5) -> list[float]:
-    """Three to ``most`` round numbers around the values; from 0 where the values are not far above it.
+    """Return three to ``most`` round numbers around the values; from 0 where the values are not far above it.
 
     Example:
         >>> nice_ticks([0.41, 0.52])
@@ -124,86 +200,93 @@ def nice_ticks(values: Iterable[float], most: int = 5) -> list[float]:
     return [low, high]
 
 
-def _positions(trend: SweepSeries, left: float, right: float) -> list[float]:
-    """Where each place stands: as far apart as their numbers are, or evenly."""
-    inner = 6 if len(trend.places) > 6 else 14
-    left, right = left + inner, right - inner
-    if len(trend.places) == 1:
+def _layout_labels(series: SweepSeries, left: float) -> tuple[list[float], list[int], bool]:
+    """Return the x of each value, the values that are labelled, and whether their labels are turned upright.
+
+    Labels in a row are centred below their values; the outer values move inwards as far as their labels need to lie
+    inside the chart. Where the labels would then meet, they are turned, and need no room at the sides.
+    """
+    inner = 6 if len(series.values) > 6 else 14
+    first, last = left + inner, WIDTH - _RIGHT - inner
+    upright_xs = _positions(series, first, last)
+    upright_labelled = _labelled(upright_xs)
+    ends = [_label_width(series.values[index]) / 2 for index in (upright_labelled[0], upright_labelled[-1])]
+    xs = _positions(series, max(first, ends[0]), min(last, WIDTH - ends[1]))
+    labelled = _labelled(xs)
+    pitch = (xs[-1] - xs[0]) / max(1, len(labelled) - 1)
+    widest = _LETTER_WIDTH * max(len(series.values[index]) for index in labelled)
+    if len(labelled) > 1 and widest > pitch - 4:
+        return upright_xs, upright_labelled, True
+    return xs, labelled, False
+
+
+def _positions(series: SweepSeries, left: float, right: float) -> list[float]:
+    """Return the x of each value: as far apart as the numbers are, or evenly."""
+    if len(series.values) == 1:
         return [(left + right) / 2]
-    at = [float(place) for place in trend.places] if trend.spaced else [float(i) for i in range(len(trend.places))]
-    least, most = min(at), max(at)
-    return [left + (one - least) / ((most - least) or 1) * (right - left) for one in at]
+    numbers = [float(value) if series.spaced else float(index) for index, value in enumerate(series.values)]
+    least, most = min(numbers), max(numbers)
+    return [left + (number - least) / ((most - least) or 1) * (right - left) for number in numbers]
 
 
-def _labelled(places: Sequence[str], across: Sequence[float]) -> list[int]:
-    """The places whose names are written: as many as leave each a line's height."""
-    shown: list[int] = []
-    for place in range(len(places)):
-        if not shown or across[place] - across[shown[-1]] >= TYPE_SIZE + 2:
-            shown.append(place)
-    return shown
+def _labelled(xs: Sequence[float]) -> list[int]:
+    """Return the values that are labelled: as many as leave each a line's height."""
+    labelled: list[int] = []
+    for index, x in enumerate(xs):
+        if not labelled or x - xs[labelled[-1]] >= _TYPE_SIZE + 2:
+            labelled.append(index)
+    return labelled
 
 
-def _grid_lines_svg(left: float, down: Callable[[float], float], ticks: Sequence[float]) -> str:
-    lines = ""
-    for tick in ticks:
-        y = down(tick)
-        lines += f'<path class="grid" d="M{_at(left)} {_at(y)}H{_at(WIDTH - RIGHT)}"/>'
-        lines += f'<text x="{_at(left - 5)}" y="{_at(y + 4)}" text-anchor="end">{axis_number(tick)}</text>'
-    return lines
+def _label_text(value: str) -> str:
+    return value if len(value) <= _MOST_LETTERS else f"{value[: _MOST_LETTERS - 1]}…"
 
 
-def _axis_names(
-    places: Sequence[str], across: Sequence[float], shown: Sequence[int], bottom: float, *, upright: bool
-) -> str:
-    names = ""
-    for place in shown:
-        x, y = across[place], bottom + TYPE_SIZE + 4
-        name = places[place] if len(places[place]) <= 15 else f"{places[place][:14]}…"
-        turned = f' transform="rotate(-90 {_at(x + 4)} {_at(bottom + 7)})"' if upright else ""
-        x, y, anchor = (x + 4, bottom + 7, "end") if upright else (x, y, "middle")
-        names += f'<text x="{_at(x)}" y="{_at(y)}" text-anchor="{anchor}"{turned}>{escape(name)}</text>'
-    return names
+def _label_width(value: str) -> float:
+    return _LETTER_WIDTH * len(_label_text(value))
 
 
-def _series(
-    order: int,
-    values: Sequence[Sequence[float]],
-    across: Sequence[float],
-    down: Callable[[float], float],
+def _value_label(value: str, x: float, bottom: float, *, upright: bool) -> _Label:
+    if upright:
+        at = _length(x + 4), _length(bottom + 7)
+        return _Label(*at, _label_text(value), pivot=" ".join(at))
+    return _Label(_length(x), _length(bottom + _TYPE_SIZE + 4), _label_text(value))
+
+
+def _strokes(
+    index: int,
+    line: Sequence[Sequence[float]],
+    xs: Sequence[float],
+    height_of: Callable[[float], float],
     *,
     joined: bool,
-) -> str:
-    """A line through the means, a dot for each number; the line is broken where a place has none."""
-    drawn = ""
-    pen = "M"
-    for x, there in zip(across, values, strict=True):
-        drawn += f"{pen}{_at(x)} {_at(down(fmean(there)))}" if there else ""
-        pen = "L" if there else "M"
-    colour = f"c{order % COLOR_COUNT}"
-    line = f'<path class="line {colour}" d="{drawn}"{_dashed(DASHES[order // COLOR_COUNT % len(DASHES)])}/>'
-    dots = "".join(_marker(order, x, down(one)) for x, there in zip(across, values, strict=True) for one in there)
-    means = "".join(
-        f'<path class="line {colour}" d="M{_at(x - 6)} {_at(down(fmean(there)))}h12"/>'
-        for x, there in zip(across, values, strict=True)
-        if len(there) > 1
-    )
-    return (line if joined and "L" in drawn else means) + dots
+) -> list[_Stroke]:
+    """Return a line through the means that breaks where there is no number, or a short bar at each mean of several."""
+    points = [(x, numbers, height_of(fmean(numbers)) if numbers else 0.0) for x, numbers in zip(xs, line, strict=True)]
+    path, pen = "", "M"
+    for x, numbers, y in points:
+        path += f"{pen}{_length(x)} {_length(y)}" if numbers else ""
+        pen = "L" if numbers else "M"
+    color = index % COLOR_COUNT
+    if joined and "L" in path:
+        return [_Stroke(color, path, _line_dash(index))]
+    return [_Stroke(color, f"M{_length(x - 6)} {_length(y)}h12") for x, numbers, y in points if len(numbers) > 1]
 
 
-def _marker(order: int, x: float, y: float) -> str:
-    css = f'class="dot c{order % COLOR_COUNT}"'
-    shape = SERIES_MARKERS[order % len(SERIES_MARKERS)]
-    if shape == "circle":
-        return f'<circle {css} cx="{_at(x)}" cy="{_at(y)}" r="3"/>'
-    outline = {"square": "m-3-3h6v6h-6z", "triangle": "m0-4l4 7h-8z", "diamond": "m0-4l4 4l-4 4l-4-4z"}[shape]
-    return f'<path {css} d="M{_at(x)} {_at(y)}{outline}"/>'
+def _markers(
+    index: int, line: Sequence[Sequence[float]], xs: Sequence[float], height_of: Callable[[float], float]
+) -> list[_Marker]:
+    return [_marker(index, x, height_of(number)) for x, numbers in zip(xs, line, strict=True) for number in numbers]
 
 
-def _dashed(dash: str) -> str:
-    return f' stroke-dasharray="{dash}"' if dash else ""
+def _marker(index: int, x: float, y: float) -> _Marker:
+    return _Marker(index % COLOR_COUNT, _length(x), _length(y), _OUTLINES[index % len(_OUTLINES)])
 
 
-def _at(length: float) -> str:
-    """A length to a tenth, as short as it goes."""
+def _line_dash(index: int) -> str:
+    return _DASHES[index // COLOR_COUNT % len(_DASHES)]
+
+
+def _length(length: float) -> str:
+    """Format a length to a tenth, as short as possible."""
     return f"{round(length, 1):g}"

@@ -14,14 +14,15 @@ SVG = "{*}"
 
 
 def dots(svg: str) -> list[tuple[float, float]]:
-    found = ElementTree.fromstring(svg).iterfind(f".//{SVG}circle")
-    return [(float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in found]
+    return dots_of(ElementTree.fromstring(svg))
 
 
-def trend(
-    values: list[list[float]], places: tuple[str, ...] = ("conv1", "conv2", "conv3"), **more: bool
-) -> SweepSeries:
-    return SweepSeries("sharpness", "layer", places, {"": values}, **more)
+def dots_of(root: ElementTree.Element) -> list[tuple[float, float]]:
+    return [(float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in root.iterfind(f".//{SVG}circle")]
+
+
+def trend(values: list[list[float]], names: tuple[str, ...] = ("conv1", "conv2", "conv3"), **more: bool) -> SweepSeries:
+    return SweepSeries("sharpness", "layer", names, {"": values}, **more)
 
 
 @pytest.mark.parametrize(
@@ -53,14 +54,14 @@ def test_ticks_hold_any_values() -> None:
             assert max(steps) == pytest.approx(min(steps), rel=1e-6)
 
 
-def test_dots_stand_at_their_numbers() -> None:
+def test_dots_are_drawn_at_their_numbers() -> None:
     (x1, y1), (x2, y2), (x3, y3) = dots(line_chart(trend([[0.0], [1.0], [0.5]])))
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.11)
     assert y3 == pytest.approx((y1 + y2) / 2, abs=0.11)
     assert y2 < y3 < y1  # up is more
 
 
-def test_epochs_stand_as_far_apart_as_they_are() -> None:
+def test_epochs_are_spaced_by_their_numbers() -> None:
     values = [[0.0], [1.0], [2.0]]
     (a, _), (b, _), (c, _) = dots(line_chart(trend(values, ("1", "2", "11"), spaced=True)))
     assert (b - a) / (c - a) == pytest.approx(0.1, abs=0.002)
@@ -76,7 +77,7 @@ def test_lines_join_means_and_break_where_nothing_is() -> None:
     assert re.sub(r"[\d. ]", "", line) == "MML"
 
 
-def test_unordered_places_are_not_joined() -> None:
+def test_unordered_values_are_not_joined() -> None:
     svg = line_chart(trend([[0.0, 1.0], [1.0], [2.0]], ("lime", "gradcam", "rise"), ordered=False))
     (mean,) = ElementTree.fromstring(svg).iterfind(f"{SVG}path[@class='line c0']")
     low, high = dots(svg)[:2]
@@ -97,11 +98,11 @@ def test_series_differ_in_colour_and_marker_and_beyond_in_dashes() -> None:
     assert "stroke-dasharray" not in key_mark(1)
 
 
-def test_caption_stands_in_for_the_picture() -> None:
-    told = chart_caption(
+def test_caption_can_replace_the_chart() -> None:
+    caption = chart_caption(
         SweepSeries("sharpness", "layer", ("conv1", "conv2"), {"lime": [[0.5], [-0.25]], "rise": [[], [1e-5]]})
     )
-    assert told == "sharpness over layer. lime: conv1 0.5, conv2 \N{MINUS SIGN}0.25; rise: conv2 1e\N{MINUS SIGN}05."
+    assert caption == "sharpness over layer. lime: conv1 0.5, conv2 \N{MINUS SIGN}0.25; rise: conv2 1e\N{MINUS SIGN}05."
     assert (
         chart_caption(trend([[1.0, 2.0], [3.0], []]))
         == "sharpness over layer, means of several seeds. conv1 1.5, conv2 3."
@@ -110,18 +111,44 @@ def test_caption_stands_in_for_the_picture() -> None:
     assert (label["role"], label["aria-label"]) == ("img", "sharpness over layer. conv1 0.5, conv2 1, conv3 1.5.")
 
 
-def test_names_of_places_fit() -> None:
+def test_labels_fit() -> None:
     """Names that would meet are turned, names too long are cut, and of too many some are left out."""
-    places = tuple(f"a_long_layer_name_{number}" for number in range(60))
-    root = ElementTree.fromstring(line_chart(trend([[float(number)] for number in range(60)], places)))
-    names = [text for text in root.iterfind(f"{SVG}text") if text.get("transform")]
-    assert 10 < len(names) < 30
-    xs = [float(text.attrib["x"]) for text in names]
+    names = tuple(f"a_long_layer_name_{number}" for number in range(60))
+    root = ElementTree.fromstring(line_chart(trend([[float(number)] for number in range(60)], names)))
+    labels = [text for text in root.iterfind(f"{SVG}text") if text.get("transform")]
+    assert 10 < len(labels) < 30
+    xs = [float(text.attrib["x"]) for text in labels]
     assert min(b - a for a, b in pairwise(xs)) >= 11
-    assert all(text.text == "a_long_layer_n…" for text in names)
+    assert all(text.text == "a_long_layer_n…" for text in labels)
     width, height = map(float, root.attrib["viewBox"].split()[2:])
     assert width == 320
-    assert all(float(text.attrib["y"]) + 90 < height for text in names)
+    assert all(float(text.attrib["y"]) + 90 < height for text in labels)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("conv1", "conv3", "last_conv"),
+        ("vgg8", "mini_xception"),
+        ("mini_xception", "vgg8"),
+        ("input", "conv1", "conv2", "conv3", "conv4", "conv5", "last"),
+        ("a_quite_long_name", "another_long_name"),
+        ("the_only_value_here",),
+    ],
+)
+def test_no_label_is_cut(names: tuple[str, ...]) -> None:
+    root = ElementTree.fromstring(line_chart(trend([[float(index)] for index in range(len(names))], names)))
+    labels = [text for text in root.iterfind(f"{SVG}text") if text.attrib["text-anchor"] == "middle"]
+    assert len(labels) == len(names)
+    # Letters of the page's type are less than 6.3 wide on average at its size of 11.
+    spans = [
+        (float(label.attrib["x"]) - 3.1 * len(label.text or ""), float(label.attrib["x"]) + 3.1 * len(label.text or ""))
+        for label in labels
+    ]
+    assert min(low for low, _ in spans) >= -0.1
+    assert max(high for _, high in spans) <= 320.1
+    assert all(right < left for (_, right), (left, _) in pairwise(spans))
+    assert [float(label.attrib["x"]) for label in labels] == pytest.approx([x for x, _ in dots_of(root)], abs=0.11)
 
 
 def test_markup_in_names_is_text() -> None:

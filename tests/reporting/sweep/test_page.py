@@ -15,11 +15,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from PIL import Image
-from support.browser import needs_browser, told_by
-from support.pages import EVIL, FLAWS, LOOKS, NO_FLAWS, Page
+from support.browser import needs_browser, run_in_page
+from support.pages import EVIL, FLAWS, LIMITS_TEXT, LOOKS, NO_FLAWS, Page
 from support.sweeps import answered, failed
 
-from fervis.reporting.html import LIMITS_TEXT
 from fervis.reporting.run_page import links_to_sweep, write_report
 from fervis.reporting.sweep.page import write_sweep
 
@@ -47,21 +46,21 @@ def read(folder: Path, command: str = COMMAND) -> tuple[str, Page]:
     return text, Page(text)
 
 
-def test_page_tells_the_sweep(sweep: Path) -> None:
+def test_page_describes_the_sweep(sweep: Path) -> None:
     text, page = read(sweep)
     assert page.text["h1"] == ["saliency and lime of vgg8 on faces, by layer and explainer"]
     assert page.text["h2"] == [
-        *("What failed", "Ask it again", "Side by side", "Trends", "Every question", "Two compared"),
+        *("Failures", "Ask again", "Side by side", "Trends", "All questions", "Compare two"),
         *("Warnings", "Versions and hashes"),
     ]
     lead = (
-        "What saliency or lime at conv2 or conv10 says of vgg8 trained for 8 epochs, for the label of each face, "
+        "What saliency or lime at conv2 or conv10 says about vgg8 trained for 8 epochs, for the label of each face, "
         "on one face of each class of the test split of faces; seed 0."
     )
     assert lead in page.text["p"]
     assert re.findall(r">(\d+ \w+)</span>", text) == ["3 answered", "1 failed"]
     assert "4 questions: " in page.text["p"]
-    assert "7.5 s in all · begun 2026-11-23 20:00 UTC · layer-explainer-1a2b3c4d" in page.text["p"]
+    assert "7.5 s in all · started 2026-11-23 20:00 UTC · layer-explainer-1a2b3c4d" in page.text["p"]
     assert page.text["code"] == ["python -m fervis layer=conv10 explainer=lime", COMMAND]
     assert f"careful {EVIL} " in page.text["p"]
     assert "(conv2 · saliency, conv2 · lime and conv10 · saliency)" in page.text["span"]
@@ -72,12 +71,12 @@ def test_failures_come_first_with_their_errors(sweep: Path) -> None:
     text, page = read(sweep)
     assert ERROR + EVIL in page.text["p"]
     assert page.text["h3"] == ["conv10 · lime"]
-    assert text.index("What failed") < text.index("Ask it again")
+    assert text.index("Failures") < text.index("Ask again")
     assert page.text["small"] == [ERROR + EVIL]  # and in the table
     assert EVIL not in text
 
 
-def test_table_has_a_row_a_job_that_can_be_sorted(sweep: Path) -> None:
+def test_table_has_one_sortable_row_per_job(sweep: Path) -> None:
     text, _ = read(sweep)
     table = text[text.index('<table id="jobs"') : text.index("</table>", text.index('<table id="jobs"'))]
     assert re.findall(r'data-sort="(\w+)">([^<]+)', table) == [
@@ -91,8 +90,8 @@ def test_table_has_a_row_a_job_that_can_be_sorted(sweep: Path) -> None:
         ["1", "0", "answered", "0.25", "7", "2.5"],
         ["1", "1", "failed", "", "", ""],
     ]
-    shown = [re.findall(r'<td class="n"[^>]*>([^<]*)<', row) for row in table.split("<tr")[2:]]
-    assert shown == [["12", "7", "2.5"], ["0.1235", "7", "2.5"], ["0.25", "7", "2.5"], ["", "", ""]]
+    texts = [re.findall(r'<td class="n"[^>]*>([^<]*)<', row) for row in table.split("<tr")[2:]]
+    assert texts == [["12", "7", "2.5"], ["0.1235", "7", "2.5"], ["0.25", "7", "2.5"], ["", "", ""]]
 
 
 def test_links_lead_to_the_answers(sweep: Path) -> None:
@@ -150,7 +149,7 @@ def test_a_figure_that_cannot_be_read_is_left_out(sweep: Path, harm: str) -> Non
     if harm == "broken":
         figure.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     _, page = read(sweep)
-    assert "answered, without a picture" in page.text["p"]
+    assert "answered, without a figure" in page.text["p"]
     assert len([tag for tag, given in page.tags if tag == "img" and "src" in given]) == 2 * 2
 
 
@@ -183,22 +182,22 @@ def test_one_axis_is_a_strip_in_natural_order(tmp_path: Path) -> None:
 def test_trends_are_drawn_for_numbers_that_vary(sweep: Path) -> None:
     text, page = read(sweep)
     (chart,) = [given for tag, given in page.tags if tag == "svg" and given.get("class") == "chart"]
-    said = "sharpness over layer. saliency: conv2 12, conv10 0.25; lime: conv2 0.1235."
-    assert chart["aria-label"] == said
+    caption = "sharpness over layer. saliency: conv2 12, conv10 0.25; lime: conv2 0.1235."
+    assert chart["aria-label"] == caption
     assert "0.1235 (conv2) to 12 (conv2)" in page.text["figcaption"]
     assert [name.strip() for name in page.text["li"]] == ["saliency", "lime"]
     assert "--c7" in text
 
 
 def test_many_numbers_are_folded_away_but_all_there(tmp_path: Path) -> None:
-    numbers = {f"number{place}": place + 0.5 for place in range(20)}
+    numbers = {f"number{index}": index + 0.5 for index in range(20)}
     answered(tmp_path, ["seed=0"], numbers)
     answered(tmp_path, ["seed=1"], {name: value + 100 for name, value in numbers.items()})
     text, page = read(tmp_path, "")
     assert page.text["summary"] == ["8 more", "20 numbers of each question"]
     folded = text[text.index("20 numbers of each question") :]
     rows = re.findall(r'<th scope="row">(\w+)</th><td class="n">([\d.]+)</td><td class="n">([\d.]+)</td>', folded)
-    assert rows == [(f"number{place}", f"{place + 0.5:.4g}", f"{place + 100.5:.4g}") for place in range(20)]
+    assert rows == [(f"number{index}", f"{index + 0.5:.4g}", f"{index + 100.5:.4g}") for index in range(20)]
     assert text.count('class="chart"') == 20
 
 
@@ -207,7 +206,7 @@ def test_same_folder_same_page(sweep: Path) -> None:
     assert write_sweep(sweep) == sweep / "index.html"
 
 
-def test_the_command_is_kept_as_it_was_typed(sweep: Path) -> None:
+def test_the_command_is_saved_as_it_was_typed(sweep: Path) -> None:
     write_sweep(sweep, COMMAND)
     first = (sweep / "index.html").read_bytes()
     (sweep / "index.html").unlink()
@@ -226,7 +225,7 @@ def test_pages_of_the_jobs_link_to_that_of_the_sweep(sweep: Path) -> None:
     assert [(job / "report.html").stat().st_mtime_ns for job in jobs] == pages  # written once
 
 
-def test_settings_and_hashes_of_all_jobs_are_told(sweep: Path) -> None:
+def test_settings_and_hashes_of_all_jobs_are_listed(sweep: Path) -> None:
     for job, layer in (("conv2-lime", "conv2"), ("conv2-saliency", "conv2"), ("conv10-saliency", "conv10")):
         manifest = json.loads((sweep / job / "manifest.json").read_text())
         manifest["differs"] = {"layer": layer, "quiet": "true"}
@@ -235,7 +234,7 @@ def test_settings_and_hashes_of_all_jobs_are_told(sweep: Path) -> None:
     _, page = read(sweep)
     assert page.text["td"][-4:] == [
         *("conv2 or conv10", "true"),
-        *("ab" * 32, "2 different ones, each on its question's page"),
+        *("ab" * 32, "2 different values, each on its question's page"),
     ]
 
 
@@ -263,47 +262,86 @@ def test_an_empty_folder_has_a_page(tmp_path: Path) -> None:
     assert "0 questions: " in page.text["p"]
 
 
+@pytest.mark.parametrize("name", ["summary.json", "failure.json", "manifest.json", "config.yaml"])
+def test_a_damaged_file_of_one_job_does_not_hide_the_others(sweep: Path, name: str) -> None:
+    (sweep / "conv2-lime" / name).write_text('{"title": ["a')
+    text, page = read(sweep)
+    problems = [text for text in page.text["p"] if "damaged" in text]
+    assert len(problems) == 1
+    assert problems[0].startswith(f"conv2-lime/{name} is damaged: expected ")
+    broken = name in ("summary.json", "failure.json")
+    assert re.findall(r">(\d+ \w+)</span>", text) == (
+        ["2 answered", "2 failed"] if broken else ["3 answered", "1 failed"]
+    )
+
+
+def test_a_figure_outside_the_job_is_not_embedded(sweep: Path) -> None:
+    path = sweep / "conv2-lime" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["figures"][0]["file"] = "../conv2-saliency/figures/overview.png"
+    path.write_text(json.dumps(summary))
+    _, page = read(sweep)
+    assert "answered, without a figure" in page.text["p"]
+    assert len([tag for tag, given in page.tags if tag == "img" and "src" in given]) == 2 * 2
+
+
+@needs_browser
+def test_labels_of_charts_are_whole_in_a_browser(tmp_path: Path) -> None:
+    for model in ("vgg8", "mini_xception"):
+        for layer in ("conv1", "conv10", "last_conv"):
+            numbers = {"val/accuracy": len(model) / 20, "sharpness": len(layer) / 10 + len(model) / 20}
+            answered(tmp_path, [f"model={model}", f"layer={layer}"], numbers)
+    script = """
+    const beyond = [...document.querySelectorAll("svg.chart text")].filter((label) => {
+      const [text, chart] = [label, label.closest("svg")].map((element) => element.getBoundingClientRect());
+      return text.left < chart.left || text.right > chart.right || text.bottom > chart.bottom;
+    });
+    return [document.querySelectorAll("svg.chart").length, beyond.map((label) => label.textContent)];
+    """
+    assert run_in_page(write_sweep(tmp_path), script) == [2, []]
+
+
 @needs_browser
 def test_sort_filter_and_compare_in_a_browser(sweep: Path) -> None:
     script = """
     const rows = () => [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[1].textContent
       + " " + row.cells[2].textContent);
     const heads = [...table.querySelectorAll("th button")];
-    const told = { heads: heads.map((head) => head.textContent), first: rows() };
+    const results = { heads: heads.map((head) => head.textContent), first: rows() };
     const sharpness = heads[3], state = heads[2];
     sharpness.click();
-    told.up = [rows(), sharpness.parentElement.getAttribute("aria-sort")];
+    results.up = [rows(), sharpness.parentElement.getAttribute("aria-sort")];
     sharpness.click();
-    told.down = [rows(), sharpness.parentElement.getAttribute("aria-sort")];
+    results.down = [rows(), sharpness.parentElement.getAttribute("aria-sort")];
     state.click();
-    told.state = [rows().at(-1), sharpness.parentElement.getAttribute("aria-sort")];
+    results.state = [rows().at(-1), sharpness.parentElement.getAttribute("aria-sort")];
     heads[0].click();
     const type = (text) => { filter.value = text; filter.dispatchEvent(new Event("input")) };
     type("LIME conv2");
-    told.filtered = [rows(), document.getElementById("found").textContent];
+    results.filtered = [rows(), document.getElementById("matches").textContent];
     type("");
-    told.all = rows().length;
+    results.all = rows().length;
     const [left, under, cut] = ["left", "under", "cut"].map((id) => document.getElementById(id));
     const whole = (image) => new Promise((done) => {
       const wait = () => image.naturalWidth === 600 ? done(decodeURI(image.src)) : setTimeout(wait, 20);
       wait();
     });
-    told.hidden = compare.hidden;
+    results.hidden = compare.hidden;
     const folder = (path) => path.split("/").at(-3);
-    told.pair = [folder(await whole(under)), folder(await whole(document.getElementById("over")))];
+    results.pair = [folder(await whole(under)), folder(await whole(document.getElementById("over")))];
     left.value = left.options[2].value;
     left.dispatchEvent(new Event("change"));
     await new Promise((done) => setTimeout(done, 300));
-    told.changed = folder(under.src);
+    results.changed = folder(under.src);
     cut.value = 25;
     cut.dispatchEvent(new Event("input"));
-    told.cut = getComputedStyle(document.getElementById("over")).clipPath;
-    told.wide = document.documentElement.scrollWidth <= innerWidth;
-    return told;
+    results.cut = getComputedStyle(document.getElementById("over")).clipPath;
+    results.wide = document.documentElement.scrollWidth <= innerWidth;
+    return results;
     """
-    told = told_by(write_sweep(sweep, COMMAND), script)
+    results = run_in_page(write_sweep(sweep, COMMAND), script)
     first = ["conv2 saliency", "conv2 lime", "conv10 saliency", "conv10 lime"]
-    assert told == {
+    assert results == {
         "heads": ["layer", "explainer", "state", "sharpness", "explained", "seconds"],
         "first": first,
         "up": [["conv2 lime", "conv10 saliency", "conv2 saliency", "conv10 lime"], "ascending"],  # no number: last
@@ -322,8 +360,8 @@ def test_sort_filter_and_compare_in_a_browser(sweep: Path) -> None:
 @needs_browser
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
 def test_page_has_no_flaw_in_a_browser(sweep: Path, width: int, dark: bool) -> None:
-    told = told_by(write_sweep(sweep, f"{COMMAND} dataset.path={'/a/long/path' * 12}"), FLAWS, width, dark=dark)
-    assert told == NO_FLAWS | LOOKS[dark] | {"width": width}
+    results = run_in_page(write_sweep(sweep, f"{COMMAND} dataset.path={'/a/long/path' * 12}"), FLAWS, width, dark=dark)
+    assert results == NO_FLAWS | LOOKS[dark] | {"width": width}
 
 
 @needs_browser
@@ -337,14 +375,14 @@ def test_small_multiples_are_enlarged_in_a_browser(sweep: Path) -> None:
       const wait = () => large.naturalWidth === 600 ? done(folder(large.src, -3)) : setTimeout(wait, 20);
       wait();
     });
-    const told = { zooms: zooms.length, links: document.querySelectorAll(".grid a").length };
+    const results = { zooms: zooms.length, links: document.querySelectorAll(".grid a").length };
     zooms[1].click();
-    told.opened = [dialog.open, await whole(), folder(report.href, -2)];
+    results.opened = [dialog.open, await whole(), folder(report.href, -2)];
     dialog.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
-    told.next = [await whole(), folder(report.href, -2), large.alt];
-    return told;
+    results.next = [await whole(), folder(report.href, -2), large.alt];
+    return results;
     """
-    assert told_by(write_sweep(sweep, COMMAND), script) == {
+    assert run_in_page(write_sweep(sweep, COMMAND), script) == {
         "zooms": 3,
         "links": 0,  # they are buttons now, and the links are in the enlargement and in the table
         "opened": [True, "conv2-lime", "conv2-lime"],
@@ -359,8 +397,8 @@ def test_a_page_on_its_own_compares_what_it_has(sweep: Path, tmp_path: Path) -> 
     alone.parent.mkdir()
     # What the browser says of the figures that are gone is no complaint of the page's.
     alone.write_text(page.read_text(encoding="utf-8"))
-    told = told_by(alone, 'return [document.getElementById("under").naturalWidth, compare.hidden]')
-    assert told == [480, False]
+    results = run_in_page(alone, 'return [document.getElementById("under").naturalWidth, compare.hidden]')
+    assert results == [480, False]
 
 
 def test_sweep_is_read_without_torch_or_matplotlib(sweep: Path) -> None:
