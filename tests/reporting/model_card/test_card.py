@@ -145,7 +145,10 @@ def test_the_audit_is_stated():
     assert "- Class counts: not those of the original\n" in card
 
 
-@pytest.mark.parametrize(("dataset", "words"), [("faces", "drawn by a program"), ("mine", "`mine` is not described")])
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [*((name, "\n\nFaces drawn by a program") for name in ("synthetic", "faces")), ("mine", "`mine` is not described")],
+)
 def test_other_data_sets_are_not_taken_for_fer2013(dataset, words):
     card = model_card(
         report_of(some_faces(votes=False)), ModelCardInfo("v", dataset, "c", (0,), audit=audit_dataset(FACES))
