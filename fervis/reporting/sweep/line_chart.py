@@ -208,10 +208,10 @@ def _layout_labels(series: SweepSeries, left: float) -> tuple[list[float], list[
     """
     inner = 6 if len(series.values) > 6 else 14
     first, last = left + inner, WIDTH - _RIGHT - inner
-    upright_xs = _positions(series, first, last)
+    upright_xs = _value_xs(series, first, last)
     upright_labelled = _labelled(upright_xs)
     ends = [_label_width(series.values[index]) / 2 for index in (upright_labelled[0], upright_labelled[-1])]
-    xs = _positions(series, max(first, ends[0]), min(last, WIDTH - ends[1]))
+    xs = _value_xs(series, max(first, ends[0]), min(last, WIDTH - ends[1]))
     labelled = _labelled(xs)
     pitch = (xs[-1] - xs[0]) / max(1, len(labelled) - 1)
     widest = _LETTER_WIDTH * max(len(series.values[index]) for index in labelled)
@@ -220,7 +220,7 @@ def _layout_labels(series: SweepSeries, left: float) -> tuple[list[float], list[
     return xs, labelled, False
 
 
-def _positions(series: SweepSeries, left: float, right: float) -> list[float]:
+def _value_xs(series: SweepSeries, left: float, right: float) -> list[float]:
     """Return the x of each value: as far apart as the numbers are, or evenly."""
     if len(series.values) == 1:
         return [(left + right) / 2]
