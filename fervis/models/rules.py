@@ -29,7 +29,7 @@ def applied(rules: Rules, model: nn.Module) -> Iterator[None]:
         for module in model.modules():
             rule = rule_of(module, rules)
             if rule is not None:
-                changes.callback(_restore, module, vars(module).get("forward"))
+                changes.callback(_restore_forward, module, vars(module).get("forward"))
                 module.forward = partial(rule, module)
         yield
 
@@ -39,7 +39,7 @@ def rule_of(module: nn.Module, rules: Rules) -> Rule | None:
     return next((rules[kind] for kind in type(module).__mro__ if kind in rules), None)
 
 
-def _restore(module: nn.Module, own: object) -> None:
+def _restore_forward(module: nn.Module, own: object) -> None:
     """Give back a module's ``forward``: its class's, or one that was set on the module itself."""
     del module.forward
     if own is not None:
