@@ -7,10 +7,11 @@ own range first, since gradients of two networks differ in size by orders, and r
 from __future__ import annotations
 
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
-from torch.nn import functional as F
 
 from fervis.errors import ConfigError
+from fervis.metrics.gaussian import gaussian_blur
 
 WINDOW, SIGMA = 11, 1.5  # pixels; those of Wang et al. 2004
 K1, K2 = 0.01, 0.03
@@ -80,16 +81,9 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _ranks(values: Tensor) -> Tensor:
-    """[N,P] -> [N,P] float64 ranks from 1; equal values get the mean of the ranks that they take up together."""
-    ordered = values.sort(1).values
-    below = torch.searchsorted(ordered, values.contiguous())
-    not_above = torch.searchsorted(ordered, values.contiguous(), right=True)
-    return (below + 1 + not_above).double() / 2
+    """Rank the values of each row [N,P] from 1; equal values get the mean of the ranks that they take up together."""
+    return torch.from_numpy(rankdata(values.detach().cpu().numpy(), axis=1)).to(values.device)
 
 
 def _blurred(maps: Tensor) -> Tensor:
-    """[N,1,H,W] under the Gaussian window, where it lies inside."""
-    distance = torch.arange(WINDOW, dtype=maps.dtype, device=maps.device) - WINDOW // 2
-    window = torch.exp(-(distance**2) / (2 * SIGMA**2))
-    window = window / window.sum()
-    return F.conv2d(F.conv2d(maps, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    return gaussian_blur(maps, SIGMA, reach=WINDOW // 2, mirror=False)

@@ -15,13 +15,14 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from fervis.core.faces import Faces
+from fervis.core.intervals import format_number
 from fervis.core.protocols import ImageRow, RunInfo, Tracker
 from fervis.core.registry import build_plugin
 from fervis.core.results import Figure
 from fervis.runs.config import RunConfig
 from fervis.system.console import log
 from fervis.system.files import write_text
-from fervis.visualizers.figures.color import colorize, format_number, scale_of, to_rgb
+from fervis.visualizers.figures.color import colorize, scale_of, to_rgb
 
 TRACKED_ROWS = 100  # a table with pictures grows heavy
 ARTIFACT_PATTERNS = ("config.yaml", "manifest.json", "summary.json", "report.html", "*.npz", "*.csv", "figures/*")

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fervis.core.intervals import Interval, format_interval
 from fervis.core.results import Confusion, Explanation, Figure
 from fervis.errors import ConfigError, nearest_name
-from fervis.metrics.classifier.confusion import best_and_worst, format_recall, largest_confusions
+from fervis.metrics.classifier.confusion import best_and_worst, largest_confusions
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.confusion_difference import LabelledMatrix, compare_matrices, largest_differences
 from fervis.visualizers.figures.confusion_matrix import matrix, shares_of
@@ -111,8 +112,8 @@ def _panel_names(explanation: Explanation) -> list[str]:
 
 def _comparison_sentence(metrics: dict[str, Any], name: str) -> str:
     """``accuracy 68.7 % [67.2, 70.2]``."""
-    three = (metrics[name][end] for end in ("value", "low", "high"))
-    return f"{DRAWN_METRICS[name]} {format_recall(*(np.nan if number is None else number for number in three))}"
+    number = Interval.of_table(metrics[name]).informative.percent
+    return f"{DRAWN_METRICS[name]} {format_interval(number, '.1f', unit=' %', missing='nan %')}"
 
 
 def _other_checkpoints(metrics: dict[str, Any]) -> str:

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fervis.core.intervals import Interval
+from fervis.core.intervals import Interval, format_interval, format_number
 from fervis.core.results import Explanation, FeatureMaps, Figure
 from fervis.errors import ConfigError, nearest_name
 from fervis.metrics.bootstrap import bootstrap_mean, resample_indices
 from fervis.system.progress import progress
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
-from fervis.visualizers.figures.color import Scale, colorize, format_number, known_colormap, to_rgb
-from fervis.visualizers.figures.line_panels import LayerSeries, draw_trends, series_note, series_sentence
+from fervis.visualizers.figures.color import Scale, colorize, known_colormap, to_rgb
+from fervis.visualizers.figures.line_panels import LayerSeries, draw_trends, series_note
 
 SHEET_WIDTH = 6.5  # the text width of a paper
 SHEET_MARGIN = 0.04
@@ -197,8 +197,8 @@ class FeatureMapsSheet:
         sheet = draw_trends(trends, layers, title=title, note=note, dpi=self.dpi)
         told = [
             f"{trend.name}{f' at checkpoint {name}' * (len(checkpoints) > 1)}: "
-            f"{series_sentence(values[0])} at {layers[0]}"
-            + f", {series_sentence(values[-1])} at {layers[-1]}"
+            f"{format_interval(values[0], missing='none')} at {layers[0]}"
+            + f", {format_interval(values[-1], missing='none')} at {layers[-1]}"
             * (len(layers) > 1)
             for trend in trends
             for name, values in trend.series.items()

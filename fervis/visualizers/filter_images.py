@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fervis.core.intervals import Interval
+from fervis.core.intervals import Interval, format_interval, format_number
 from fervis.core.results import Explanation, Figure, FilterImages
 from fervis.errors import ConfigError, nearest_name
 from fervis.metrics.bootstrap import bootstrap_mean, resample_indices
@@ -23,7 +23,7 @@ from fervis.metrics.representation.image_symmetry import symmetric_pairs_of
 from fervis.system.progress import progress
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
-from fervis.visualizers.figures.color import format_number, to_rgb
+from fervis.visualizers.figures.color import to_rgb
 from fervis.visualizers.figures.dot_panels import DOT_KEYS, DotPanel, draw_dot_panels
 from fervis.visualizers.figures.image_grid import (
     GRID_BAND,
@@ -36,7 +36,7 @@ from fervis.visualizers.figures.image_grid import (
     ImageRowBlock,
 )
 from fervis.visualizers.figures.image_symmetry import draw_symmetric_pairs
-from fervis.visualizers.figures.line_panels import LayerSeries, draw_trends, series_note, series_sentence
+from fervis.visualizers.figures.line_panels import LayerSeries, draw_trends, series_note
 
 INTERVAL_SEED = 0  # of the resamples behind the intervals
 TREND_NUMBERS = {"strength": "strength (sd of pixels, 0 to 0.5)", "frequency": "frequency (cycles a pixel)"}
@@ -244,7 +244,9 @@ def _layer_trend(explanation: Explanation, blocks: ImageBlocks, dpi: int) -> tup
     note = "; ".join(part for part in (note, series_note(checkpoints)) if part)
     told = [
         f"{trend.name}{f' at checkpoint {one}' * (len(checkpoints) > 1)}: "
-        + ", ".join(f"{layer} {series_sentence(value)}" for layer, value in zip(layers, values, strict=True))
+        + ", ".join(
+            f"{layer} {format_interval(value, missing='none')}" for layer, value in zip(layers, values, strict=True)
+        )
         for trend in trends
         for one, values in trend.series.items()
     ]

@@ -14,12 +14,13 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from fervis.core.intervals import format_number
 from fervis.core.results import Explanation, Figure, Progress
 from fervis.errors import ConfigError, RunError
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.axes import LINE_COLOR, add_axes, add_legend_key, epoch_ticks, y_ticks
 from fervis.visualizers.figures.canvas import Sheet
-from fervis.visualizers.figures.color import format_number, known_colormap
+from fervis.visualizers.figures.color import known_colormap
 
 PROGRESS_WIDTH = 6.5  # the text width of a paper
 PROGRESS_LEFTS = (0.4, 2.56, 4.72)

@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 
+from fervis.core.intervals import format_number
 from fervis.core.results import Explanation, Figure, TopActivations
 from fervis.errors import ConfigError
 from fervis.system.progress import progress
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
-from fervis.visualizers.figures.color import format_number, to_rgb
+from fervis.visualizers.figures.color import to_rgb
 
 TOP_WIDTH = 6.5  # the text width of a paper
 TALLEST_SHEET = 9.0  # the most that a page leaves for a figure

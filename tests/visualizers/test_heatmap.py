@@ -12,10 +12,11 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from fervis.core.faces import FER2013_CLASSES, Faces
+from fervis.core.intervals import format_number
 from fervis.core.results import Explanation, HeatMaps
 from fervis.errors import ConfigError, RunError
 from fervis.visualizers.figures import canvas
-from fervis.visualizers.figures.color import format_number, to_rgb
+from fervis.visualizers.figures.color import to_rgb
 from fervis.visualizers.figures.heatmap_items import heatmap_items
 from fervis.visualizers.heatmap import HeatMap, _pages
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from fervis.explainers.activation_maximization.objectives import Values
 from fervis.explainers.activation_maximization.parameterizations import Parameterization, frequencies
+from fervis.metrics.gaussian import gaussian_blur
 
 MID_GREY = 0.5
 
@@ -102,7 +103,7 @@ def maximize(
 def from_canvas(canvas: Parameterization, parameters: Tensor, rules: AscentConfig) -> Tensor:
     """[N,C,H,W] the images of the parameters, smoothed where there is a ``blur``."""
     images = canvas.images(parameters)
-    return gaussian_blurred(images, rules.blur) if rules.blur else images
+    return gaussian_blur(images, rules.blur) if rules.blur else images
 
 
 def penalties(images: Tensor, rules: AscentConfig, tie: Tensor | None = None) -> Tensor:
@@ -141,22 +142,6 @@ def jitter_view(images: Tensor, rules: AscentConfig, generator: Generator) -> Te
     # One grid for all: they go as the channels of one image, whose places are found once.
     planes = images.reshape(1, -1, height, width)
     return F.grid_sample(planes, grid, padding_mode="reflection", align_corners=False).view_as(images)
-
-
-def gaussian_blurred(images: Tensor, sigma: float) -> Tensor:
-    """[N,C,H,W] smoothed by a Gaussian of this standard deviation in pixels, mirrored at the edges.
-
-    The kernel ends at three standard deviations, or at the image's size where that is nearer.
-    """
-    for axis in (2, 3):
-        reach = min(max(1, round(3 * sigma)), images.shape[axis] - 1)
-        kernel = torch.exp(-(torch.arange(-reach, reach + 1, dtype=torch.float64) ** 2) / (2 * sigma**2))
-        kernel = (kernel / kernel.sum()).to(images)
-        margins = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
-        weight = kernel.view(1, 1, -1, 1) if axis == 2 else kernel.view(1, 1, 1, -1)
-        planes = F.pad(images, margins, mode="reflect").flatten(0, 1)[:, None]
-        images = F.conv2d(planes, weight).view(*images.shape)
-    return images
 
 
 def measure_objective(values: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

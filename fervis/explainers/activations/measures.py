@@ -8,6 +8,7 @@ and a mean over filters leaves it out.
 from __future__ import annotations
 
 import torch
+from scipy.fft import dctn
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,8 +45,8 @@ def roughness(maps: Tensor) -> Tensor:
 
 def _power(maps: Tensor) -> Tensor:
     """Power of each wave in each map, the constant one left out; NaN where the map is constant."""
-    maps = _centred(maps.double())
-    power = (_cosines(maps.shape[-2], maps) @ maps @ _cosines(maps.shape[-1], maps).T).square()
+    waves = dctn(_centred(maps.double()).cpu().numpy(), axes=(-2, -1), norm="ortho")
+    power = torch.from_numpy(waves).to(maps.device).square()
     power[..., 0, 0] *= 0.0
     return power
 
@@ -54,14 +55,6 @@ def _frequencies(maps: Tensor) -> Tensor:
     """[h,w] cycles a face of each wave."""
     down, across = (torch.arange(n, dtype=torch.float64, device=maps.device) for n in maps.shape[-2:])
     return torch.hypot(down[:, None], across[None]) / 2
-
-
-def _cosines(size: int, like: Tensor) -> Tensor:
-    """[size,size] the orthonormal DCT-II, one wave a row."""
-    place = torch.arange(size, dtype=torch.float64, device=like.device)
-    waves = torch.cos(torch.pi * (place[None] + 0.5) * place[:, None] / size) * (2 / size) ** 0.5
-    waves[0] /= 2**0.5
-    return waves
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fervis.core.intervals import Interval, format_interval
+
 Cells = NDArray[np.float64]
 
 
@@ -60,11 +62,5 @@ def largest_confusions(
 
 
 def format_recall(share: float, low: float, high: float, *, digits: int = 1) -> str:
-    """``68.7 % [67.1, 70.2]``: a share with the ends of its interval.
-
-    They are left out where there are none, or where a bootstrap could not tell them: none or all of the faces gives 0
-    to 0 or 100 to 100, as if nothing else could be.
-    """
-    text = f"{100 * share:.{digits}f} %"
-    known = np.isfinite([low, high]).all() and low < high
-    return f"{text} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]" if known else text
+    """Format a share as ``68.7 % [67.1, 70.2]``, without ends where there are none or where both are the same."""
+    return format_interval(Interval(share, low, high).informative.percent, f".{digits}f", unit=" %", missing="nan %")

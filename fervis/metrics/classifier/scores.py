@@ -7,6 +7,7 @@ resamples of all metrics are one matrix product.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -81,21 +82,43 @@ def metrics_of(sums: Tensor, classes: int) -> dict[str, Tensor]:
 
 
 def measure_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """The metrics of ``metrics_of`` for N >= 1 images: [N,K] probabilities and [N] int64 labels."""
-    return metrics_of(per_image_terms(probabilities, labels).sum(0), probabilities.shape[1])
+    """Compute the metrics of ``metrics_of`` for N >= 1 images: [N,K] probabilities and [N] int64 labels.
+
+    What scikit-learn defines is taken from it. The vectorised ``metrics_of`` computes the same of the resamples; its
+    calibration and scoring rules serve here too, since scikit-learn has no calibration error of several classes.
+    """
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support  # takes a second to import
+
+    every = list(range(probabilities.shape[1]))
+    predictions = probabilities.argmax(1).numpy()
+    precision, recall, f1, occurs = (
+        torch.from_numpy(np.asarray(values, np.float64))
+        for values in precision_recall_fscore_support(labels, predictions, labels=every, zero_division=np.nan)  # pyright: ignore[reportArgumentType]
+    )
+    metrics = metrics_of(per_image_terms(probabilities, labels).sum(0), len(every))
+    return metrics | {
+        "accuracy": torch.tensor(float(accuracy_score(labels, predictions)), dtype=torch.float64),
+        "macro_f1": f1.nanmean(),
+        "recall": recall,
+        "precision": precision,
+        "f1": f1,
+        "confusion": confusion_counts(probabilities, labels) / occurs[:, None],
+    }
 
 
 def confusion_counts(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """[K,K] int64: how many images of a label (row) got a prediction (column)."""
-    classes = probabilities.shape[1]
-    cells = labels * classes + probabilities.argmax(1)
-    return cells.bincount(minlength=classes * classes).view(classes, classes)
+    """Count the images of each label (row) that got each prediction (column): [K,K] int64."""
+    from sklearn.metrics import confusion_matrix
+
+    every = list(range(probabilities.shape[1]))
+    return torch.from_numpy(confusion_matrix(labels, probabilities.argmax(1), labels=every))
 
 
 def reliability(probabilities: Tensor, labels: Tensor) -> list[dict[str, float | int | None]]:
-    """For each of ``BINS`` bins of confidence: ``above``, ``to``, ``n``, and its mean ``confidence`` and ``accuracy``.
+    """Return ``above``, ``to``, ``n`` and the mean ``confidence`` and ``accuracy`` of each of ``BINS`` confidence bins.
 
-    The two are None in an empty bin.
+    The last two are None in an empty bin. scikit-learn's ``calibration_curve`` gives the same means but leaves out
+    empty bins and their counts, without which the bins cannot be told apart; the tests compare the two.
     """
     confidence, prediction = probabilities.double().max(1)
     where, right = bin_of(confidence), (prediction == labels).double()

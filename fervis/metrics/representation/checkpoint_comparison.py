@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor, nn
 
-from fervis.core.intervals import Interval
+from fervis.core.intervals import Interval, format_interval
 from fervis.core.layers import Layer
 from fervis.errors import ConfigError
 from fervis.metrics.bootstrap import bootstrap_mean, resample_indices
@@ -216,16 +216,10 @@ def _mean_similarity(first: Tensor, second: Tensor, signed: bool) -> list[Tensor
 
 
 def format_value(number: Interval) -> str:
-    """``0.412 [0.398, 0.431]``; without brackets where there is no interval, a dash where there is no number."""
-    return _format_estimate(number, 1, ".3f")
+    """Format as ``0.412 [0.398, 0.431]``; without brackets where there is no interval, a dash for no number."""
+    return format_interval(number, ".3f")
 
 
 def format_share(number: Interval) -> str:
-    """``41.2 [39.8, 43.1] %``; as ``said`` where something is not there."""
-    return f"{_format_estimate(number, 100, '.1f')} %".replace("\N{EN DASH} %", "\N{EN DASH}")
-
-
-def _format_estimate(number: Interval, factor: int, form: str) -> str:
-    value, low, high = (format(factor * end, form) for end in (number.value, number.low, number.high))
-    text = f"{value} [{low}, {high}]" if math.isfinite(number.low) else value
-    return text.replace("-", "\N{MINUS SIGN}") if math.isfinite(number.value) else "\N{EN DASH}"
+    """Format a share as ``41.2 [39.8, 43.1] %``, as ``format_value`` where something is missing."""
+    return format_interval(number.percent, ".1f", unit=" %", unit_last=True)

@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from fervis.core.intervals import format_number
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
-from fervis.visualizers.figures.color import format_number, scale_of
+from fervis.visualizers.figures.color import scale_of
 
 
 def epoch_ticks(first: int, last: int) -> list[int]:

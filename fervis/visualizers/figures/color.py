@@ -92,14 +92,3 @@ def overlay(
     """
     share = opacity * np.sqrt(scale.strength(values))[..., None]
     return np.rint(0.7 * face * (1 - share) + colorize(values, scale, colormap) * share).astype(np.uint8)
-
-
-def format_number(value: float) -> str:
-    """Three significant digits for people: ``0.0313``, ``3.1·10⁻⁵``, ``-12``."""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    else:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        text = f"{mantissa.rstrip('0').rstrip('.')}·10{digits}"
-    return text.replace("-", "\N{MINUS SIGN}")

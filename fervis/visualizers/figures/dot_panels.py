@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fervis.core.intervals import format_number
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.axes import add_axes, add_legend_key
 from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
-from fervis.visualizers.figures.color import format_number
 
 DOT_WIDTH = 6.5
 DOT_LEFT = 0.5

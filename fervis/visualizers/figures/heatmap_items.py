@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fervis.core.intervals import format_number
 from fervis.core.results import Explanation
 from fervis.errors import RunError
-from fervis.visualizers.figures.color import Scale, format_number, scale_of, to_rgb
+from fervis.visualizers.figures.color import Scale, scale_of, to_rgb
 
 # What a title of the reader's own may name.
 TITLE_WORDS = (

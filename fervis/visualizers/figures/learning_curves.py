@@ -15,12 +15,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from fervis.core.intervals import format_number
 from fervis.core.results import Figure
 from fervis.errors import ConfigError
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.axes import epoch_ticks, y_ticks
 from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
-from fervis.visualizers.figures.color import format_number
 
 WIDTH, HEIGHT = 6.5, 2.65  # the first is the text width of a paper
 CURVES_PANEL = (2.08, 1.72)

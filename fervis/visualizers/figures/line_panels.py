@@ -5,7 +5,6 @@ All lengths are in inches.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ import numpy as np
 from fervis.core.intervals import Interval
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
-from fervis.visualizers.figures.color import format_number
 
 TRENDS_WIDTH = 6.5
 TRENDS_COLUMNS = 3
@@ -107,11 +105,3 @@ def series_note(names: Sequence[str]) -> str:
     if len(names) < 2:
         return ""
     return ", ".join(f"{TREND_STYLES[place % len(TREND_STYLES)][2]}: {name}" for place, name in enumerate(names))
-
-
-def series_sentence(number: Interval) -> str:
-    """``0.41 [0.40, 0.43]``, without ends where there are none; ``none`` for no number."""
-    if not math.isfinite(number.value):
-        return "none"
-    text = format_number(number.value)
-    return f"{text} [{format_number(number.low)}, {format_number(number.high)}]" if number.low == number.low else text

@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from fervis.core.intervals import Interval, format_interval
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.axes import add_axes
 from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
@@ -93,7 +94,7 @@ def per_class_sheet(
                     "va": "center",
                     "color": _metric_color(index) if several else "black",
                 }
-                text = _metric_text(found)
+                text = format_interval(Interval.of_table(found).percent.informative, ".1f", ends=".0f")
                 canvas.add_text(
                     sheet, left + panel - METRIC_COLUMNS + 0.08, middle + off, text, room=METRIC_COLUMNS - 0.06, **looks
                 )
@@ -139,12 +140,3 @@ def _dot(sheet: Sheet, x: float, y: float, index: int) -> None:
 
 def _metric_color(index: int) -> str:
     return METRIC_COLORS[index % len(METRIC_COLORS)]
-
-
-def _metric_text(found: Mapping[str, Any]) -> str:
-    value, low, high = (found[name] for name in ("value", "low", "high"))
-    if value is None:
-        return "\N{EN DASH}"
-    # A bootstrap of none or all of the faces gives 0 to 0 or 100 to 100, as if nothing else could be.
-    ends = f" [{100 * low:.0f}, {100 * high:.0f}]" if low is not None and low < high else ""
-    return f"{100 * value:.1f}{ends}"

@@ -13,7 +13,6 @@ from fervis.core.layers import find_layer
 from fervis.errors import ConfigError
 from fervis.explainers.activation_maximization.ascent import (
     AscentConfig,
-    gaussian_blurred,
     image_strength,
     jitter_view,
     maximize,
@@ -29,6 +28,7 @@ from fervis.explainers.activation_maximization.objectives import (
     filter_values,
 )
 from fervis.explainers.activation_maximization.parameterizations import Fourier, Pixels
+from fervis.metrics.gaussian import gaussian_blur
 
 
 def seeded(*shape: int, seed: int = 0) -> Tensor:
@@ -273,13 +273,13 @@ def test_a_quarter_turn_is_exact():
 def test_blur_is_a_gaussian():
     point = torch.zeros(1, 1, 31, 31, dtype=torch.float64)
     point[0, 0, 15, 15] = 1
-    found = gaussian_blurred(point, 2.0)[0, 0]
+    found = gaussian_blur(point, 2.0)[0, 0]
     place = torch.arange(-15, 16, dtype=torch.float64)
     bell = torch.where(place.abs() <= 6, torch.exp(-(place**2) / 8), 0)
     bell = bell / bell.sum()
     torch.testing.assert_close(found, bell[:, None] * bell[None])
     flat = torch.full((2, 3, 8, 8), 0.3)
-    torch.testing.assert_close(gaussian_blurred(flat, 1.5), flat)
+    torch.testing.assert_close(gaussian_blur(flat, 1.5), flat)
 
 
 def test_blur_smooths_the_image_that_comes_out():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
     brier_score_loss,
@@ -15,7 +16,15 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from fervis.metrics.classifier.scores import BINS, bootstrap_metrics, confusion_counts, measure_metrics, reliability
+from fervis.metrics.classifier.scores import (
+    BINS,
+    bootstrap_metrics,
+    confusion_counts,
+    measure_metrics,
+    metrics_of,
+    per_image_terms,
+    reliability,
+)
 
 CLASSES = 7
 
@@ -58,6 +67,27 @@ def test_metrics_are_those_of_scikit_learn():
         np.testing.assert_allclose(found[name].numpy(), of_scikit(y, p, average=None), atol=1e-12, err_msg=name)
     assert (confusion_counts(probabilities, labels).numpy() == confusion_matrix(y, p)).all()
     np.testing.assert_allclose(found["confusion"].numpy(), confusion_matrix(y, p, normalize="true"), atol=1e-12)
+
+
+@pytest.mark.parametrize("missing", [None, 2])
+def test_point_values_are_to_the_bit_those_that_the_bootstrap_resamples(missing: int | None):
+    probabilities, labels = answers()
+    if missing is not None:  # a class that neither occurs nor is predicted has no metrics
+        probabilities, labels = probabilities[labels != missing], labels[labels != missing]
+        probabilities[:, missing] = 0
+    vectorised = metrics_of(per_image_terms(probabilities, labels).sum(0), CLASSES)
+    for name, value in measure_metrics(probabilities, labels).items():
+        assert value.dtype == torch.float64
+        torch.testing.assert_close(value, vectorised[name], rtol=0, atol=1e-16, equal_nan=True, msg=name)
+
+
+def test_reliability_holds_the_points_of_scikit_learn_s_calibration_curve():
+    probabilities, labels = answers()
+    confidence, prediction = probabilities.double().max(1)
+    accuracy, mean = calibration_curve((prediction == labels).numpy(), confidence.numpy(), n_bins=BINS)
+    filled = [row for row in reliability(probabilities, labels) if row["n"]]
+    assert [row["accuracy"] for row in filled] == pytest.approx(accuracy.tolist(), abs=1e-12)
+    assert [row["confidence"] for row in filled] == pytest.approx(mean.tolist(), abs=1e-12)
 
 
 def test_brier_of_two_classes_is_twice_that_of_scikit_learn():

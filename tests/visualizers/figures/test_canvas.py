@@ -3,8 +3,9 @@ import pytest
 import torch
 from matplotlib import colormaps
 
+from fervis.core.intervals import format_number
 from fervis.visualizers.figures.canvas import add_text, colour_bar, file_name, new_figure, wrap_text
-from fervis.visualizers.figures.color import colorize, format_number, overlay, scale_of, to_rgb
+from fervis.visualizers.figures.color import colorize, overlay, scale_of, to_rgb
 
 
 @pytest.mark.parametrize(
