@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import torch
 
 from fervis.core.protocols import RunInfo
 from fervis.core.results import Explanation
+from fervis.metrics.layer_means import interval_numbers, layer_means
 from fervis.metrics.representation.checkpoint_comparison import CheckpointComparison
 from fervis.runs.artifacts import (
     RunMetadata,
@@ -89,9 +92,10 @@ def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> Non
             results = _explained(setup, inputs, chunks, key)
         with record.stage("evidence"):
             results = _scored(setup, inputs, results, chunks)
-        explanation = results[0]
+        means, over = layer_means(_parts_with_means(results[0], chunks))
+        explanation = replace(results[0], means=means, means_over=over)
         comparisons = _compare_checkpoints(setup, record, inputs, explanation)
-        numbers = _numbers(record, inputs, results, chunks, comparisons)
+        numbers = _numbers(record, inputs, (explanation, results[1]), chunks, comparisons)
         with atomic_run_folder(folder) as staging:
             with record.stage("draw"):
                 figures = setup.visualizer.draw(explanation, staging / "figures")
@@ -184,6 +188,14 @@ def _scored(setup: RunSetup, inputs: RunInputs, results: Results, chunks: Chunks
     return explanation, [first | evidence_metrics(scored, setup.config.seed), *others]
 
 
+def _parts_with_means(explanation: Explanation, chunks: Chunks | None) -> Iterator[Explanation]:
+    """Yield what the means by layer are of: all chunks where there are some, not only the faces that are displayed."""
+    if chunks and hasattr(explanation.result, "layer_numbers"):
+        yield from (part for part, _ in chunks.each())
+    else:
+        yield explanation
+
+
 def _compare_checkpoints(
     setup: RunSetup, record: RunMetadata, inputs: RunInputs, explanation: Explanation
 ) -> list[CheckpointComparison]:
@@ -216,4 +228,5 @@ def _numbers(
     for loaded, own in zip(inputs.checkpoints, metrics, strict=True):
         prefix = f"{loaded.checkpoint.name}/" if len(inputs.checkpoints) > 1 else ""
         numbers |= {f"{prefix}{name}": value for name, value in {**loaded.metrics, **own}.items()}
+    numbers |= {name: value for name, value in interval_numbers(explanation.means).items() if name not in numbers}
     return numbers | {name: value for one in comparisons for name, value in one.numbers().items()}

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fervis.core.knobs import Range
 from fervis.core.results import Explanation, Figure
-from fervis.errors import ConfigError, nearest_name
 from fervis.system.progress import progress
 from fervis.visualizers.figures import canvas
-from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
-from fervis.visualizers.figures.color import colorize, known_colormap, overlay
-from fervis.visualizers.figures.heatmap_items import TITLE_WORDS, HeatmapItem, ScaledMap, heatmap_items
+from fervis.visualizers.figures.canvas import Sheet
+from fervis.visualizers.figures.color import Colormap, colorize, overlay
+from fervis.visualizers.figures.figure_writer import Dpi, FigureLimit, FigureWriter, MapScale
+from fervis.visualizers.figures.heatmap_items import HeatmapItem, ScaledMap, TitleTemplate, heatmap_items
+from fervis.visualizers.figures.style import FAINT_COLOR, MARGIN, TEXT_WIDTH
 
-OVERVIEW_WIDTH = 6.5  # the text width of a paper
-OVERVIEW_MARGIN = 0.04
 ITEMS_PER_PAGE = 40  # entries on an overview
+LEGEND_BAR = 1.2  # inches, the length of an overview's colour bar
 Tile = tuple[str, str, NDArray[np.uint8]]  # its name, the range of its values, its pixels
 
 
@@ -33,44 +34,29 @@ class HeatMap:
     """Draws heat maps.
 
     Attributes:
-        dpi: dots an inch.
+        dpi: dots per inch.
         colormap: matplotlib's name of the colours of magnitudes.
         diverging: matplotlib's name of the colours of signed maps; the middle is 0.
         opacity: of the overlay where the map is strongest, in [0, 1]; it falls with the map to nothing.
-        scale: ``own`` (each map its own range) or ``shared`` (one range for all maps of the answer).
+        scale: ``own`` (each map its own scale) or ``shared`` (one scale for all maps of the run).
         clip: percentile of the values that gets the last colour, in [50, 100].
-        title: of a single figure, such as ``Saliency map for feature {label}, picture number {row}``; empty for the
+        title: of a single figure, such as ``Saliency map for class {label}, picture number {row}``; empty for the
             usual one. It may name each of ``TITLE_WORDS``.
-        max_single: an answer of more entries than this gets overviews only.
+        max_single: a run of more entries than this gets overviews only.
     """
 
-    dpi: int = 300
-    colormap: str = "inferno"
-    diverging: str = "cividis"
-    opacity: float = 0.85
-    scale: str = "own"
-    clip: float = 100.0
-    title: str = ""
-    max_single: int = 16
+    dpi: Dpi = 300
+    colormap: Colormap = "inferno"
+    diverging: Colormap = "cividis"
+    opacity: Annotated[float, Range(0, 1)] = 0.85
+    scale: MapScale = "own"
+    clip: Annotated[float, Range(50, 100)] = 100.0
+    title: Annotated[str, TitleTemplate()] = ""
+    max_single: FigureLimit = 16
     kind: ClassVar[str] = "heatmaps"
 
-    def __post_init__(self) -> None:
-        known_colormap("visualizer.colormap", self.colormap)
-        known_colormap("visualizer.diverging", self.diverging)
-        if self.scale not in ("own", "shared"):
-            hint = nearest_name(self.scale, ("own", "shared"))
-            raise ConfigError(f"visualizer.scale={self.scale}: expected own or shared.{hint}")
-        try:
-            self.title.format(**dict.fromkeys(TITLE_WORDS, ""))
-        except (KeyError, IndexError, ValueError) as error:
-            known = ", ".join(f"{{{word}}}" for word in TITLE_WORDS)
-            raise ConfigError(f"visualizer.title={self.title}: expected text that names some of {known}.") from error
-        for name, low, high in (("dpi", 30, 1200), ("opacity", 0, 1), ("clip", 50, 100), ("max_single", 0, 1000)):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"visualizer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
-
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
-        """Write ``overview.png`` (more than one entry) and ``<row>_<target>_<layer>.png`` an entry into ``folder``.
+        """Write ``overview.png`` (more than one entry) and ``<row>_<target>_<layer>.png`` per entry into ``folder``.
 
         More than 40 entries make several overviews, ``overview_1.png`` and on. The overviews come first. Checkpoints
         are compared on one scale, whatever ``scale`` says.
@@ -81,55 +67,50 @@ class HeatMap:
         if explanation.several_checkpoints and self.scale != "shared":
             return replace(self, scale="shared").draw(explanation, folder)
         entries = heatmap_items(explanation, shared=self.scale == "shared", clip=self.clip)
-        figures: list[Figure] = []
-
-        def keep(sheet: Sheet, name: str, caption: str) -> None:
-            canvas.save_figure(sheet, folder / f"{name}.png", self.dpi)
-            figures.append(Figure(folder / f"{name}.png", caption))
-
-        with canvas.plain_style():
-            pages = _pages(entries) if len(entries) > 1 else []
+        pages = _pages(entries) if len(entries) > 1 else []
+        with FigureWriter(folder, self.dpi) as writer:
             for page, blocks in enumerate(pages, 1):
                 name = "overview" if len(pages) == 1 else f"overview_{page:0{len(str(len(pages)))}d}"
-                keep(self.overview(blocks), name, _overview_caption(blocks))
-            used: set[str] = set()
+                writer.save(self.overview(blocks), name, _overview_caption(blocks))
             for entry in progress(entries if len(entries) <= self.max_single else (), "drawing", "figure"):
-                name = canvas.file_name(entry.row, entry.target, entry.layer, *entry.checkpoint.split(), used=used)
-                keep(self.single(entry), name, entry.caption())
-        return figures
+                name = writer.name(entry.row, entry.target, entry.layer, *entry.checkpoint.split())
+                writer.save(self.single(entry), name, entry.caption())
+        return writer.figures
 
     def single(self, entry: HeatmapItem) -> Sheet:
-        """One entry as wide as a paper's text: face, map, overlay and, where there is one, the map of the pixels."""
+        """Draw one entry as wide as a paper's text: face, map, overlay and, if there is one, the map of the pixels."""
         gap, top = 0.12, 0.51
         panels = 2 + len(entry.maps)
-        side = min(1.72, (OVERVIEW_WIDTH - 2 * OVERVIEW_MARGIN - (panels - 1) * gap) / panels)
-        lefts = [OVERVIEW_MARGIN + place * (side + gap) for place in range(panels)]
-        width = lefts[-1] + side + OVERVIEW_MARGIN
-        units = [canvas.wrap_text(shown.unit, room=side, size=6.0) for shown in entry.maps]
-        notes = [canvas.wrap_text(shown.note, room=side, size=6.0) for shown in entry.maps]
+        side = min(1.72, (TEXT_WIDTH - 2 * MARGIN - (panels - 1) * gap) / panels)
+        lefts = [MARGIN + index * (side + gap) for index in range(panels)]
+        width = lefts[-1] + side + MARGIN
+        notes = [
+            canvas.wrap_text(scaled.unit, room=side, size=6.0)
+            + canvas.wrap_text(scaled.note, room=side, size=6.0, most=3)
+            for scaled in entry.maps
+        ]
         below = top + side + 0.05
-        deepest = max(len(unit) + len(note) for unit, note in zip(units, notes, strict=True))
-        sheet = canvas.new_figure(width, below + 0.24 + 0.105 * deepest + 0.03, self.dpi)
+        sheet = canvas.new_figure(width, below + 0.24 + 0.105 * max(map(len, notes)) + 0.03, self.dpi)
 
-        room = width - 2 * OVERVIEW_MARGIN
-        canvas.add_text(sheet, OVERVIEW_MARGIN, 0.03, entry.titled(self.title), room=room, size=8.5, fontweight="bold")
-        canvas.add_text(sheet, OVERVIEW_MARGIN, 0.185, entry.verdict, room=room - 1.7, size=7.5)
+        canvas.add_heading(sheet, entry.titled(self.title))
+        canvas.add_text(sheet, MARGIN, 0.185, entry.verdict, room=width - 2 * MARGIN - 1.7, size=7.5)
         source = f"{entry.model} · {entry.dataset}"
-        canvas.add_text(sheet, width - OVERVIEW_MARGIN, 0.19, source, room=1.6, size=6.5, ha="right", color=FAINT_COLOR)
+        canvas.add_text(sheet, width - MARGIN, 0.19, source, room=1.6, size=6.5, ha="right", color=FAINT_COLOR)
         for left, (name, _, pixels) in zip(lefts, self._tiles(entry), strict=True):
             canvas.add_text(sheet, left, top - 0.13, name, room=side, size=6.5, color=FAINT_COLOR)
             canvas.add_image(sheet, left, top, side, pixels)
-        for left, shown, unit, note in zip((lefts[1], lefts[-1]), entry.maps, units, notes, strict=False):
-            canvas.colour_bar(sheet, left, below, side, self._colours(shown), shown.ticks)
-            for line, text in enumerate(unit + note):
+        for left, scaled, lines in zip((lefts[1], lefts[-1]), entry.maps, notes, strict=False):
+            canvas.colour_bar(sheet, left, below, side, self._colours(scaled), scaled.ticks)
+            for line, text in enumerate(lines):
                 canvas.add_text(sheet, left, below + 0.225 + 0.105 * line, text, room=side, size=6.0)
-        canvas.add_text(
-            sheet, lefts[2], below, "the stronger the map, the more it covers", room=side, size=6.0, color=FAINT_COLOR
+        covers = (
+            "a constant map covers nothing" if self._flat(entry.maps[0]) else "the stronger the map, the more it covers"
         )
+        canvas.add_text(sheet, lefts[2], below, covers, room=side, size=6.0, color=FAINT_COLOR)
         return sheet
 
     def overview(self, blocks: list[list[HeatmapItem]]) -> Sheet:
-        """Entries of one answer on one sheet, a block a face: its maps beside it, in the same order in every block."""
+        """Draw entries on one sheet, one block per face: the face and its maps, in the same order in every block."""
         first = blocks[0][0]
         several = max(map(len, blocks)) > 1
         tiles = [self._row_of_maps(block) if several else self._tiles(block[0]) for block in blocks]
@@ -137,43 +118,52 @@ class HeatMap:
         paired = 2 if columns <= 4 and len(blocks) > 2 else 1
         across = paired if several else 2 if len(blocks) <= 14 else 3 if len(blocks) <= 24 or columns > 3 else 4
         gap, between, own = 0.05, 0.16, self.scale == "own"
-        room = (OVERVIEW_WIDTH - 2 * OVERVIEW_MARGIN - (across - 1) * between) / across
+        room = (TEXT_WIDTH - 2 * MARGIN - (across - 1) * between) / across
         side = min(1.05, (room - (columns - 1) * gap) / columns)
         head = 0.19 if own else 0.10  # a tile's name, and its range where each has its own
-        lines = max(1 + (len(some) - 2) // (columns - 1) for some in tiles)
+        lines = max(1 + (len(row) - 2) // (columns - 1) for row in tiles)
         step_right, step_down = columns * (side + gap) - gap + between, 0.2 + lines * (head + side + 0.03)
         rows = -(-len(blocks) // across)
-        width = max(across * step_right - between + 2 * OVERVIEW_MARGIN, 3.4)
-        sheet = canvas.new_figure(width, 0.26 + rows * step_down + 0.34, self.dpi)
+        width = max(across * step_right - between + 2 * MARGIN, 3.4)
+        maps, foot = first.maps[:1] if several else first.maps, 0.26 + rows * step_down
+        # The legend fills the rest of the last row, where there is one, instead of a strip at the foot.
+        left_over = (len(blocks) % across) and self._legend_height(maps, step_right - between) <= step_down - 0.13
+        sheet = canvas.new_figure(width, foot + (0.02 if left_over else 0.34), self.dpi)
 
         layers = dict.fromkeys(entry.layer for block in blocks for entry in block)
-        place = f" at {next(iter(layers))}" if len(layers) == 1 else ""
-        title = f"{first.method}{place} · {first.model} on {first.dataset}"
-        canvas.add_text(
-            sheet, OVERVIEW_MARGIN, 0.03, title, room=width - 2 * OVERVIEW_MARGIN, size=8.5, fontweight="bold"
-        )
-        for index, (block, some) in enumerate(zip(blocks, tiles, strict=True)):
-            left, top = OVERVIEW_MARGIN + index % across * step_right, 0.26 + index // across * step_down
+        where = f" at {next(iter(layers))}" if len(layers) == 1 else ""
+        canvas.add_heading(sheet, f"{first.method}{where} · {first.model} on {first.dataset}")
+        for index, (block, row) in enumerate(zip(blocks, tiles, strict=True)):
+            left, top = MARGIN + index % across * step_right, 0.26 + index // across * step_down
             canvas.add_text(sheet, left, top, block[0].short, room=step_right - between, size=6.5)
-            for count, (name, extent, pixels) in enumerate(some):
+            for count, (name, extent, pixels) in enumerate(row):
                 line, column = divmod(count - 1, columns - 1) if count else (0, -1)
                 x, y = left + (column + 1) * (side + gap), top + 0.13 + line * (head + side + 0.03)
                 canvas.add_text(sheet, x, y, name, room=side, size=5.5, color=FAINT_COLOR)
                 if own:
                     canvas.add_text(sheet, x, y + 0.09, extent, room=side, size=5.5, color=FAINT_COLOR)
                 canvas.add_image(sheet, x, y + head, side, pixels)
-        self._legend(sheet, first.maps[:1] if several else first.maps, 0.26 + rows * step_down + 0.02)
+        if left_over:
+            top = foot - step_down + 0.13 + head
+            self._legend_block(sheet, maps, MARGIN + left_over * step_right, top, step_right - between)
+        else:
+            self._legend(sheet, maps, foot + 0.02)
         return sheet
 
     def _tiles(self, entry: HeatmapItem) -> list[Tile]:
-        shown, *others = entry.maps
-        over = overlay(entry.face, shown.values, shown.scale, self._colours(shown), opacity=self.opacity)
+        main, *others = entry.maps
+        opacity = 0.0 if self._flat(main) else self.opacity
+        over = overlay(entry.face, main.values, main.scale, self._colours(main), opacity=opacity)
         name = f"map at {entry.layer}" if others else "map"
-        tiles = [("face", "", entry.face), self._tile(name, shown), ("overlay", "", over)]
+        tiles = [("face", "", entry.face), self._tile(name, main), ("overlay", "", over)]
         return tiles + [self._tile("map at the pixels", other) for other in others]
 
+    def _flat(self, scaled: ScaledMap) -> bool:
+        """Whether no pixel of a map can be stronger than another: it is constant, and compared with no other map."""
+        return scaled.constant and self.scale == "own"
+
     def _row_of_maps(self, block: list[HeatmapItem]) -> list[Tile]:
-        """The face and its maps, named by what tells them apart."""
+        """Return the face and its maps, named by what differs between them."""
         kinds = [{getattr(entry, what) for entry in block} for what in ("layer", "target", "checkpoint")]
         tiles: list[Tile] = [("face", "", block[0].face)]
         for entry in block:
@@ -184,27 +174,53 @@ class HeatMap:
             tiles.append(self._tile(name, entry.maps[0]))
         return tiles
 
-    def _tile(self, name: str, shown: ScaledMap) -> Tile:
-        return name, shown.extent, colorize(shown.values, shown.scale, self._colours(shown))
+    def _tile(self, name: str, scaled: ScaledMap) -> Tile:
+        return name, scaled.extent, colorize(scaled.values, scaled.scale, self._colours(scaled))
 
     def _legend(self, sheet: Sheet, maps: tuple[ScaledMap, ...], top: float) -> None:
-        """The colour bars at an overview's foot, one a kind of map, and what their colours mean."""
-        bar, own = 1.2, self.scale == "own"
-        half = (sheet.get_size_inches()[0] - 2 * OVERVIEW_MARGIN) / len(maps)
-        for place, shown in enumerate(maps):
-            left = OVERVIEW_MARGIN + place * half
-            ends = ("least", "0" if shown.signed else "", "most") if own else shown.ticks
-            canvas.colour_bar(sheet, left, top, bar, self._colours(shown), ends)
-            note, room = "each its own range, given above" if own else shown.note, half - bar - 0.2
-            for line, text in enumerate([*canvas.wrap_text(shown.unit, room=room, size=6.0), note]):
-                canvas.add_text(sheet, left + bar + 0.1, top - 0.02 + 0.105 * line, text, room=room, size=6.0)
+        """Draw the colour bars at an overview's foot, one per kind of map, and what their colours mean."""
+        half = (sheet.get_size_inches()[0] - 2 * MARGIN) / len(maps)
+        for index, scaled in enumerate(maps):
+            left = MARGIN + index * half
+            canvas.colour_bar(sheet, left, top, LEGEND_BAR, self._colours(scaled), self._ends(scaled))
+            room = half - LEGEND_BAR - 0.2
+            for line, text in enumerate([*canvas.wrap_text(scaled.unit, room=room, size=6.0), self._note(scaled)]):
+                canvas.add_text(sheet, left + LEGEND_BAR + 0.1, top - 0.02 + 0.105 * line, text, room=room, size=6.0)
 
-    def _colours(self, shown: ScaledMap) -> str:
-        return self.diverging if shown.signed else self.colormap
+    def _legend_block(self, sheet: Sheet, maps: tuple[ScaledMap, ...], left: float, top: float, room: float) -> None:
+        """Draw the same below each other into a block of the overview."""
+        for scaled in maps:
+            canvas.colour_bar(sheet, left, top, min(LEGEND_BAR, room), self._colours(scaled), self._ends(scaled))
+            for line, text in enumerate(self._legend_lines(scaled, room)):
+                canvas.add_text(sheet, left, top + 0.225 + 0.105 * line, text, room=room, size=6.0)
+            top += self._legend_height((scaled,), room)
+
+    def _legend_lines(self, scaled: ScaledMap, room: float) -> list[str]:
+        return [
+            line for text in (scaled.unit, self._note(scaled)) for line in canvas.wrap_text(text, room=room, size=6.0)
+        ]
+
+    def _legend_height(self, maps: tuple[ScaledMap, ...], room: float) -> float:
+        return sum(0.26 + 0.105 * len(self._legend_lines(scaled, room)) for scaled in maps)
+
+    def _ends(self, scaled: ScaledMap) -> tuple[str, str, str]:
+        """Return the labels of an overview's colour bar."""
+        if self.scale == "shared":
+            return scaled.ticks
+        return ("\N{MINUS SIGN}largest", "0", "largest") if scaled.signed else ("0", "", "largest")
+
+    def _note(self, scaled: ScaledMap) -> str:
+        if self.scale == "shared":
+            return scaled.note
+        clipped = f"; last colour from percentile {self.clip:g} up" if self.clip < 100 else ""
+        return f"each map its own scale; its range stands above it{clipped}"
+
+    def _colours(self, scaled: ScaledMap) -> str:
+        return self.diverging if scaled.signed else self.colormap
 
 
 def _pages(entries: list[HeatmapItem]) -> list[list[list[HeatmapItem]]]:
-    """Pages of at most 40 entries, in blocks of one face, which is split only where it has more than a page."""
+    """Distribute entries over pages of at most 40, in blocks of one face, split only where it has more than a page."""
     faces: dict[int, list[HeatmapItem]] = {}
     for entry in entries:
         faces.setdefault(entry.row, []).append(entry)

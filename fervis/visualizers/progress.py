@@ -1,4 +1,4 @@
-"""Numbers over the epochs of a training, for a paper's text width: a panel a number, a line a layer.
+"""Numbers over the epochs of a training, for a paper's text width: one panel per number, one line per layer.
 
 Layers are coloured in their order, darker for deeper, by a map whose brightness is monotone, so that they keep their
 order in grey; what belongs to no layer is black. Shaded are the 95 % intervals over faces. All lengths are in inches.
@@ -16,19 +16,20 @@ from matplotlib.colors import to_hex
 
 from fervis.core.intervals import format_number
 from fervis.core.results import Explanation, Figure, Progress
-from fervis.errors import ConfigError, RunError
+from fervis.errors import RunError
 from fervis.visualizers.figures import canvas
-from fervis.visualizers.figures.axes import LINE_COLOR, add_axes, add_legend_key, epoch_ticks, y_ticks
+from fervis.visualizers.figures.axes import add_axes, add_legend_key, epoch_ticks, y_ticks
 from fervis.visualizers.figures.canvas import Sheet
-from fervis.visualizers.figures.color import known_colormap
+from fervis.visualizers.figures.color import Colormap
+from fervis.visualizers.figures.figure_writer import Dpi, FigureWriter
+from fervis.visualizers.figures.style import MARKED_LINE, TEXT_WIDTH
 
-PROGRESS_WIDTH = 6.5  # the text width of a paper
 PROGRESS_LEFTS = (0.4, 2.56, 4.72)
 PROGRESS_PANEL = (1.7, 1.25)
 PROGRESS_ROW = 1.82  # from a panel's top to that of the one below
 NETWORK_SERIES = "network"
 PALEST = 0.88  # of the colour map: the rest of viridis is too bright for a line on white
-LEGEND_COLUMNS = 8  # layers' names in a line
+LEGEND_COLUMNS = 8  # layers' names per line
 MOST_KEYS = 32
 PANEL_TITLES = {
     "cka": "linear CKA to the last epoch",
@@ -45,18 +46,13 @@ class ProgressFigure:
     """Draws what changes over a training.
 
     Attributes:
-        dpi: dots an inch.
+        dpi: dots per inch.
         colormap: matplotlib's name of the layers' colours.
     """
 
-    dpi: int = 300
-    colormap: str = "viridis"
+    dpi: Dpi = 300
+    colormap: Colormap = "viridis"
     kind: ClassVar[str] = Progress.kind
-
-    def __post_init__(self) -> None:
-        known_colormap("visualizer.colormap", self.colormap)
-        if not 30 <= self.dpi <= 1200:
-            raise ConfigError(f"visualizer.dpi={self.dpi}: expected a number from 30 to 1200.")
 
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
         """Write ``progress.png``.
@@ -66,13 +62,12 @@ class ProgressFigure:
         """
         progress, layers = _once(explanation)
         title = f"What changes over the training of {explanation.model} on {explanation.dataset}"
-        path = folder / "progress.png"
-        with canvas.plain_style():
-            canvas.save_figure(self.sheet(progress, layers, title), path, self.dpi)
-        return [Figure(path, _progress_caption(progress, layers, title))]
+        with FigureWriter(folder, self.dpi) as writer:
+            writer.save(self.sheet(progress, layers, title), "progress", _progress_caption(progress, layers, title))
+        return writer.figures
 
     def sheet(self, progress: Progress, layers: tuple[str, ...], title: str) -> Sheet:
-        """The sheet that ``draw`` saves."""
+        """Draw the sheet that ``draw`` saves."""
         names = [name for name, values in progress.values.items() if values.isfinite().any()]
         if not names:
             raise RunError("visualizer=progress: no number of any epoch is finite.")
@@ -80,22 +75,22 @@ class ProgressFigure:
         keys = inner[:: -(-len(inner) // MOST_KEYS) or 1]
         top = 0.42 + 0.14 * -(-len(keys) // LEGEND_COLUMNS) + 0.2
         sheet = canvas.new_figure(
-            PROGRESS_WIDTH, top + PROGRESS_ROW * -(-len(names) // len(PROGRESS_LEFTS)) - 0.14, self.dpi
+            TEXT_WIDTH, top + PROGRESS_ROW * -(-len(names) // len(PROGRESS_LEFTS)) - 0.14, self.dpi
         )
-        canvas.add_text(sheet, 0.04, 0.03, title, room=PROGRESS_WIDTH - 0.08, size=8.5, fontweight="bold")
+        canvas.add_heading(sheet, title)
         epochs = progress.epochs
-        told = f"epochs {epochs[0]} to {epochs[-1]}, {len(epochs)} of them · shaded: 95 % intervals over faces"
-        canvas.add_text(sheet, 0.04, 0.185, told, room=PROGRESS_WIDTH - 0.08)
-        looks = {entry: self._looks(layer, entry, inner) for entry, layer in enumerate(layers)}
-        for place, entry in enumerate(keys):
-            line, column = divmod(place, LEGEND_COLUMNS)
-            add_legend_key(sheet, 0.1 + 0.8 * column, 0.44 + 0.14 * line, looks[entry], layers[entry], room=0.47)
-        for place, name in enumerate(names):
-            line, column = divmod(place, len(PROGRESS_LEFTS))
-            _progress_panel(sheet, PROGRESS_LEFTS[column], top + PROGRESS_ROW * line, progress, name, looks)
+        note = f"epochs {epochs[0]} to {epochs[-1]}, {len(epochs)} of them · shaded: 95 % intervals over faces"
+        canvas.add_text(sheet, 0.04, 0.185, note, room=TEXT_WIDTH - 0.08)
+        styles = {entry: self._line_style(layer, entry, inner) for entry, layer in enumerate(layers)}
+        for index, entry in enumerate(keys):
+            line, column = divmod(index, LEGEND_COLUMNS)
+            add_legend_key(sheet, 0.1 + 0.8 * column, 0.44 + 0.14 * line, styles[entry], layers[entry], room=0.47)
+        for index, name in enumerate(names):
+            line, column = divmod(index, len(PROGRESS_LEFTS))
+            _progress_panel(sheet, PROGRESS_LEFTS[column], top + PROGRESS_ROW * line, progress, name, styles)
         return sheet
 
-    def _looks(self, layer: str, entry: int, inner: list[int]) -> dict[str, Any]:
+    def _line_style(self, layer: str, entry: int, inner: list[int]) -> dict[str, Any]:
         if layer == NETWORK_SERIES:
             return {"color": "black"}
         depth = inner.index(entry) / max(1, len(inner) - 1)
@@ -103,14 +98,14 @@ class ProgressFigure:
 
 
 def _progress_panel(
-    sheet: Sheet, left: float, top: float, progress: Progress, name: str, looks: dict[int, dict[str, Any]]
+    sheet: Sheet, left: float, top: float, progress: Progress, name: str, styles: dict[int, dict[str, Any]]
 ) -> None:
-    axes = add_axes(sheet, left, top, *PROGRESS_PANEL)
+    axes = add_axes(sheet, left, top, *PROGRESS_PANEL, grid="y")
     epochs = np.array(progress.epochs, np.float64)
     factor = 100 if _is_share(name) else 1
     values, low, high = (factor * part[name].numpy() for part in (progress.values, progress.low, progress.high))
-    line: dict[str, Any] = LINE_COLOR | {"marker": "o" if len(epochs) <= 12 else "", "markersize": 1.8}
-    for entry, own in looks.items():
+    line: dict[str, Any] = MARKED_LINE | {"marker": "o" if len(epochs) <= 12 else "", "markersize": 1.8}
+    for entry, own in styles.items():
         if np.isfinite(values[entry]).any():
             axes.fill_between(epochs, low[entry], high[entry], color=own["color"], alpha=0.18, linewidth=0)
             axes.plot(epochs, values[entry], clip_on=False, **line | own)
@@ -118,7 +113,6 @@ def _progress_panel(
     ticks, labels = y_ticks(np.append(everything, (0, 1) if name == "cka" else (0, 5) if name == "dead" else ()))
     axes.set_ylim(ticks[0], ticks[-1])
     axes.set_yticks(ticks, labels)
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
     margin = 0.02 * (epochs[-1] - epochs[0])
     axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
     axes.set_xticks(epoch_ticks(progress.epochs[0], progress.epochs[-1]))
@@ -129,7 +123,7 @@ def _progress_panel(
 
 
 def _once(explanation: Explanation) -> tuple[Progress, tuple[str, ...]]:
-    """The entries, each layer once: a training is the same whichever of its checkpoints it was asked of."""
+    """Return the entries, each layer once: a training is the same whichever of its checkpoints the run names."""
     progress = explanation.result
     assert isinstance(progress, Progress)
     first = [entry for entry, layer in enumerate(explanation.layers) if layer not in explanation.layers[:entry]]
@@ -144,9 +138,9 @@ def _is_share(name: str) -> bool:
 
 
 def _progress_caption(progress: Progress, layers: tuple[str, ...], title: str) -> str:
-    """Each number at the first and the last epoch: the network's own, or the range over the layers."""
+    """Describe each number at the first and the last epoch: the network's own, or the range over the layers."""
     first, last = progress.epochs[0], progress.epochs[-1]
-    sentences = [f"{title}, epochs {first} to {last}: a panel a number, a line a layer"]
+    sentences = [f"{title}, epochs {first} to {last}: one panel per number, one line per layer"]
     for name, values in progress.values.items():
         ends = [f"{_value_range(values[:, at].numpy(), layers, name)} at epoch {progress.epochs[at]}" for at in (0, -1)]
         what = PANEL_TITLES.get(name, name).removesuffix(" (%)")
@@ -157,12 +151,12 @@ def _progress_caption(progress: Progress, layers: tuple[str, ...], title: str) -
 def _value_range(values: np.ndarray, layers: tuple[str, ...], name: str) -> str:
     known = [(float(value), layer) for value, layer in zip(values, layers, strict=True) if np.isfinite(value)]
 
-    def said(value: float) -> str:
+    def format_value_of(value: float) -> str:
         return f"{100 * value:.1f} %" if _is_share(name) else format_number(value)
 
     if not known:
         return "not known"
     (least, lowest), (most, highest) = min(known), max(known)
     if len(known) == 1 or least == most:
-        return said(least)
-    return f"{said(least)} ({lowest}) to {said(most)} ({highest})"
+        return format_value_of(least)
+    return f"{format_value_of(least)} ({lowest}) to {format_value_of(most)} ({highest})"

@@ -21,7 +21,6 @@ from fervis.core.registry import build_plugin
 from fervis.core.results import Confusion, Explanation
 from fervis.errors import ConfigError
 from fervis.metrics.classifier.confusion import format_recall
-from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.confusion_difference import (
     DIVERGING,
     LabelledMatrix,
@@ -32,6 +31,7 @@ from fervis.visualizers.figures.confusion_difference import (
 )
 from fervis.visualizers.figures.confusion_matrix import matrix
 from fervis.visualizers.figures.per_class import per_class_sheet
+from fervis.visualizers.figures.style import plain_style
 
 BEST = [
     [315, 2, 38, 10, 72, 5, 49],
@@ -136,7 +136,7 @@ def texts_of(sheet: Sheet) -> list[str]:
 @pytest.mark.parametrize(("count", "intervals"), [(2, "all"), (3, "diagonal"), (5, "all")])
 def test_matrices_side_by_side_can_be_read(count: int, intervals: str) -> None:
     those = [counted(worse(BEST, 0.1 * index), f"checkpoint {index}") for index in range(count)]
-    with canvas.plain_style():
+    with plain_style():
         assert_readable(
             compare_matrices(those, FER2013_CLASSES, title="vgg8", dpi=300, show="both", intervals=intervals)
         )
@@ -144,7 +144,7 @@ def test_matrices_side_by_side_can_be_read(count: int, intervals: str) -> None:
 
 def test_all_matrices_have_one_scale_and_two_their_difference() -> None:
     those = [counted(BEST, "checkpoint best"), counted(worse(BEST), "checkpoint 1")]
-    with canvas.plain_style():
+    with plain_style():
         sheet = compare_matrices(those, FER2013_CLASSES, title="vgg8", dpi=100, show="share", intervals="none")
     grids = [a.get_array() for a in sheet.artists if isinstance(a, BboxImage) and np.shape(a.get_array()) == (7, 7, 3)]
     shares = [each.counts / each.counts.sum(1, keepdims=True) for each in those]
@@ -160,7 +160,7 @@ def test_all_matrices_have_one_scale_and_two_their_difference() -> None:
     assert {"\N{MINUS SIGN}40", "+40 points"} <= set(said)
     for value in change.flatten():
         assert format_points(float(value)) in said
-    with canvas.plain_style():
+    with plain_style():
         three = compare_matrices(
             [*those, those[0]], FER2013_CLASSES, title="vgg8", dpi=100, show="share", intervals="none"
         )
@@ -205,7 +205,7 @@ def test_points_of_a_change(change: float, text: str) -> None:
 def test_cells_say_what_was_asked(show: str, intervals: str, cell: list, off: list, none: list) -> None:
     one = counted(BEST, "vgg8")
     ends = None if intervals == "none" else one.intervals
-    with canvas.plain_style():
+    with plain_style():
         sheet = matrix(
             one.counts,
             FER2013_CLASSES,
@@ -236,7 +236,7 @@ def test_numbers_of_each_class_stand_beside_their_dots(count: int) -> None:
     explanation = explained(*([BEST, worse(BEST), worse(BEST, 0.2), worse(BEST, 0.1)][:count]))
     tables = [table["per_class"] for table in explanation.result.metrics]
     names = [f"checkpoint {index}" for index in range(count)]
-    with canvas.plain_style():
+    with plain_style():
         sheet = per_class_sheet(tables, names, FER2013_CLASSES, title="vgg8", said=["accuracy"] * count, dpi=300)
         found = assert_readable(sheet)
     at = {text.get_text(): text.get_window_extent() for text in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from fervis.core.faces import FER2013_CLASSES, Faces
 from fervis.core.registry import build_plugin
 from fervis.core.results import Explanation, FeatureMaps
 from fervis.errors import ConfigError
-from fervis.visualizers import feature_maps
+from fervis.metrics.layer_means import layer_means
 from fervis.visualizers.feature_maps import FeatureMapsSheet
+from fervis.visualizers.figures import canvas
 
 NUMBERS = ("sharpness", "roughness", "sparsity", "similarity", "face_visible", "face_chance")
 
@@ -45,7 +47,7 @@ def explained(
         images, torch.full((n,), of.get("label", 2)), places, torch.zeros(n, dtype=torch.uint8), FER2013_CLASSES
     )
     probabilities = torch.softmax(torch.randn(n, 7, generator=generator), 1)
-    return Explanation(
+    explanation = Explanation(
         result=FeatureMaps(
             outputs, (tuple(range(filters)),) * n, tuple((one <= 0).float().mean((1, 2)) for one in outputs), numbers
         ),
@@ -60,6 +62,8 @@ def explained(
         dataset="faces",
         checkpoints=tuple(checkpoints[c] for c, _, _ in entries),
     )
+    means, over = layer_means([explanation])
+    return replace(explanation, means=means, means_over=over)
 
 
 def tiles(path: Path, left: float, top: float, pitch: float, count: int, columns: int, side: int) -> np.ndarray:
@@ -132,7 +136,7 @@ def test_several_layers_get_a_trend_whose_caption_says_means_and_intervals(tmp_p
     names = [f"{row}_{layer}.png" for row in rows for layer in ("conv1", "conv2")]
     assert [figure.path.name for figure in figures] == ["trend.png", *names]
     values = explanation.result.numbers["sparsity"][:4].double()
-    told = figures[0].caption.partition("one place): ")[2].partition("]")[0].replace("[", "").replace(",", "").split()
+    told = figures[0].caption.partition("one point): ")[2].partition("]")[0].replace("[", "").replace(",", "").split()
     mean, low, high = map(float, told)
     assert mean == pytest.approx(values.mean().item(), rel=0.005)
     # All 256 resamples of four faces are equally likely; the drawn ones' percentiles lie about those of all.
@@ -173,7 +177,7 @@ def test_texts_stay_on_the_sheet_and_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: dict[str, Any], scale: str
 ):
     sheets: list[Sheet] = []
-    monkeypatch.setattr(feature_maps.canvas, "save_figure", lambda sheet, *_: sheets.append(sheet))
+    monkeypatch.setattr(canvas, "save_figure", lambda sheet, *_: sheets.append(sheet))
     FeatureMapsSheet(dpi=100, scale=scale, clip=99.0, max_single=1).draw(explained(**of), tmp_path)
     assert sheets
     for sheet in sheets:
@@ -195,9 +199,12 @@ def test_texts_stay_on_the_sheet_and_apart(
     ("change", "sentence"),
     [
         ({"scale": "share"}, "visualizer.scale=share: expected own or shared. Did you mean shared?"),
-        ({"colormap": "grey9"}, "visualizer.colormap=grey9: there is no such visualizer.colormap."),
+        (
+            {"colormap": "grey9"},
+            "visualizer.colormap=grey9: expected the name of one of matplotlib's colour maps, such as inferno",
+        ),
         ({"clip": 20.0}, "visualizer.clip=20.0: expected a number from 50 to 100."),
-        ({"max_single": -1}, "visualizer.max_single=-1: expected a number from 0 to 1000."),
+        ({"max_single": -1}, "visualizer.max_single=-1: expected a whole number from 0 to 1000."),
     ],
 )
 def test_wrong_settings(change: dict[str, Any], sentence: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from fervis.core.faces import Faces
 from fervis.core.registry import build_plugin
 from fervis.core.results import Explanation, FilterImages
 from fervis.errors import ConfigError
+from fervis.metrics.layer_means import layer_means
+from fervis.metrics.representation.image_symmetry import symmetric_pairs_of
 from fervis.visualizers.figures.image_grid import TALLEST_PAGE, ImageGrid
 
 
@@ -29,12 +32,12 @@ def explanation(layers: dict[str, int], checkpoints: tuple[str, ...] = ("best",)
         strongest=torch.full((count,), 1.5),
         strongest_rows=torch.arange(count),
         trace=torch.zeros(count, 3),
-        numbers=numbers | ({"twin": torch.zeros(count)} if twins else {}),
+        numbers=numbers,
         unit="mean output of the filter",
     )
     nobody = torch.zeros(0, dtype=torch.int64)
     faces = Faces(torch.zeros(0, 1, 12, 12, dtype=torch.uint8), nobody, nobody, nobody, ("a", "b"))
-    return Explanation(
+    told = Explanation(
         result=result,
         faces=faces,
         layers=tuple(layer for _, layer, _ in names),
@@ -47,6 +50,12 @@ def explanation(layers: dict[str, int], checkpoints: tuple[str, ...] = ("best",)
         dataset="faces",
         checkpoints=tuple(ck for ck, _, _ in names),
     )
+    if twins:
+        groups = [symmetric_pairs_of(images[some]).rows() for some in told.entries_by_layer().values() if len(some) > 1]
+        pairs = {key: tuple(one for group in groups for one in group[key]) for key in groups[0]} if groups else {}
+        told = replace(told, result=replace(result, pairs=pairs))
+    means, over = layer_means([told])
+    return replace(told, means=means, means_over=over)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ from PIL import Image
 
 from fervis.core.faces import FER2013_CLASSES, Faces
 from fervis.core.intervals import format_number
+from fervis.core.registry import build_plugin
 from fervis.core.results import Explanation, HeatMaps
 from fervis.errors import ConfigError, RunError
-from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.color import to_rgb
 from fervis.visualizers.figures.heatmap_items import heatmap_items
+from fervis.visualizers.figures.style import plain_style
 from fervis.visualizers.heatmap import HeatMap, _pages
 
 SIZE = 48
@@ -107,7 +108,11 @@ def test_shared_scale_compares_and_own_scale_does_not(tmp_path: Path) -> None:
     notes = [entry.maps[0].note for entry in heatmap_items(explained(maps), shared=True, clip=99.5)]
     assert notes == ["one scale for all 2 maps; last colour from percentile 99.5 up"] * 2
     (note, _) = [entry.maps[0].note for entry in heatmap_items(explained(maps), shared=False, clip=100)]
-    assert note == f"0 to {maps[0].max():.3g}, this map's own range"
+    least, most = f"{maps[0].min():.3g}", f"{maps[0].max():.3g}"
+    assert note == f"colours from 0 to {most}; the map runs from {least} to {most}"
+    maps[0, 0, 0] = 0
+    (note, _) = [entry.maps[0].note for entry in heatmap_items(explained(maps), shared=False, clip=100)]
+    assert note == f"0 to {most}, this map's own range"
 
 
 def test_same_bytes_whatever_the_users_matplotlib_settings(tmp_path: Path) -> None:
@@ -189,7 +194,7 @@ def test_no_text_leaves_the_sheet_or_meets_another(
     )
     visualizer = HeatMap(scale=scale, clip=99.0)
     entries = heatmap_items(explanation, shared=scale == "shared", clip=99.0)
-    with canvas.plain_style():
+    with plain_style():
         sheets = [visualizer.single(entries[0]), *(visualizer.overview(page) for page in _pages(entries))]
         for sheet in sheets:
             width, height = sheet.get_size_inches() * sheet.dpi
@@ -241,7 +246,48 @@ def test_maps_of_one_value_are_drawn_and_said_to_be(tmp_path: Path, value: float
     assert said in figure.caption
     assert "strongest" not in figure.caption
     (entry,) = heatmap_items(explanation, shared=False, clip=100)
-    assert entry.maps[0].note == said
+    assert entry.maps[0].note == f"constant: {said}"
+
+
+@pytest.mark.parametrize("scale", ["own", "shared"])
+def test_rounding_noise_is_drawn_flat_and_covers_nothing(tmp_path: Path, scale: str) -> None:
+    maps = 0.0625 * (1 + 1e-7 * noise(1))
+    assert maps.unique().numel() > 1
+    explanation = explained(maps)
+    (figure,) = HeatMap(scale=scale).draw(explanation, tmp_path)
+    face, heat, over = panels(figure.path, 3, 300)
+    assert (heat == colormaps["inferno"](1.0, bytes=True)[:3]).all()
+    if scale == "own":
+        np.testing.assert_allclose(over, 0.7 * face, atol=0.5)
+    assert "is constant, 0.0625 everywhere" in figure.caption
+
+
+def test_a_map_that_rides_on_an_offset_is_drawn_from_zero_and_its_range_is_said(tmp_path: Path) -> None:
+    maps = 2.1e-7 + 2e-9 * noise(1)
+    (entry,) = heatmap_items(explained(maps), shared=False, clip=100)
+    assert entry.maps[0].scale.low == 0
+    assert entry.maps[0].note.startswith("colours from 0 to 2.12·10⁻⁷; the map runs from 2.1·10⁻⁷ to 2.12·10⁻⁷")
+    (figure,) = HeatMap().draw(explained(maps), tmp_path)
+    expected = colormaps["inferno"]((maps[0] / maps.max()).double().numpy(), bytes=True)[..., :3]
+    np.testing.assert_allclose(panels(figure.path, 3, 300)[1].astype(int), expected.astype(int), atol=2)
+
+
+def test_the_range_of_a_signed_map_is_not_that_of_its_colours() -> None:
+    maps = torch.full((1, SIZE, SIZE), -0.0653)
+    maps[0, 0, 0] = 0.134
+    (entry,) = heatmap_items(explained(maps, signed=True), shared=False, clip=100)
+    minus = "\N{MINUS SIGN}"
+    assert entry.maps[0].note == f"colours from {minus}0.134 to 0.134; the map runs from {minus}0.0653 to 0.134"
+
+
+def test_the_legend_fills_the_half_beside_an_odd_face() -> None:
+    with plain_style():
+        odd, even = (
+            HeatMap().overview(_pages(heatmap_items(explained(noise(n)), shared=False, clip=100))[0]) for n in (7, 8)
+        )
+    assert odd.get_size_inches()[1] < even.get_size_inches()[1]
+    legend = next(text for text in odd.texts if text.get_text() == "largest").get_window_extent()
+    assert legend.x0 > odd.get_size_inches()[0] * odd.dpi / 2
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -255,7 +301,7 @@ def test_maps_that_are_not_finite_are_refused(tmp_path: Path, bad: float) -> Non
 
 def test_other_sizes_and_shapes_keep_their_proportions() -> None:
     (entry,) = heatmap_items(explained(torch.rand(1, 32, 64)), shared=False, clip=100)
-    with canvas.plain_style():
+    with plain_style():
         figure = HeatMap().single(entry)
     face = next(artist for artist in figure.artists if hasattr(artist, "bbox")).get_window_extent()
     assert face.width / face.height == pytest.approx(2)
@@ -264,7 +310,7 @@ def test_other_sizes_and_shapes_keep_their_proportions() -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"colormap": "infernal"}, r"^visualizer.colormap=infernal: .* Did you mean inferno\?"),
+        ({"colormap": "infernal"}, r"^visualizer.colormap=infernal: expected .* Did you mean inferno\?"),
         ({"diverging": "cividi"}, r"^visualizer.diverging=cividi: .* Did you mean cividis\?"),
         ({"scale": "share"}, r"^visualizer.scale=share: expected own or shared. Did you mean shared\?$"),
         ({"opacity": 1.5}, r"^visualizer.opacity=1.5: expected a number from 0 to 1.$"),
@@ -275,7 +321,7 @@ def test_other_sizes_and_shapes_keep_their_proportions() -> None:
 )
 def test_wrong_knobs_are_named(knobs: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        HeatMap(**knobs)
+        build_plugin("visualizer", "heatmap", **knobs)
 
 
 def test_yaml_states_every_knob() -> None:

@@ -15,7 +15,7 @@ from fervis.core.faces import Faces
 from fervis.core.registry import build_plugin
 from fervis.core.results import Explanation, Progress
 from fervis.errors import ConfigError, RunError
-from fervis.visualizers.figures.canvas import plain_style
+from fervis.visualizers.figures.style import plain_style
 
 EPOCHS = (1, 2, 3, 10)
 LAYERS = (*(f"conv{k}" for k in range(1, 9)), "network")

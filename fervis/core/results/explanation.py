@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from fervis.core.faces import Faces
+from fervis.core.intervals import Interval
 from fervis.core.results.result import Result
 
 
@@ -44,7 +46,6 @@ class Explanation:
         faces: the N faces (a face explained at two layers stands twice).
         layers: N layer names, ``input`` for the pixels.
         targets: N names of what is explained: a class, or ``conv7/4`` for a filter.
-        checkpoints: N names of the checkpoints: ``best``, ``1``, ...
         predictions: [N] int64, index of the predicted class.
         probabilities: [N,K] float32, softmax over the classes.
         classes: names of the network's K classes.
@@ -52,6 +53,9 @@ class Explanation:
         model: name of the network, as in the config.
         dataset: name of the data set, as in the config.
         evidence: measure -> [N] float32, the scores of each entry; ``<measure>/<baseline>`` those of baselines.
+        checkpoints: N names of the checkpoints: ``best``, ``1``, ...
+        means: means of a result's numbers by layer, by ``mean_key``; empty for results that have none.
+        means_over: the largest number of entries that one of the means is over.
     """
 
     result: Any  # a Result; each visualizer knows which
@@ -66,6 +70,19 @@ class Explanation:
     dataset: str
     checkpoints: tuple[str, ...] = ()
     evidence: dict[str, Tensor] = field(default_factory=dict)
+    means: Mapping[str, Interval] = field(default_factory=dict)
+    means_over: int = 0
+
+    def entries_by_layer(self) -> dict[tuple[str, str], list[int]]:
+        """Return the entries of each layer and checkpoint; the checkpoint is empty where there are no names."""
+        groups: dict[tuple[str, str], list[int]] = {}
+        for entry, layer in enumerate(self.layers):
+            groups.setdefault((layer, self.checkpoints[entry] if self.checkpoints else ""), []).append(entry)
+        return groups
+
+    def mean_key(self, layer: str, checkpoint: str, name: str) -> str:
+        """Return the name of a mean: ``conv7/black``, or ``best/conv7/black`` where checkpoints are compared."""
+        return f"{checkpoint}/{layer}/{name}" if self.several_checkpoints else f"{layer}/{name}"
 
     @property
     def of_faces(self) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +26,8 @@ class FilterImages:
         trace: [N,S] float32, the objective at each step.
         numbers: name -> [N] float32, further numbers of each image, such as its mean frequency.
         unit: what the objective is, in words.
+        pairs: name -> N tensors, how each image compares with the others of its layer, where the explainer was to look
+            for flipped and turned copies: ``fervis.metrics.representation.image_symmetry.SymmetricPairs.rows``.
     """
 
     images: Tensor
@@ -35,7 +38,13 @@ class FilterImages:
     trace: Tensor
     numbers: dict[str, Tensor]
     unit: str
+    pairs: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     kind: ClassVar[str] = "filter_images"
+
+    def layer_numbers(self) -> dict[str, Tensor]:
+        """Return the numbers [N] whose means by layer are drawn over depth."""
+        beyond = (self.reached >= self.strongest).float()
+        return {"strength": self.numbers["strength"], "frequency": self.numbers["frequency"], "beyond_faces": beyond}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every tensor under its name."""
@@ -67,6 +76,10 @@ class FeatureMaps:
     black: tuple[Tensor, ...]
     numbers: dict[str, Tensor]
     kind: ClassVar[str] = "feature_maps"
+
+    def layer_numbers(self) -> dict[str, Tensor]:
+        """Return the numbers [N] whose means by layer are drawn over depth."""
+        return {"black": torch.stack([black.mean() for black in self.black]), **self.numbers}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """``outputs_<n>``, ``filters_<n>`` and ``black_<n>`` for entry n, since entries may differ in size."""

@@ -81,7 +81,7 @@ class Filters(MaximizationSettings):
             )
             if self.symmetry and len(filters) > 1:
                 found = symmetric_pairs_of(result.images)
-                result = replace(result, numbers=result.numbers | _image_numbers(found, filters))
+                result = replace(result, numbers=result.numbers | _image_numbers(found, filters), pairs=found.rows())
                 numbers |= {f"{layer.name}/{name}": value for name, value in found.numbers().items()}
             numbers |= _layer_summary(layer.name, result)
             results.append(result)

@@ -11,7 +11,7 @@ Images with shuffled pixels would be white noise, which correlates with nothing,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +68,23 @@ class SymmetricPairs:
     null: Tensor
     baseline: Tensor
     size: tuple[int, int]
+
+    def rows(self) -> dict[str, tuple[Tensor, ...]]:
+        """Return what is known of each image, as a result with one item per image holds it; see ``of_rows``."""
+        columns = {
+            "correlation": self.correlation,
+            "symmetry": self.symmetry,
+            "shift": self.shift,
+            "null": self.null.T,
+            "baseline": self.baseline,
+        }
+        return {name: tuple(values) for name, values in columns.items()}
+
+    @classmethod
+    def of_rows(cls, rows: Mapping[str, Sequence[Tensor]], size: tuple[int, int]) -> SymmetricPairs:
+        """Return the comparison whose ``rows`` these are, of images of this height and width."""
+        columns = {name: torch.stack(list(values)) for name, values in rows.items()}
+        return cls(**columns | {"null": columns["null"].T}, size=size)
 
     @property
     def best(self) -> Tensor:

@@ -124,6 +124,9 @@ def pack_result(result: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
         elif isinstance(value, dict) and all(isinstance(item, Tensor) for item in value.values()):
             tensors |= {f"{name}/{key}": item for key, item in value.items()}
             plain[name] = {"named": list(value)}
+        elif isinstance(value, dict) and all(isinstance(item, tuple) for item in value.values()):
+            tensors |= {f"{name}/{key}/{index}": item for key, row in value.items() for index, item in enumerate(row)}
+            plain[name] = {"rows": {key: len(row) for key, row in value.items()}}
         elif isinstance(value, tuple) and value and isinstance(value[0], Tensor):
             tensors |= {f"{name}/{index}": item for index, item in enumerate(value)}
             plain[name] = {"tensors": len(value)}
@@ -141,6 +144,11 @@ def unpack_result(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], ki
             values[f.name] = tensors[f.name]
         elif "named" in plain:
             values[f.name] = {key: tensors[f"{f.name}/{key}"] for key in plain["named"]}
+        elif "rows" in plain:
+            values[f.name] = {
+                key: tuple(tensors[f"{f.name}/{key}/{index}"] for index in range(count))
+                for key, count in plain["rows"].items()
+            }
         elif "tensors" in plain:
             values[f.name] = tuple(tensors[f"{f.name}/{index}"] for index in range(plain["tensors"]))
         else:

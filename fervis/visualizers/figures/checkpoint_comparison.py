@@ -1,6 +1,6 @@
-"""The figure of two checkpoints' contrast, for a paper's text width: layer by layer, and the maps face by face.
+"""The comparison of two checkpoints, for a paper's text width: layer by layer, and the maps face by face.
 
-The two checkpoints differ in colour, brightness and marker, so that they are told apart in grey and by every eye.
+The two checkpoints differ in colour, brightness and marker, so that they are distinct in grey and to every eye.
 All lengths are in inches.
 """
 
@@ -23,78 +23,78 @@ from fervis.metrics.representation.checkpoint_comparison import (
     format_value,
 )
 from fervis.visualizers.figures import canvas
-from fervis.visualizers.figures.axes import LINE_COLOR, add_axes, add_legend_key, y_ticks
+from fervis.visualizers.figures.axes import add_axes, add_legend_key, y_ticks
 from fervis.visualizers.figures.canvas import Sheet
+from fervis.visualizers.figures.style import BLUE, DASHES, GREY, MARKED_LINE, RED, TEXT_WIDTH, plain_style
 
-COMPARISON_WIDTH = 6.5  # the text width of a paper
 COMPARISON_PANEL = (1.72, 1.5)
 COMPARISON_LEFTS = (0.4, 2.56, 4.72)
 COMPARISON_TOP = 0.66
 STRIP = 0.3  # one set of maps and one measure
-LAYER_NAME_HEIGHT = 1.25  # room left of a strip for what it is of
+LAYER_NAME_WIDTH = 1.25  # room left of a strip for what it is of
 AXIS_TICKS = ("\N{MINUS SIGN}1", "\N{MINUS SIGN}0.5", "0", "0.5", "1")
 MOST_LAYER_NAMES = 20  # of layers below a panel
-# The blue and the red of Tol's high-contrast colours; both checkpoints together are black.
+# Both checkpoints together are black.
 CURVE_STYLES: tuple[dict[str, Any], ...] = (
-    {"color": "#004488", "marker": "o", "linestyle": "-"},
-    {"color": "#BB5566", "marker": "s", "linestyle": (0, (3.2, 1.6)), "markerfacecolor": "white"},
+    {"color": BLUE, "marker": "o", "linestyle": "-"},
+    {"color": RED, "marker": "s", "linestyle": DASHES, "markerfacecolor": "white"},
 )
 BOTH_SIDES: dict[str, Any] = {"color": "black", "marker": "D", "linestyle": "-"}
 Curve = tuple[dict[str, Any], list[Interval]]
 
 
-def draw_checkpoint_comparison(contrast: CheckpointComparison, path: Path, *, title: str, dpi: int = 300) -> Figure:
-    """Draw a contrast into a PNG 6.5 inches wide; the same numbers give the same bytes.
+def draw_checkpoint_comparison(comparison: CheckpointComparison, path: Path, *, title: str, dpi: int = 300) -> Figure:
+    """Draw a comparison into a PNG 6.5 inches wide; the same numbers give the same bytes.
 
     Above, by layer: CKA of the two checkpoints, dead filters and black outputs of each, with 95 % intervals over faces.
-    Below, a dot a face: how alike its two maps are, with the mean and its interval. A contrast without maps, or
-    without layers, has the other half only.
+    Below, one dot per face: how similar its two maps are, with the mean and its interval. A comparison without maps,
+    or without layers, has the other half only.
 
     Args:
-        contrast: of at least one layer or one set of maps.
+        comparison: of at least one layer or one set of maps.
         path: the PNG to write.
         title: which network on which faces.
-        dpi: dots an inch.
+        dpi: dots per inch.
 
     Returns:
-        The picture and a caption that says its numbers.
+        The picture and a caption with its numbers.
     """
-    with canvas.plain_style():
-        canvas.save_figure(checkpoint_comparison_figure(contrast, title=title, dpi=dpi), path, dpi)
-    return Figure(path, _comparison_caption(contrast, title))
+    with plain_style():
+        canvas.save_figure(checkpoint_comparison_figure(comparison, title=title, dpi=dpi), path, dpi)
+    return Figure(path, _comparison_caption(comparison, title))
 
 
-def checkpoint_comparison_figure(contrast: CheckpointComparison, *, title: str, dpi: int) -> Sheet:
-    """The sheet that ``draw_contrast`` saves."""
-    names = [one.layer for one in contrast.layers]
+def checkpoint_comparison_figure(comparison: CheckpointComparison, *, title: str, dpi: int) -> Sheet:
+    """Draw the sheet that ``draw_checkpoint_comparison`` saves."""
+    names = [layer.layer for layer in comparison.layers]
     longest = max((len(name) for name in names), default=0)
     below = min(0.95, 0.1 + 0.055 * longest)  # room for the layers' names, which stand upright
-    strips = [(maps, measure) for maps in contrast.maps for measure in ("SSIM", "Spearman")]
+    strips = [(maps, measure) for maps in comparison.maps for measure in ("SSIM", "Spearman")]
     foot = COMPARISON_TOP + (COMPARISON_PANEL[1] + below) * bool(names)
-    sheet = canvas.new_figure(COMPARISON_WIDTH, foot + (0.24 + STRIP * len(strips) + 0.22) * bool(strips), dpi)
-    canvas.add_text(sheet, 0.04, 0.03, title, room=COMPARISON_WIDTH - 0.08, size=8.5, fontweight="bold")
-    first, second = contrast.names
-    agreed = f"{contrast.faces:,} faces, {format_share(contrast.agreement)} classified alike"
-    agreed = f"checkpoints {first} and {second} · {agreed}"
-    canvas.add_text(sheet, 0.04, 0.185, agreed, room=COMPARISON_WIDTH - 0.08, size=7)
+    sheet = canvas.new_figure(TEXT_WIDTH, foot + (0.24 + STRIP * len(strips) + 0.22) * bool(strips), dpi)
+    canvas.add_heading(sheet, title)
+    first, second = comparison.names
+    agreement = f"{comparison.faces:,} faces, {format_share(comparison.agreement)} given the same class"
+    agreement = f"checkpoints {first} and {second} · {agreement}"
+    canvas.add_text(sheet, 0.04, 0.185, agreement, room=TEXT_WIDTH - 0.08, size=7)
     if names:
-        _layers(sheet, contrast.layers, contrast.names)
-    for place, (maps, measure) in enumerate(strips):
-        _map_strip(sheet, foot + 0.24 + STRIP * place, maps, measure, last=place == len(strips) - 1)
+        _layers(sheet, comparison.layers, comparison.names)
+    for index, (maps, measure) in enumerate(strips):
+        _map_strip(sheet, foot + 0.24 + STRIP * index, maps, measure, last=index == len(strips) - 1)
     if strips:
-        told = f"maps of {first} and {second}, a dot a face; below, the mean and its 95 % interval"
-        told += "; dotted, the mean of maps of different faces"
-        canvas.add_text(sheet, 0.04, foot + 0.06, told, room=COMPARISON_WIDTH - 0.08, size=7)
+        note = f"maps of {first} and {second}, one dot per face; below, the mean and its 95 % interval"
+        note += "; dotted, the mean of maps of different faces"
+        canvas.add_text(sheet, 0.04, foot + 0.06, note, room=TEXT_WIDTH - 0.08, size=7)
     return sheet
 
 
 def _layers(sheet: Sheet, layers: Sequence[LayerComparison], names: tuple[str, str]) -> None:
-    """The three panels by layer, and the names of the two checkpoints' curves."""
-    dead: list[Curve] = [(CURVE_STYLES[k], [one.dead[k] for one in layers]) for k in (0, 1)]
-    black: list[Curve] = [(CURVE_STYLES[k], [one.black[k] for one in layers]) for k in (0, 1)]
-    labels = [one.layer for one in layers]
+    """Draw the three panels by layer, and the names of the two checkpoints' curves."""
+    dead: list[Curve] = [(CURVE_STYLES[k], [layer.dead[k] for layer in layers]) for k in (0, 1)]
+    black: list[Curve] = [(CURVE_STYLES[k], [layer.black[k] for layer in layers]) for k in (0, 1)]
+    labels = [layer.layer for layer in layers]
     _comparison_panel(
-        sheet, COMPARISON_LEFTS[0], "linear CKA", labels, [(BOTH_SIDES, [one.cka for one in layers])], share=False
+        sheet, COMPARISON_LEFTS[0], "linear CKA", labels, [(BOTH_SIDES, [layer.cka for layer in layers])], share=False
     )
     _comparison_panel(sheet, COMPARISON_LEFTS[1], "dead filters (%)", labels, dead, share=True)
     _comparison_panel(sheet, COMPARISON_LEFTS[2], "black outputs (%)", labels, black, share=True)
@@ -106,43 +106,43 @@ def _layers(sheet: Sheet, layers: Sequence[LayerComparison], names: tuple[str, s
 def _comparison_panel(
     sheet: Sheet, left: float, what: str, names: list[str], curves: list[Curve], *, share: bool
 ) -> None:
-    axes = add_axes(sheet, left, COMPARISON_TOP, *COMPARISON_PANEL)
-    places = np.arange(len(names))
+    axes = add_axes(sheet, left, COMPARISON_TOP, *COMPARISON_PANEL, title=what, grid="y")
+    positions = np.arange(len(names))
     factor = 100 if share else 1
-    ends = [factor * end for _, numbers in curves for one in numbers for end in (one.value, one.low, one.high)]
-    for looks, numbers in curves:
-        values = factor * np.array([one.value for one in numbers])
-        reach = factor * np.array([(one.low, one.high) for one in numbers])
-        axes.plot(places, values, clip_on=False, zorder=3, **LINE_COLOR, **looks)
-        axes.vlines(places, reach[:, 0], reach[:, 1], color=looks["color"], linewidth=0.9, zorder=2.5)
+    ends = [
+        factor * end for _, numbers in curves for number in numbers for end in (number.value, number.low, number.high)
+    ]
+    for style, numbers in curves:
+        values = factor * np.array([number.value for number in numbers])
+        reach = factor * np.array([(number.low, number.high) for number in numbers])
+        axes.plot(positions, values, clip_on=False, zorder=3, **MARKED_LINE, **style)
+        axes.vlines(positions, reach[:, 0], reach[:, 1], color=style["color"], linewidth=0.9, zorder=2.5)
     if share:
         ticks, labels = y_ticks(np.array([*ends, 0.0, 5.0]))
     else:
         ticks, labels = [0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"]
     axes.set_ylim(ticks[0], ticks[-1])
     axes.set_yticks(ticks, labels)
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.5, zorder=0)
     axes.set_xlim(-0.5, len(names) - 0.5)
     step = -(-len(names) // MOST_LAYER_NAMES)
-    axes.set_xticks(places[::step], [name[-16:] for name in names[::step]], rotation=90, fontsize=6)
-    canvas.add_text(sheet, left - 0.3, COMPARISON_TOP - 0.05, what, room=COMPARISON_PANEL[0] + 0.3, size=7, va="bottom")
+    axes.set_xticks(positions[::step], [name[-16:] for name in names[::step]], rotation=90, fontsize=6)
 
 
 def _map_strip(sheet: Sheet, top: float, maps: MapComparison, measure: str, *, last: bool) -> None:
-    """One measure of all faces along a line: the dots, and below them their mean with its interval."""
+    """Draw one measure of all faces along a line: the dots, and below them their mean with its interval."""
     structural = measure == "SSIM"
     values, mean = (maps.ssim, maps.mean_ssim) if structural else (maps.spearman, maps.mean_spearman)
     other = (maps.other_ssim if structural else maps.other_spearman).value
     known = values[values.isfinite()].numpy()
-    axes = add_axes(sheet, LAYER_NAME_HEIGHT + 0.05, top, COMPARISON_WIDTH - LAYER_NAME_HEIGHT - 1.5, STRIP)
+    axes = add_axes(sheet, LAYER_NAME_WIDTH + 0.05, top, TEXT_WIDTH - LAYER_NAME_WIDTH - 1.5, STRIP, grid="x")
     # Spread in height by multiples of the golden ratio: as even as can be, and the same each time.
     height = 0.42 + 0.5 * (np.arange(len(known)) * (math.sqrt(5) - 1) / 2 % 1)
     size = 2.2 if len(known) > 60 else 7
-    axes.scatter(known, height, s=size, color="#777777", alpha=0.55, linewidths=0, zorder=2)
+    axes.scatter(known, height, s=size, color=GREY, alpha=0.55, linewidths=0, zorder=2)
     if math.isfinite(mean.value):
         axes.hlines(0.18, mean.low, mean.high, color="black", linewidth=1.8, zorder=3)
         axes.vlines(mean.value, 0.04, 0.32, color="black", linewidth=0.9, zorder=4)
-    axes.vlines(other, 0.04, 0.96, color="#BB5566", linewidth=0.9, linestyle=(0, (1.5, 1)), zorder=3.5)
+    axes.vlines(other, 0.04, 0.96, color=RED, linewidth=0.9, linestyle=(0, (1.5, 1)), zorder=3.5)
     axes.set_xlim(-1, 1)
     axes.set_ylim(0, 1)
     axes.set_xticks([-1, -0.5, 0, 0.5, 1], AXIS_TICKS if last else [""] * len(AXIS_TICKS))
@@ -150,41 +150,40 @@ def _map_strip(sheet: Sheet, top: float, maps: MapComparison, measure: str, *, l
     axes.spines[["left"]].set_visible(False)
     axes.spines[["bottom"]].set_visible(last)
     axes.tick_params(bottom=last)
-    axes.grid(axis="x", color="#DDDDDD", linewidth=0.5, zorder=0)
     middle = top + STRIP / 2
     canvas.add_text(
         sheet,
-        LAYER_NAME_HEIGHT,
+        LAYER_NAME_WIDTH,
         middle,
         f"{measure} at {maps.name}",
-        room=LAYER_NAME_HEIGHT - 0.06,
+        room=LAYER_NAME_WIDTH - 0.06,
         va="center",
         ha="right",
     )
-    canvas.add_text(sheet, COMPARISON_WIDTH - 1.4, middle, format_value(mean), room=1.36, size=6.5, va="center")
+    canvas.add_text(sheet, TEXT_WIDTH - 1.4, middle, format_value(mean), room=1.36, size=6.5, va="center")
 
 
-def _comparison_caption(contrast: CheckpointComparison, title: str) -> str:
-    first, second = contrast.names
+def _comparison_caption(comparison: CheckpointComparison, title: str) -> str:
+    first, second = comparison.names
     sentences = [
-        f"{title}. Checkpoints {first} and {second} contrasted on {contrast.faces:,} faces, of which they classify "
-        f"{format_share(contrast.agreement)} alike"
+        f"{title}. Checkpoints {first} and {second} compared on {comparison.faces:,} faces, of which they give "
+        f"{format_share(comparison.agreement)} the same class"
     ]
-    if contrast.layers:
+    if comparison.layers:
         sentences.append("By layer: linear CKA of the two, dead filters and black outputs of each, with 95 % intervals")
-        sentences.append(f"CKA is {_span(contrast.layers, lambda one: one.cka, format_value)}")
-        for k, name in enumerate(contrast.names):
-            dead = _span(contrast.layers, lambda one, k=k: one.dead[k], format_share)
-            black = _span(contrast.layers, lambda one, k=k: one.black[k], format_share)
+        sentences.append(f"CKA is {_span(comparison.layers, lambda layer: layer.cka, format_value)}")
+        for k, name in enumerate(comparison.names):
+            dead = _span(comparison.layers, lambda layer, k=k: layer.dead[k], format_share)
+            black = _span(comparison.layers, lambda layer, k=k: layer.black[k], format_share)
             sentences.append(f"Dead filters of {name}: {dead}; black outputs of {name}: {black}")
-    for maps in contrast.maps:
+    for maps in comparison.maps:
         left_out = int((~maps.spearman.isfinite()).sum())
         without = f", {left_out} of them without, since a map is constant" if left_out else ""
         count = len(maps.ssim)
         sentences.append(
             f"Maps at {maps.name} of {count:,} face{'s' * (count > 1)}: "
             f"SSIM {format_value(maps.mean_ssim)} in the mean, "
-            f"each on its own range; Spearman {format_value(maps.mean_spearman)}{without}; beside another face's map "
+            f"each on its own range; Spearman {format_value(maps.mean_spearman)}{without}; with another face's map "
             f"{format_value(maps.other_ssim)} and {format_value(maps.other_spearman)}"
         )
     return ". ".join(sentences) + "."
@@ -193,11 +192,11 @@ def _comparison_caption(contrast: CheckpointComparison, title: str) -> str:
 def _span(
     layers: Sequence[LayerComparison], of: Callable[[LayerComparison], Interval], words: Callable[[Interval], str]
 ) -> str:
-    """The least and the largest of a number over the layers, with where they are."""
-    known = [one for one in layers if math.isfinite(of(one).value)]
+    """Describe the least and the largest of a number over the layers."""
+    known = [layer for layer in layers if math.isfinite(of(layer).value)]
     if not known:
         return "not defined at any layer"
-    least, most = (pick(known, key=lambda one: of(one).value) for pick in (min, max))
+    least, most = (pick(known, key=lambda layer: of(layer).value) for pick in (min, max))
     if of(least).value == of(most).value:
         return f"{words(of(least))} at every layer" if len(known) > 1 else f"{words(of(least))} at {least.layer}"
     return f"least at {least.layer} ({words(of(least))}) and largest at {most.layer} ({words(of(most))})"

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fervis.errors import unknown_name
+from fervis.core.knobs import Choice
+
+CONSTANT_SPREAD = 1e-6
+"""Values whose range is at most this part of the largest absolute value differ by rounding alone (float32 has 6e-8)."""
+
+
+class _ColormapName(Choice):
+    def __init__(self) -> None:
+        super().__init__(*colormaps)
+
+    def __str__(self) -> str:
+        return "the name of one of matplotlib's colour maps, such as inferno, viridis or gray"
+
+
+Colormap = Annotated[str, _ColormapName()]
+"""The name of a colour map of matplotlib."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +47,23 @@ class Scale:
     most: float
 
     def position(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Place of each value on the scale, in [0, 1]; all 0 (signed: 0.5) where every value is 0."""
+        """Return the position of each value on the scale, in [0, 1]; 0 (signed: 0.5) where every value is 0."""
         if self.high == self.low:
             return np.full(values.shape, 0.5 if self.signed else 0.0)
         return np.clip((values.astype(np.float64) - self.low) / (self.high - self.low), 0, 1)
 
     def strength(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """How far each value is from no colour at all (0, or ``low`` of magnitudes), in [0, 1]."""
-        place = self.position(values)
-        return np.abs(2 * place - 1) if self.signed else place
+        """Return how far each value is from no colour at all (0, or ``low`` of magnitudes), in [0, 1]."""
+        position = self.position(values)
+        return np.abs(2 * position - 1) if self.signed else position
 
 
 def scale_of(values: NDArray[Any], *, signed: bool, percentile: float = 100.0) -> Scale:
-    """The scale on which these values are drawn.
+    """Choose the scale on which these values are drawn.
 
-    Signed values get limits that are symmetric about 0. Magnitudes start at 0, unless the smallest is more than a
-    quarter of the largest (a map that rides on an offset, such as RISE's), or below 0: then at the smallest.
+    Signed values get limits that are symmetric about 0. Magnitudes start at 0, so that the same colour is the same
+    share of the largest value in every map, and a map that hardly varies looks like one. Values below 0 extend the
+    scale to the smallest.
 
     Args:
         values: any shape, finite.
@@ -60,31 +76,35 @@ def scale_of(values: NDArray[Any], *, signed: bool, percentile: float = 100.0) -
     high = float(np.percentile(sizes, percentile)) or float(sizes.max())
     if signed:
         return Scale(-high, high, True, least, most)
-    low = 0.0 if 0 <= least <= 0.25 * high or least == most > 0 else least
-    return Scale(low, high, False, least, most)
+    return Scale(min(0.0, least), max(0.0, high), False, least, most)
 
 
-def known_colormap(key: str, name: str) -> None:
-    """Raise ConfigError for a colour map that matplotlib does not have."""
-    if name not in colormaps:
-        raise unknown_name(key, name, sorted(known for known in colormaps if not known.endswith("_r")), limit=8)
+def is_constant(values: NDArray[Any]) -> bool:
+    """Whether values are all the same but for rounding.
+
+    Example:
+        >>> is_constant(np.array([0.0625, 0.0625 + 1e-9])), is_constant(np.array([0.0, 1e-9]))
+        (True, False)
+    """
+    spread = float(values.max()) - float(values.min())
+    return spread <= CONSTANT_SPREAD * float(np.abs(values).max())
 
 
 def to_rgb(image: Tensor) -> NDArray[np.uint8]:
-    """A [C,H,W] uint8 picture, grey (C is 1) or RGB (C is 3), as [H,W,3] uint8."""
+    """Convert a [C,H,W] uint8 picture, grey (C is 1) or RGB (C is 3), to [H,W,3] uint8."""
     pixels = image.permute(1, 2, 0).cpu().numpy()
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
 def colorize(values: NDArray[Any], scale: Scale, colormap: str) -> NDArray[np.uint8]:
-    """[H,W] values in their colours, [H,W,3] uint8."""
+    """Convert [H,W] values to their colours, [H,W,3] uint8."""
     return colormaps[colormap](scale.position(values), bytes=True)[..., :3]
 
 
 def overlay(
     face: NDArray[np.uint8], values: NDArray[Any], scale: Scale, colormap: str, *, opacity: float
 ) -> NDArray[np.uint8]:
-    """The map over the darkened face, [H,W,3] uint8: the stronger the map, the more of it and the less of the face.
+    """Draw the map over the darkened face, [H,W,3] uint8: the stronger the map, the less is seen of the face.
 
     The map's share is ``opacity`` times the root of its strength, which keeps middling values in sight. The face
     keeps 70 % of its brightness, so that the bright end of the scale is brighter than any skin and the overlay can

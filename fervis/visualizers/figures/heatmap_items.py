@@ -1,8 +1,9 @@
-"""An explanation entry by entry, in the words and on the scales of its figures."""
+"""The entries of an explanation as their figures show them: scaled maps and text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,36 +11,53 @@ from numpy.typing import NDArray
 from fervis.core.intervals import format_number
 from fervis.core.results import Explanation
 from fervis.errors import RunError
-from fervis.visualizers.figures.color import Scale, scale_of, to_rgb
+from fervis.visualizers.figures.color import Scale, is_constant, scale_of, to_rgb
 
-# What a title of the reader's own may name.
+# What the template of a title may name.
 TITLE_WORDS = (
     *("method", "layer", "checkpoint", "target"),
     *("label", "label_index", "row", "predicted", "model", "dataset"),
 )
 
 
+class TitleTemplate:
+    """The constraint of a title: text that names some of ``TITLE_WORDS`` in braces."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether the value is such a text."""
+        try:
+            return isinstance(value, str) and value.format(**dict.fromkeys(TITLE_WORDS, "")) is not None
+        except (KeyError, IndexError, ValueError):
+            return False
+
+    def __str__(self) -> str:
+        return f"text that names some of {', '.join(f'{{{word}}}' for word in TITLE_WORDS)}"
+
+
 @dataclass(frozen=True)
 class ScaledMap:
-    """One map with the scale it is drawn on and what its figure says of that."""
+    """One map with the scale it is drawn on.
+
+    Attributes:
+        values: [H,W], each the same where the map is constant up to rounding.
+        unit: what a value is.
+        signed: whether 0 is the middle of the scale.
+        scale: which value gets which colour.
+        note: how the map was scaled, in words.
+        constant: whether the map has one value everywhere, up to rounding.
+    """
 
     values: NDArray[np.float32]
     unit: str
     signed: bool
     scale: Scale
     note: str
+    constant: bool
 
     @property
     def extent(self) -> str:
-        """The values from its first to its last colour, in words."""
-        if self.constant:
-            return f"{format_number(float(self.values.flat[0]))} everywhere"
-        return f"{format_number(self.scale.low)} to {format_number(self.scale.high)}"
-
-    @property
-    def constant(self) -> bool:
-        """Whether it has one value everywhere."""
-        return bool(self.values.min() == self.values.max())
+        """The map's range in words."""
+        return format_extent(self.values)
 
     @property
     def ticks(self) -> tuple[str, str, str]:
@@ -52,7 +70,7 @@ class ScaledMap:
         )
 
     def where(self) -> str:
-        """Where the strongest 10 % of the pixels lie, in words."""
+        """Describe where the strongest 10 % of the pixels lie."""
         strength = np.abs(self.values) if self.signed else self.values - self.values.min()
         least = np.sort(strength, axis=None)[-max(1, strength.size // 10)]
         y, x = np.nonzero((strength >= least) & (strength > 0))
@@ -66,14 +84,14 @@ class ScaledMap:
 
 @dataclass(frozen=True)
 class HeatmapItem:
-    """One face explained: what its figure shows and says."""
+    """One face explained: what its figure shows and its text."""
 
     row: int
     label: str
     label_index: int
     target: str
     layer: str
-    checkpoint: str  # empty where the answer is of one
+    checkpoint: str  # empty where the run is of one
     predicted: str
     probability: float
     known: bool
@@ -85,7 +103,7 @@ class HeatmapItem:
 
     @property
     def mark(self) -> str:
-        """Whether the prediction is the label, in a sign and a word, or nothing where the network lacks the class."""
+        """Whether the prediction is the label, as a sign and a word, or nothing where the network lacks the class."""
         return "" if not self.known else " ✓ right" if self.predicted == self.label else " ✗ wrong"
 
     @property
@@ -95,40 +113,39 @@ class HeatmapItem:
 
     @property
     def place(self) -> str:
-        """The layer, and the checkpoint where the answer is of several."""
+        """The layer, and the checkpoint where the run is of several."""
         return f"{self.layer}, checkpoint {self.checkpoint}" if self.checkpoint else self.layer
 
     def titled(self, template: str) -> str:
-        """The figure's title from a template of the reader's own, or the usual one where it is empty."""
+        """Return the figure's title from a template, or the usual one where it is empty."""
         words = {name: getattr(self, name) for name in TITLE_WORDS}
         return template.format(**words) if template else self.title
 
     @property
     def verdict(self) -> str:
-        """What the network says of the face, and what of it is explained."""
+        """What the network predicts for the face, and which target is explained."""
         return f"predicted {self.predicted} {self.probability:.2f}{self.mark} · explained: {self.target}"
 
     @property
     def short(self) -> str:
-        """Of a block of the overview; with several checkpoints each map tells its own prediction."""
+        """Title of a block of the overview; with several checkpoints each map has its own prediction."""
         if self.checkpoint:
             return f"{self.row} {self.label}"
         return f"{self.row} {self.label} → {self.predicted} {self.probability:.2f}{self.mark[:2]}"
 
     def caption(self) -> str:
-        """A sentence that can stand in for the figure."""
-        shown = self.maps[0]
-        least, most = format_number(float(shown.values.min())), format_number(float(shown.values.max()))
-        course = f"is {least} everywhere" if shown.constant else f"runs from {least} to {most}; {shown.where()}"
+        """Return a sentence that can stand in for the figure."""
+        main = self.maps[0]
+        course = f"is constant, {main.extent}" if main.constant else f"runs from {main.extent}; {main.where()}"
         return (
             f"Face {self.row} of {self.dataset}, labelled {self.label}, predicted {self.predicted} by {self.model} "
             f"(probability {self.probability:.2f}). The map, {self.method} at {self.place} for {self.target} as "
-            f"{shown.unit}, {course}."
+            f"{main.unit}, {course}."
         )
 
 
 def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> list[HeatmapItem]:
-    """The explanation entry by entry, every map with its scale.
+    """Return the entries of an explanation, every map with its scale.
 
     Args:
         explanation: N entries.
@@ -142,7 +159,7 @@ def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> lis
     stacks = [(result.maps, result.unit)]
     if result.pixel_maps is not None:
         stacks.append((result.pixel_maps, result.pixel_unit))
-    shown: list[list[ScaledMap]] = []
+    scaled: list[list[ScaledMap]] = []
     for maps, unit in stacks:
         values = maps.detach().cpu().numpy()
         for row, layer, one in zip(faces.rows.tolist(), explanation.layers, values, strict=True):
@@ -153,9 +170,9 @@ def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> lis
                 )
         common = scale_of(values, signed=result.signed, percentile=clip) if shared else None
         scales = [common or scale_of(one, signed=result.signed, percentile=clip) for one in values]
-        shown.append(
+        scaled.append(
             [
-                ScaledMap(one, unit, result.signed, scale, _scale_note(one, scale, len(values), shared, clip))
+                _scaled_map(one, unit, scale, f"one scale for all {len(values)} maps" if shared else "", clip)
                 for one, scale in zip(values, scales, strict=True)
             ]
         )
@@ -173,7 +190,7 @@ def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> lis
             probability=float(explanation.probabilities[i, predictions[i]]),
             known=label in explanation.classes,
             face=to_rgb(faces.images[i]),
-            maps=tuple(stack[i] for stack in shown),
+            maps=tuple(stack[i] for stack in scaled),
             method=explanation.explainer,
             model=explanation.model,
             dataset=explanation.dataset,
@@ -182,12 +199,29 @@ def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> lis
     ]
 
 
-def _scale_note(values: NDArray[np.float32], scale: Scale, count: int, shared: bool, clip: float) -> str:
-    """How a map was scaled, in words."""
-    if shared:
-        note = f"one scale for all {count} maps"
-    elif values.min() == values.max():
-        note = f"{format_number(float(values.flat[0]))} everywhere"
-    else:
-        note = f"{format_number(scale.low)} to {format_number(scale.high)}, this map's own range"
-    return note if clip == 100 else f"{note}; last colour from percentile {clip:g} up"
+def format_extent(values: NDArray[np.float32]) -> str:
+    """Format the range of values, or their one value where they differ by rounding alone."""
+    if is_constant(values):
+        return f"{format_number(float(values.mean(dtype=np.float64)))} everywhere"
+    return f"{format_number(float(values.min()))} to {format_number(float(values.max()))}"
+
+
+def _scaled_map(values: NDArray[np.float32], unit: str, scale: Scale, shared: str, clip: float) -> ScaledMap:
+    constant = is_constant(values)
+    if constant:  # flat, whatever rounding left
+        values = np.full_like(values, values.mean(dtype=np.float64))
+    note = shared or _own_scale_note(values, scale, constant)
+    if clip < 100:
+        note += f"; last colour from percentile {clip:g} up"
+    return ScaledMap(values, unit, scale.signed, scale, note, constant)
+
+
+def _own_scale_note(values: NDArray[np.float32], scale: Scale, constant: bool) -> str:
+    """Describe the scale of one map: where the colours end, and the map's range where that is another."""
+    extent = format_extent(values)
+    if constant:
+        return f"constant: {extent}"
+    colours = f"{format_number(scale.low)} to {format_number(scale.high)}"
+    if colours == extent:
+        return f"{extent}, this map's own range"
+    return f"colours from {colours}; the map runs from {extent}"

@@ -1,4 +1,4 @@
-"""Where many small images stand on sheets of a paper's text width: a band a layer, checkpoints side by side in it.
+"""The layout of many small images on sheets of a paper's text width: one band per layer, checkpoints side by side.
 
 All lengths are in inches.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-GRID_WIDTH = 6.5  # the text width of a paper
-GRID_MARGIN = 0.04
+from fervis.visualizers.figures.style import MARGIN, TEXT_WIDTH
+
 GRID_GAP = 0.16  # two checkpoints
 GRID_TOP = 0.46
 TALLEST_PAGE = 8.6  # of a page
@@ -27,7 +27,7 @@ ImageRowBlock = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class ImageGrid:
-    """Where the images of a page stand.
+    """The layout of a page of images.
 
     Attributes:
         room: width of a checkpoint's block.
@@ -43,10 +43,10 @@ class ImageGrid:
 
     @staticmethod
     def of(blocks: ImageBlocks) -> ImageGrid:
-        """The layout for these entries: as large as they fit, 8 a row, or 16 where there are several layers."""
+        """Return the layout for these entries: as large as they fit, 8 per row, or 16 for several layers."""
         across = max(map(len, blocks.values()))
         most = max(len(entries) for checkpoints in blocks.values() for entries in checkpoints.values())
-        room = (GRID_WIDTH - 2 * GRID_MARGIN - (across - 1) * GRID_GAP) / across
+        room = (TEXT_WIDTH - 2 * MARGIN - (across - 1) * GRID_GAP) / across
         columns = max(1, 8 // across) if len(blocks) == 1 else max(2, 16 // across)
         columns = min(columns, max(most, 4 if across == 1 else 2))
         return ImageGrid(
@@ -63,17 +63,17 @@ class ImageGrid:
         """From one row to the next, in inches."""
         return GRID_NAME + self.pitch + (GRID_VALUES if self.values else 0.0)
 
-    def left(self, place: int) -> float:
-        """Where the block of the checkpoint of this place begins."""
-        return GRID_MARGIN + place * (self.room + GRID_GAP)
+    def left(self, position: int) -> float:
+        """Return where the block of the checkpoint at this position begins."""
+        return MARGIN + position * (self.room + GRID_GAP)
 
     def height(self, rows: list[ImageRowBlock]) -> float:
-        """Of a page with these rows."""
+        """Return the height of a page with these rows."""
         bands = len({layer for layer, _, _ in rows}) if self.headed else 0
         return GRID_TOP - 0.1 + len(rows) * self.step + bands * GRID_BAND
 
     def pages(self, blocks: ImageBlocks) -> list[list[ImageRowBlock]]:
-        """The rows of each page."""
+        """Return the rows of each page."""
         pages: list[list[ImageRowBlock]] = [[]]
         for layer, checkpoints in blocks.items():
             most = max(map(len, checkpoints.values()))

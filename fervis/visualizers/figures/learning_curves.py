@@ -1,7 +1,7 @@
 """The learning curves of a training, for a paper's text width: loss and accuracy over the epochs.
 
-Train and validation differ in line, marker, brightness and by a name beside each curve, so that they are told apart
-in grey and by every eye. All lengths are in inches.
+Train and validation differ in line, marker, brightness and by a name at each curve's end, so that they are distinct
+in grey and to every eye. All lengths are in inches.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from fervis.core.intervals import format_number
 from fervis.core.results import Figure
 from fervis.errors import ConfigError
 from fervis.visualizers.figures import canvas
-from fervis.visualizers.figures.axes import epoch_ticks, y_ticks
-from fervis.visualizers.figures.canvas import FAINT_COLOR, Sheet
+from fervis.visualizers.figures.axes import add_axes, epoch_ticks, y_ticks
+from fervis.visualizers.figures.canvas import Sheet
+from fervis.visualizers.figures.style import BLUE, DASHES, FAINT_COLOR, RED, TEXT_WIDTH, plain_style
 
-WIDTH, HEIGHT = 6.5, 2.65  # the first is the text width of a paper
+CURVES_HEIGHT = 2.65
 CURVES_PANEL = (2.08, 1.72)
 CURVES_LEFTS = {"loss": 0.53, "accuracy": 3.85}
 CURVES_TOP = 0.57
 CURVES_LEGEND = 0.53  # room right of a panel for the names of its curves
-CURVE_WIDTH = 0.12  # from a line of text to the next
-CURVE_MARKERS = 15  # about as many a curve, however many epochs
-# The blue and the red of Tol's high-contrast colours: 20 steps of CIELAB lightness apart.
+CURVE_NAME_HEIGHT = 0.12  # from a line of text to the next
+CURVE_MARKERS = 15  # about as many per curve, however many epochs
+# Blue and red are 20 steps of CIELAB lightness apart.
 SPLIT_STYLES: dict[str, dict[str, Any]] = {
-    "train": {"color": "#BB5566", "linestyle": (0, (3.2, 1.6)), "marker": "s", "markerfacecolor": "white"},
-    "val": {"color": "#004488", "linestyle": "-", "marker": "o", "solid_capstyle": "butt"},
+    "train": {"color": RED, "linestyle": DASHES, "marker": "s", "markerfacecolor": "white"},
+    "val": {"color": BLUE, "linestyle": "-", "marker": "o", "solid_capstyle": "butt"},
 }
 CURVE_NAMES = {"train": "train", "val": "validation"}
 CURVE_UNITS = {"loss": "loss (nats per face)", "accuracy": "accuracy (% of faces)"}
@@ -44,16 +45,16 @@ def draw_learning_curves(
     """Draw loss and accuracy over the epochs into a PNG 6.5 inches wide; the same numbers give the same bytes.
 
     Args:
-        history: one row an epoch, in order: ``epoch``, ``train/loss`` and ``val/loss`` (mean cross-entropy, nats),
+        history: one row per epoch, in order: ``epoch``, ``train/loss`` and ``val/loss`` (mean cross-entropy, nats),
             ``train/accuracy`` and ``val/accuracy`` (in [0, 1]), ``lr`` and ``images_per_second``. A number that is
             missing or not finite is a gap in its curve, and the caption counts it.
         path: the PNG to write.
         title: what was trained on what.
-        best: the epoch that was chosen.
-        dpi: dots an inch.
+        best: the selected epoch.
+        dpi: dots per inch.
 
     Returns:
-        The picture and a caption that says its numbers: those of the best and the last epoch, and the gaps.
+        The picture and a caption with its numbers: those of the best and the last epoch, and the gaps.
 
     Raises:
         ConfigError: no epochs, or ``best`` is not among them.
@@ -62,47 +63,41 @@ def draw_learning_curves(
     if best not in epochs:
         span = f"an epoch of the history, {epochs[0]} to {epochs[-1]}" if epochs else "a history of one epoch at least"
         raise ConfigError(f"best={best}: expected {span}.")
-    with canvas.plain_style():
+    with plain_style():
         canvas.save_figure(learning_curves(history, title=title, best=best, dpi=dpi), path, dpi)
     return Figure(path, _curves_caption(history, title, best))
 
 
 def learning_curves(history: Sequence[Mapping[str, float]], *, title: str, best: int, dpi: int) -> Sheet:
-    """The sheet that ``draw_curves`` saves."""
-    sheet = canvas.new_figure(WIDTH, HEIGHT, dpi)
-    canvas.add_text(sheet, 0.04, 0.03, title, room=WIDTH - 0.08, size=8.5, fontweight="bold")
-    canvas.add_text(sheet, 0.04, 0.185, _pace(history), room=WIDTH - 0.08, size=6.5, color=FAINT_COLOR)
+    """Draw the sheet that ``draw_learning_curves`` saves."""
+    sheet = canvas.new_figure(TEXT_WIDTH, CURVES_HEIGHT, dpi)
+    canvas.add_heading(sheet, title)
+    canvas.add_text(sheet, 0.04, 0.185, _pace(history), room=TEXT_WIDTH - 0.08, size=6.5, color=FAINT_COLOR)
     epochs = np.array([row["epoch"] for row in history], dtype=np.float64)
     thickness = 1.1 if len(epochs) <= 100 else 0.8
-    place = int(np.flatnonzero(epochs == best)[0])
+    position = int(np.flatnonzero(epochs == best)[0])
     for quantity, left in CURVES_LEFTS.items():
         train, val = (_column(history, f"{split}/{quantity}") for split in ("train", "val"))
         axes = _curves_panel(sheet, left, quantity, epochs, np.concatenate([train, val]))
         axes.axvline(best, color=FAINT_COLOR, linewidth=0.7, linestyle=(0, (1, 1.5)), zorder=1)
         for split, values in (("train", train), ("val", val)):
-            shown = _marked(values, offset=0) if split == "train" else sorted({place, *_marked(values, offset=1)})
-            looks: dict[str, Any] = SPLIT_STYLES[split] | {"markersize": 2.6, "markeredgewidth": 0.8}
-            axes.plot(epochs, values, markevery=shown, linewidth=thickness, clip_on=False, zorder=3, **looks)
-        chosen = float(val[place])
+            marked = _marked(values, offset=0) if split == "train" else sorted({position, *_marked(values, offset=1)})
+            style: dict[str, Any] = SPLIT_STYLES[split] | {"markersize": 2.6, "markeredgewidth": 0.8}
+            axes.plot(epochs, values, markevery=marked, linewidth=thickness, clip_on=False, zorder=3, **style)
+        chosen = float(val[position])
         ring: dict[str, Any] = {"markersize": 7, "fillstyle": "none", "markeredgewidth": 0.8, "color": "black"}
         axes.plot(best, chosen, "o", clip_on=False, zorder=4, **ring)
         _name_curves(sheet, axes, left, {"train": train, "val": val})
-        said = f"best epoch {best}" if quantity == "accuracy" else f"epoch {best}"
+        note = f"best epoch {best}" if quantity == "accuracy" else f"epoch {best}"
         if math.isfinite(chosen):
-            said += f": validation {_format_best(quantity, chosen / 100 if quantity == 'accuracy' else chosen)}"
+            note += f": validation {_format_best(quantity, chosen / 100 if quantity == 'accuracy' else chosen)}"
         low, high = axes.get_xlim()
-        _write_about(sheet, left + CURVES_PANEL[0] * (best - low) / (high - low), left, said)
+        _write_about(sheet, left + CURVES_PANEL[0] * (best - low) / (high - low), left, note)
     return sheet
 
 
 def _curves_panel(sheet: Sheet, left: float, quantity: str, epochs: NDArray[Any], values: NDArray[Any]) -> Axes:
-    bottom = HEIGHT - CURVES_TOP - CURVES_PANEL[1]
-    axes = sheet.add_axes((left / WIDTH, bottom / HEIGHT, CURVES_PANEL[0] / WIDTH, CURVES_PANEL[1] / HEIGHT))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set(linewidth=0.6, color=FAINT_COLOR)
-    axes.tick_params(labelsize=6.5, width=0.6, length=2.5, pad=2, color=FAINT_COLOR)
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.5, zorder=0)
-    axes.set_axisbelow(True)
+    axes = add_axes(sheet, left, CURVES_TOP, *CURVES_PANEL, grid="y")
     first, last = float(epochs.min()), float(epochs.max())
     margin = 0.02 * (last - first) or 0.5
     axes.set_xlim(first - margin, last + margin)
@@ -118,14 +113,14 @@ def _curves_panel(sheet: Sheet, left: float, quantity: str, epochs: NDArray[Any]
 
 
 def _column(history: Sequence[Mapping[str, float]], key: str) -> NDArray[np.float64]:
-    """One number of each epoch as it is drawn (accuracies in per cent), nan where there is none."""
+    """Return one number of each epoch as it is drawn (accuracies in per cent), nan where there is none."""
     values = np.array([row.get(key, math.nan) for row in history], dtype=np.float64)
     values[~np.isfinite(values)] = math.nan
     return 100 * values if key.endswith("accuracy") else values
 
 
 def _marked(values: NDArray[Any], *, offset: int) -> list[int]:
-    """Which points get a marker: every so many, from half a step on for 1, and each that no line would show."""
+    """Choose the points with a marker: at regular steps, from half a step for offset 1, and each without a line."""
     step = -(-len(values) // CURVE_MARKERS)
     around = np.pad(np.isfinite(values), 1)
     alone = around[1:-1] & ~around[:-2] & ~around[2:]
@@ -134,7 +129,10 @@ def _marked(values: NDArray[Any], *, offset: int) -> list[int]:
 
 
 def _name_curves(sheet: Sheet, axes: Axes, left: float, curves: Mapping[str, NDArray[Any]]) -> None:
-    """Write each curve's name right of the panel at the height where it ends, moved apart where they would meet."""
+    """Write each curve's name right of the panel at the height where it ends, moved apart where they would meet.
+
+    Names stay below the panel's upper edge: above it stands the note on the best epoch.
+    """
     low, high = axes.get_ylim()
     heights: dict[str, float] = {}
     for split, values in curves.items():
@@ -142,8 +140,13 @@ def _name_curves(sheet: Sheet, axes: Axes, left: float, curves: Mapping[str, NDA
             heights[split] = CURVES_PANEL[1] * (high - float(finite[-1])) / (high - low)
     if len(heights) == 2:
         upper, lower = sorted(heights, key=heights.__getitem__)
-        short = max(0.0, CURVE_WIDTH - (heights[lower] - heights[upper])) / 2
+        short = max(0.0, CURVE_NAME_HEIGHT - (heights[lower] - heights[upper])) / 2
         heights[upper], heights[lower] = heights[upper] - short, heights[lower] + short
+        down = max(0.0, CURVE_NAME_HEIGHT / 2 - heights[upper])
+        heights[upper] += down
+        heights[lower] = max(heights[lower], heights[upper] + CURVE_NAME_HEIGHT)
+    elif heights:
+        heights = {split: max(height, CURVE_NAME_HEIGHT / 2) for split, height in heights.items()}
     for split, height in heights.items():
         x, y = left + CURVES_PANEL[0] + 0.06, CURVES_TOP + height
         canvas.add_text(
@@ -152,12 +155,12 @@ def _name_curves(sheet: Sheet, axes: Axes, left: float, curves: Mapping[str, NDA
 
 
 def _write_about(sheet: Sheet, x: float, left: float, text: str) -> None:
-    """Write above a panel, centred at x as far as the panel and the room beside it allow."""
+    """Write above a panel, centred at x as far as the panel and the room at its right allow."""
     line = canvas.add_text(
         sheet, x, CURVES_TOP - 0.055, text, room=CURVES_PANEL[0] + CURVES_LEGEND, size=7, va="bottom", ha="center"
     )
     half = line.get_window_extent().width / sheet.dpi / 2
-    line.set_x(min(max(x, left + half), left + CURVES_PANEL[0] + CURVES_LEGEND - half) / WIDTH)
+    line.set_x(min(max(x, left + half), left + CURVES_PANEL[0] + CURVES_LEGEND - half) / TEXT_WIDTH)
 
 
 def _format_best(quantity: str, value: float | None) -> str:
@@ -167,7 +170,7 @@ def _format_best(quantity: str, value: float | None) -> str:
 
 
 def _pace(history: Sequence[Mapping[str, float]]) -> str:
-    """How long, at which learning rates and how fast it was trained, as far as the history says."""
+    """Describe how long, at which learning rates and how fast it was trained, as far as the history says."""
     rates, speeds = (_column(history, key) for key in ("lr", "images_per_second"))
     parts = [f"{len(history)} epoch{'s' * (len(history) > 1)}"]
     if np.isfinite(rates).all():
@@ -198,6 +201,6 @@ def _curves_caption(history: Sequence[Mapping[str, float]], title: str, best: in
     keys = [f"{split}/{quantity}" for split in CURVE_NAMES for quantity in CURVE_UNITS]
     gaps = {key: int(np.isnan(_column(history, key)).sum()) for key in keys}
     if any(gaps.values()):
-        said = ", ".join(f"{key} in {count} of {len(history)} epochs" for key, count in gaps.items() if count)
-        sentences.append(f"Gaps, where a number is not finite: {said}")
+        missing = ", ".join(f"{key} in {count} of {len(history)} epochs" for key, count in gaps.items() if count)
+        sentences.append(f"Gaps, where a number is not finite: {missing}")
     return ". ".join(sentences) + "."

@@ -23,8 +23,8 @@ from fervis.metrics.representation.checkpoint_comparison import (
     format_share,
     format_value,
 )
-from fervis.visualizers.figures.canvas import plain_style
 from fervis.visualizers.figures.checkpoint_comparison import checkpoint_comparison_figure, draw_checkpoint_comparison
+from fervis.visualizers.figures.style import plain_style
 
 FACES = 40
 

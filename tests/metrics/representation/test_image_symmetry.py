@@ -17,8 +17,8 @@ from fervis.metrics.representation.image_symmetry import (
     find_symmetric_pairs,
     phase_randomised,
 )
-from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.image_symmetry import closest_pairs, draw_symmetric_pairs, symmetric_pairs_figure
+from fervis.visualizers.figures.style import plain_style
 
 
 def noise(count: int, size: tuple[int, ...] = (1, 12, 12), seed: int = 0) -> Tensor:
@@ -251,7 +251,7 @@ def test_the_closest_pairs_are_drawn_with_the_twin_brought_into_line(tmp_path: P
     assert len(pairs) == 8
     assert pairs[0][:2] == (0, 1)
     assert [value for *_, value in pairs] == sorted((value for *_, value in pairs), reverse=True)
-    with canvas.plain_style():
+    with plain_style():
         sheet = symmetric_pairs_figure(images, names, found, title="Filter images of conv7", dpi=300)
     pictures = [artist.get_array() for artist in sheet.artists if isinstance(artist, BboxImage)]
     assert len(pictures) == 3 * 8
@@ -267,7 +267,7 @@ def test_the_closest_pairs_are_drawn_with_the_twin_brought_into_line(tmp_path: P
 @pytest.mark.parametrize("count", [2, 5, 40])
 def test_twins_can_be_read(count: int) -> None:
     images, names, found = drawn_twins(count)
-    with canvas.plain_style():
+    with plain_style():
         sheet = symmetric_pairs_figure(
             images, [f"stage2.block1.{name}" for name in names], found, title="A " * 90, dpi=300
         )

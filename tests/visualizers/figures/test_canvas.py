@@ -37,8 +37,9 @@ def test_file_names_are_safe_and_never_meet() -> None:
     ("values", "signed", "low", "high"),
     [
         ([0.1, 1.0], False, 0.0, 1.0),  # magnitudes start at 0
-        ([0.5, 1.0], False, 0.5, 1.0),  # unless they ride on an offset
-        ([-0.5, 1.0], False, -0.5, 1.0),
+        ([0.99, 1.0], False, 0.0, 1.0),  # also those that ride on an offset
+        ([-0.5, 1.0], False, -0.5, 1.0),  # unless there are values below
+        ([-2.0, -1.0], False, -2.0, 0.0),
         ([-2.0, 1.0], True, -2.0, 2.0),  # signed limits are symmetric
         ([0.0, 0.0], False, 0.0, 0.0),
         ([3.0, 3.0], False, 0.0, 3.0),
@@ -127,6 +128,14 @@ def test_text_shrinks_and_then_ends_in_dots_to_fit_its_room() -> None:
 def test_lines_break_between_words() -> None:
     assert wrap_text("one", room=0.1, size=6) == ["one"]
     assert wrap_text("largest gradient over channels", room=1, size=6) == ["largest gradient over", "channels"]
+
+
+def test_an_interval_stays_on_one_line() -> None:
+    text = "Largest: fear called sad in 21 % [17, 23] of its faces"
+    for room in (0.5, 0.8, 1.1, 1.4, 1.7, 2.0):
+        lines = wrap_text(text, room=room, size=6, most=9)
+        assert " ".join(lines) == text
+        assert any("21 % [17, 23]" in line for line in lines)
 
 
 def test_a_narrow_colour_bar_drops_its_middle_label() -> None:

@@ -17,10 +17,11 @@ from PIL import Image
 
 from fervis.core.faces import FER2013_CLASSES
 from fervis.errors import ConfigError
-from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.axes import epoch_ticks, y_ticks
-from fervis.visualizers.figures.confusion_matrix import COLORMAP, draw_confusion, format_percent, matrix, text_colour
+from fervis.visualizers.figures.confusion_matrix import draw_confusion, matrix
 from fervis.visualizers.figures.learning_curves import SPLIT_STYLES, draw_learning_curves, learning_curves
+from fervis.visualizers.figures.matrix_cells import COLORMAP, format_percent, text_colour
+from fervis.visualizers.figures.style import plain_style
 
 FER = np.array(  # as many faces of each class as FER2013's test split has
     [
@@ -135,7 +136,7 @@ TRAININGS = {
 @pytest.mark.parametrize("name", TRAININGS)
 def test_curves_can_be_read_and_no_text_lies_on_a_curve(name: str) -> None:
     rows, best = TRAININGS[name]
-    with canvas.plain_style():
+    with plain_style():
         sheet = learning_curves(rows, title="resnet18 on fer2013, " + "a long remark, " * 10, best=best, dpi=300)
         assert_readable(sheet)
     for text, axes in itertools.product(sheet.texts, sheet.axes):
@@ -145,7 +146,7 @@ def test_curves_can_be_read_and_no_text_lies_on_a_curve(name: str) -> None:
 
 def test_the_best_epoch_is_marked_and_named() -> None:
     rows = history(30, val_accuracy={25: 0.7349}, val_loss={25: 0.98765})
-    with canvas.plain_style():
+    with plain_style():
         sheet = learning_curves(rows, title="vgg8", best=25, dpi=100)
     said = [text.get_text() for text in sheet.texts]
     assert "best epoch 25: validation accuracy 73.5 %" in said
@@ -160,7 +161,7 @@ def test_the_best_epoch_is_marked_and_named() -> None:
 def test_names_stand_where_their_curves_end_and_apart() -> None:
     for train, val in ((0.5, 0.9), (0.7, 0.701), (0.701, 0.7)):
         rows = history(30, train_accuracy={30: train}, val_accuracy={30: val})
-        with canvas.plain_style():
+        with plain_style():
             sheet = learning_curves(rows, title="vgg8", best=30, dpi=100)
         axes = sheet.axes[1]
         at = {t.get_text(): t.get_window_extent() for t in sheet.texts if t.get_window_extent().x0 > axes.bbox.x1}
@@ -185,7 +186,7 @@ def ink(sheet: Sheet, axes: Axes, colour: str, first: float, last: float) -> int
 def test_gaps_are_gaps_and_lonely_points_are_seen() -> None:
     red, blue = SPLIT_STYLES["train"]["color"], SPLIT_STYLES["val"]["color"]
     rows = history(60, train_loss=dict.fromkeys((*range(10, 30), *range(31, 50)), math.nan), val_loss={40: math.inf})
-    with canvas.plain_style():
+    with plain_style():
         sheet = learning_curves(rows, title="vgg8", best=60, dpi=300)
         loss = sheet.axes[0]
         for first, last, seen in (
@@ -286,7 +287,7 @@ CONFUSIONS = {
 def test_confusions_can_be_read(name: str) -> None:
     counts, classes, with_ends = CONFUSIONS[name]
     ends = recalls_with_ends(counts) if with_ends else None
-    with canvas.plain_style():
+    with plain_style():
         sheet = matrix(counts, classes, title="resnet18 on fer2013 test, " * 9, intervals=ends, dpi=300)
         assert_readable(sheet)
     place, cells = cells_of(sheet, len(classes))
@@ -305,7 +306,7 @@ def test_confusions_can_be_read(name: str) -> None:
 
 def test_cells_hold_percentages_faces_and_intervals() -> None:
     ends = recalls_with_ends(FER)
-    with canvas.plain_style():
+    with plain_style():
         sheet = matrix(FER, FER2013_CLASSES, title="vgg8", intervals=ends, dpi=100)
     _, cells = cells_of(sheet, 7)
     for row, column in itertools.product(range(7), repeat=2):
@@ -324,7 +325,7 @@ def test_cells_hold_percentages_faces_and_intervals() -> None:
 def test_names_wider_than_a_cell_stand_upright_and_whole() -> None:
     classes = (*FER2013_CLASSES, "contempt", "confusion", "boredom", "awe", "calm")
     for size, upright in ((7, 0), (12, 90)):
-        with canvas.plain_style():
+        with plain_style():
             sheet = matrix(grown(size, 900), classes[:size], title="vgg8", intervals=None, dpi=100)
         for name in classes[:size]:
             row, head = sorted((t for t in sheet.texts if t.get_text() == name), key=Text.get_rotation)
@@ -335,7 +336,7 @@ def test_names_wider_than_a_cell_stand_upright_and_whole() -> None:
 def test_lines_without_room_are_left_out_of_cells_and_foot() -> None:
     counts, classes, _ = CONFUSIONS["huge"]
     ends = recalls_with_ends(counts)
-    with canvas.plain_style():
+    with plain_style():
         said = [text.get_text() for text in matrix(counts, classes, title="vgg8", intervals=ends, dpi=100).texts]
     foot = " ".join(said[-2:])
     assert "per cent of the true class; 95 % interval" in foot
@@ -346,7 +347,7 @@ def test_lines_without_room_are_left_out_of_cells_and_foot() -> None:
 def test_colours_are_the_shares_from_0_to_100_per_cent(tmp_path: Path) -> None:
     counts = np.array([[8, 2, 0], [0, 0, 0], [1, 1, 2]])
     figure = draw_confusion(counts, ("a", "b", "c"), tmp_path / "confusion.png", title="vgg8")
-    with canvas.plain_style():
+    with plain_style():
         sheet = matrix(counts, ("a", "b", "c"), title="vgg8", intervals=None, dpi=300)
     (place, cells), picture = cells_of(sheet, 3), np.asarray(Image.open(figure.path).convert("RGB"))
     for row, column in itertools.product(range(3), repeat=2):
