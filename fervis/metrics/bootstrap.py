@@ -14,7 +14,7 @@ RESAMPLES_PER_CHUNK = 256
 
 
 def resampled_counts(count: int, resamples: int, generator: Generator) -> Iterator[Tensor]:
-    """Yield [<=_CHUNK, count] float64: how often each of ``count`` units is in each resample of as many."""
+    """Yield chunks [R,count] float64: how often each of ``count`` units is in each resample of as many."""
     for start in range(0, resamples, RESAMPLES_PER_CHUNK):
         draws = torch.randint(count, (min(RESAMPLES_PER_CHUNK, resamples - start), count), generator=generator)
         once = torch.ones((), dtype=torch.float64).expand(draws.shape)
@@ -26,18 +26,18 @@ CONFIDENCE = 0.95
 
 
 def resample_indices(faces: int, generator: torch.Generator) -> Tensor:
-    """[1000,n] float64: how often each of n faces is in each bootstrap resample of as many, drawn with replacement."""
+    """Draw bootstrap resamples: how often each of n faces is in each of 1000 resamples of as many, [1000,n] float64."""
     return torch.cat(list(resampled_counts(faces, RESAMPLES, generator)))
 
 
 def bootstrap_mean(values: Tensor, weights: Tensor) -> Interval:
-    """The mean of one number a face with its percentile interval; faces whose number is NaN are left out.
+    """Compute the mean of one number per face with its percentile interval; faces whose number is NaN are left out.
 
     One face has a number and no interval, none has neither.
 
     Args:
         values: [n] float64.
-        weights: [R,n] float64, as ``resampled``.
+        weights: [R,n] float64, as ``resample_indices`` draws them.
     """
     known = values.isfinite()
     values, weights = values[known].double(), weights[:, known]
@@ -47,7 +47,7 @@ def bootstrap_mean(values: Tensor, weights: Tensor) -> Interval:
 
 
 def interval_ends(values: Tensor) -> tuple[float, float]:
-    """Return the ends of the 95 % percentile interval of resampled values; NaNs are left out."""
+    """Return the ends of the interval that holds ``CONFIDENCE`` of the resampled values, NaN left out."""
     ends = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
     low, high = values.double().nanquantile(ends).tolist()
     return low, high

@@ -1,4 +1,4 @@
-"""How alike two maps of one face are: structural similarity in two dimensions, and rank correlation.
+"""Similarity of two maps of one face: structural similarity in two dimensions, and rank correlation.
 
 Both compare where maps are strong, and neither depends on the unit: SSIM is taken of maps that were brought to their
 own range first, since gradients of two networks differ in size by orders, and ranks know no unit at all.
@@ -18,11 +18,11 @@ K1, K2 = 0.01, 0.03
 
 
 def to_own_range(maps: Tensor, *, signed: bool) -> Tensor:
-    """[N,H,W] maps, each on its own scale, as Adebayo et al. 2018 (arXiv:1810.03292) compare them; float64 in [0, 1].
+    """Scale [N,H,W] maps each to its own range, as Adebayo et al. 2018 (arXiv:1810.03292) do; float64 in [0, 1].
 
     Magnitudes go from the map's least value to its largest; a constant map becomes 0. Signed maps go from the negative
     to the positive of their largest absolute value, so that 0 is at 0.5; a map of zeros becomes 0.5. SSIM asks for
-    values that are not negative: of two negative factors it would make likeness.
+    values that are not negative: it would take two negative factors for similarity.
     """
     maps = maps.double()
     high = (maps.abs() if signed else maps).amax((1, 2), keepdim=True)
@@ -32,10 +32,10 @@ def to_own_range(maps: Tensor, *, signed: bool) -> Tensor:
 
 
 def ssim(first: Tensor, second: Tensor, *, data_range: float = 1.0) -> Tensor:
-    """Structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, IEEE TIP 13(4)), map by map.
+    """Compute the structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, IEEE TIP 13(4)), map by map.
 
     Means, variances and the covariance are those under a Gaussian window of 11 x 11 pixels and sigma 1.5, divided by
-    its sum; K1 is 0.01 and K2 0.03; the mean is over all places at which the window lies inside the map. It is what
+    its sum; K1 is 0.01 and K2 0.03; the mean is over all positions at which the window lies inside the map. It is what
     ``skimage.metrics.structural_similarity`` gives with ``gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False``. Two maps of zeros have the similarity 1.
 
@@ -53,7 +53,7 @@ def ssim(first: Tensor, second: Tensor, *, data_range: float = 1.0) -> Tensor:
     if min(first.shape[1:]) < WINDOW:
         raise ConfigError(
             f"maps of {first.shape[1]} x {first.shape[2]}: structural similarity has a window of {WINDOW} x {WINDOW} "
-            "pixels, and larger maps were expected."
+            "pixels; expected larger maps."
         )
     x, y = first.double()[:, None], second.double()[:, None]
     mean_x, mean_y = _blurred(x), _blurred(y)
@@ -65,7 +65,7 @@ def ssim(first: Tensor, second: Tensor, *, data_range: float = 1.0) -> Tensor:
 
 
 def spearman(first: Tensor, second: Tensor) -> Tensor:
-    """Spearman's rank correlation over the pixels, map by map; equal values share the mean of their ranks.
+    """Compute Spearman's rank correlation over the pixels, map by map; equal values share the mean of their ranks.
 
     Args:
         first: [N,H,W] float.

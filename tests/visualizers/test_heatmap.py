@@ -108,7 +108,7 @@ def test_shared_scale_compares_and_own_scale_does_not(tmp_path: Path) -> None:
     notes = [entry.maps[0].note for entry in heatmap_items(explained(maps), shared=True, clip=99.5)]
     assert notes == ["one scale for all 2 maps; last colour from percentile 99.5 up"] * 2
     (note, _) = [entry.maps[0].note for entry in heatmap_items(explained(maps), shared=False, clip=100)]
-    least, most = f"{maps[0].min():.3g}", f"{maps[0].max():.3g}"
+    least, most = format_number(float(maps[0].min())), format_number(float(maps[0].max()))
     assert note == f"colours from 0 to {most}; the map runs from {least} to {most}"
     maps[0, 0, 0] = 0
     (note, _) = [entry.maps[0].note for entry in heatmap_items(explained(maps), shared=False, clip=100)]
@@ -314,7 +314,7 @@ def test_other_sizes_and_shapes_keep_their_proportions() -> None:
         ({"diverging": "cividi"}, r"^visualizer.diverging=cividi: .* Did you mean cividis\?"),
         ({"scale": "share"}, r"^visualizer.scale=share: expected own or shared. Did you mean shared\?$"),
         ({"opacity": 1.5}, r"^visualizer.opacity=1.5: expected a number from 0 to 1.$"),
-        ({"clip": 0}, r"^visualizer.clip=0: expected a number from 50 to 100.$"),
+        ({"clip": 0.0}, r"^visualizer.clip=0.0: expected a number from 50 to 100.$"),
         ({"dpi": 0}, r"^visualizer.dpi=0"),
         ({"max_single": -1}, r"^visualizer.max_single=-1"),
     ],

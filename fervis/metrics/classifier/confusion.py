@@ -1,4 +1,4 @@
-"""The best and the worst cells of a confusion matrix, in words with their intervals."""
+"""Describe the best and the worst cells of a confusion matrix with their intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Cells = NDArray[np.float64]
 
 
 def best_and_worst(shares: Cells, low: Cells, high: Cells, classes: Sequence[str]) -> list[str]:
-    """The class that is recalled best and the one that is recalled worst, a sentence each; none where none has a face.
+    """Describe the classes that are recalled best and worst, one sentence each; none where no class has a face.
 
     Args:
         shares: [K,K] shares of the true class (row); nan in the rows of classes without faces.
@@ -35,13 +35,13 @@ def best_and_worst(shares: Cells, low: Cells, high: Cells, classes: Sequence[str
 def largest_confusions(
     shares: Cells, low: Cells, high: Cells, classes: Sequence[str], *, most: int = 3
 ) -> list[tuple[int, int, str]]:
-    """The cells off the diagonal with the largest shares of their true class, the largest first.
+    """Find the cells off the diagonal with the largest shares of their true class, the largest first.
 
     Args:
-        shares: as in ``best_and_worst``.
-        low: as there.
-        high: as there.
-        classes: as there.
+        shares: [K,K] shares of the true class (row); nan in the rows of classes without faces.
+        low: [K,K] lower ends of their intervals.
+        high: [K,K] upper ends.
+        classes: K names.
         most: how many at most; cells without a face are none.
 
     Returns:
@@ -49,7 +49,7 @@ def largest_confusions(
     """
     off = np.where(np.eye(len(classes), dtype=bool), 0.0, np.nan_to_num(shares))
     order = np.argsort(-off, axis=None, kind="stable")[:most]
-    cells = [divmod(int(place), len(classes)) for place in order if off.flat[place] > 0]
+    cells = [divmod(int(index), len(classes)) for index in order if off.flat[index] > 0]
     return [
         (
             row,

@@ -1,4 +1,4 @@
-"""Honest evaluation of a classifier: every number with its interval, on all images and on those fit to be believed."""
+"""Evaluation of a classifier: every number with its interval, on all images and on the more reliable subsets."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PER_CLASS = ("recall", "precision", "f1")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a classifier is worth.
+    """The evaluation of a classifier.
 
     Attributes:
-        report: plain data for JSON, as ``assess`` describes it.
+        report: plain data for JSON, as ``evaluate_predictions`` describes it.
         probabilities: split -> views -> [N,K] float32 of the split's labelled faces, columns in the order of
             ``report["classes"]``; what paired tests and ensembles are made of.
         rows: split -> [N] int64, the row numbers of these faces.
@@ -45,16 +45,16 @@ def evaluate(
     crop: int | None = None,
     resamples: int = 2000,
 ) -> Evaluation:
-    """Ask the network about the labelled faces of each split and assess its answers.
+    """Evaluate a network on the labelled faces of each split.
 
-    Whatever was chosen of the network must have been chosen before, on ``val`` alone: ``test`` is looked at once.
+    Whatever was selected of the network must have been selected before, on ``val`` alone: ``test`` is used once.
 
     Args:
-        network: the classifier; it answers on its own device.
-        faces: all splits, since copies are looked for in ``train``.
-        views: one or several of ``fervis.models.predict.TTA_KINDS``, each assessed by itself.
+        network: the classifier; it runs on its own device.
+        faces: all splits, since copies are searched in ``train``.
+        views: one or several of ``fervis.models.predict.TTA_KINDS``, each evaluated by itself.
         seed: of the bootstrap.
-        splits: which to look at; those without labelled faces are passed over.
+        splits: which to evaluate on; those without labelled faces are skipped.
         crop: side of the ten crops, as in ``fervis.models.predict.tta_views``.
         resamples: of the bootstrap.
 
@@ -62,10 +62,10 @@ def evaluate(
         ConfigError: no split has labelled faces, or the network lacks one of their classes.
     """
     kinds = (views,) if isinstance(views, str) else tuple(views)
-    asked = {split: there for split in splits if len(there := labelled_faces(faces, split))}
-    if not asked:
+    labelled = {split: own for split in splits if len(own := labelled_faces(faces, split))}
+    if not labelled:
         raise ConfigError(f"dataset: it has no labelled faces in {' or '.join(splits)}, so nothing can be evaluated.")
-    probabilities = {split: predict_tta(network, there.images, kinds, crop=crop) for split, there in asked.items()}
+    probabilities = {split: predict_tta(network, own.images, kinds, crop=crop) for split, own in labelled.items()}
     return evaluate_predictions(probabilities, faces, network.classes, seed=seed, resamples=resamples)
 
 
@@ -78,7 +78,7 @@ def evaluate_predictions(
     resamples: int = 2000,
     level: float = 0.95,
 ) -> Evaluation:
-    """Assess answers that were given before, such as an ensemble's.
+    """Evaluate given predictions, such as an ensemble's.
 
     Args:
         probabilities: split -> views -> [N,K] float for the labelled faces of the split, in their order.
@@ -90,54 +90,57 @@ def evaluate_predictions(
 
     Returns:
         Its ``report`` is ``classes``, ``subsets`` (name -> what it is), ``interval`` (``level``, ``resamples``,
-        ``seed``, ``units``), ``data`` (split -> ``Judged.counts``) and ``results`` (split -> views -> subset -> what
-        ``score`` gives and ``left_out``, the number of labelled images that are not in the subset).
+        ``seed``, ``units``), ``data`` (split -> ``EvaluationSplit.counts``) and ``results`` (split -> views -> subset ->
+        what ``score`` gives and ``left_out``, the number of labelled images that are not in the subset).
     """
-    held = {split: evaluation_split(faces, split, classes) for split in probabilities}
+    parts = {split: evaluation_split(faces, split, classes) for split in probabilities}
     results: dict[str, Any] = {}
-    for split, answers in probabilities.items():
-        results[split] = {kind: {} for kind in answers}
-        for kind, answer in answers.items():
-            for subset, (mask, truth) in held[split].subsets.items():
+    for split, by_kind in probabilities.items():
+        results[split] = {kind: {} for kind in by_kind}
+        for kind, predicted in by_kind.items():
+            for subset, (mask, truth) in parts[split].subsets.items():
                 generator = Generator().manual_seed(seed)
                 ends = bootstrap_metrics(
-                    answer[mask],
+                    predicted[mask],
                     truth[mask],
                     resamples=resamples,
                     level=level,
                     generator=generator,
-                    groups=held[split].groups[mask],
+                    groups=parts[split].groups[mask],
                 )
                 left_out = int((~mask).sum())
-                results[split][kind][subset] = {"left_out": left_out, **score(answer[mask], truth[mask], classes, ends)}
+                results[split][kind][subset] = {
+                    "left_out": left_out,
+                    **score(predicted[mask], truth[mask], classes, ends),
+                }
     report = {
         "classes": list(classes),
         "subsets": {
-            name: text for name, text in SUBSETS.items() if any(name in part.subsets for part in held.values())
+            name: text for name, text in SUBSETS.items() if any(name in part.subsets for part in parts.values())
         },
         "interval": {"level": level, "resamples": resamples, "seed": seed, "units": "groups of identical images"},
-        "data": {split: part.counts for split, part in held.items()},
+        "data": {split: part.counts for split, part in parts.items()},
         "results": results,
     }
-    kept = {split: dict(answers) for split, answers in probabilities.items()}
-    return Evaluation(report, kept, {split: part.faces.rows for split, part in held.items()})
+    copied = {split: dict(by_kind) for split, by_kind in probabilities.items()}
+    return Evaluation(report, copied, {split: part.faces.rows for split, part in parts.items()})
 
 
 def score(
     probabilities: Tensor, labels: Tensor, classes: Sequence[str], ends: Mapping[str, tuple[Tensor, Tensor]]
 ) -> dict[str, Any]:
-    """The metrics of N images with their intervals, as plain data.
+    """Compute the metrics of N images with their intervals, as plain data.
 
     Returns:
         ``n``; each of ``SINGLE``; ``per_class``: class -> each of ``PER_CLASS``; ``confusion``: ``counts`` [K][K] (row
         the label, column the prediction) and ``shares`` [K][K] of the label's images; ``reliability``, the bins of
-        ``ece``. A metric is ``{value, low, high, n}``: n counts the images it speaks of, and what is undefined is None.
+        ``ece``. A metric is ``{value, low, high, n}``: n counts its images, and what is undefined is None.
     """
     values, counts = measure_metrics(probabilities, labels), confusion_counts(probabilities, labels)
     occurs, predicted = counts.sum(1).tolist(), counts.sum(0).tolist()
 
-    def metric(name: str, n: int, *place: int) -> dict[str, float | int | None]:
-        three = (values[name][place], ends[name][0][place], ends[name][1][place])
+    def metric(name: str, n: int, *index: int) -> dict[str, float | int | None]:
+        three = (values[name][index], ends[name][0][index], ends[name][1][index])
         value, low, high = (None if number.isnan() else float(number) for number in three)
         return {"value": value, "low": low, "high": high, "n": n}
 

@@ -1,4 +1,4 @@
-"""What a classifier is worth on labelled images, each number with its bootstrap interval.
+"""Metrics of a classifier on labelled images, each with its bootstrap interval.
 
 Every metric here is a function of sums over images: the cells of the confusion matrix, the calibration gap of each
 confidence bin, the two scoring rules. A bootstrap resample is then a vector of how often each image was drawn, and all
@@ -20,7 +20,7 @@ _SMALLEST_PROBABILITY = 1e-12
 
 
 def per_image_terms(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """What each image adds to the sums that the metrics are made of.
+    """Compute what each image adds to the sums that the metrics are made of.
 
     Args:
         probabilities: [N,K] float, rows that sum to 1.
@@ -44,12 +44,12 @@ def per_image_terms(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def bin_of(confidence: Tensor) -> Tensor:
-    """[N] int64, which of ``BINS`` equal bins, open below and closed above, holds each confidence in (0, 1]."""
+    """Return which of ``BINS`` equal bins, open below and closed above, holds each confidence in (0, 1]: [N] int64."""
     return ((confidence * BINS).ceil().long() - 1).clamp(0, BINS - 1)
 
 
 def metrics_of(sums: Tensor, classes: int) -> dict[str, Tensor]:
-    """The metrics of a set of images, given the sum of its ``summands``.
+    """Compute the metrics of a set of images, given the sum of its ``per_image_terms``.
 
     Args:
         sums: [..., K*K + BINS + 2] float64; leading dimensions, such as resamples, are kept.
@@ -58,8 +58,8 @@ def metrics_of(sums: Tensor, classes: int) -> dict[str, Tensor]:
     Returns:
         ``confusion`` [...,K,K], the share of the label's images that got the prediction; ``recall``, ``precision``,
         ``f1`` [...,K]; ``accuracy``, ``macro_f1``, ``ece``, ``nll`` (mean, nats) and ``brier`` (mean of the squared
-        distance to the one-hot label, 0 to 2) [...]. What has no images to speak of is nan: the recall of a class that
-        does not occur, the precision of one that is never predicted, F1 where it neither occurs nor is predicted.
+        distance to the one-hot label, 0 to 2) [...]. What has no images is nan: the recall of a class that does
+        not occur, the precision of one that is never predicted, F1 where it neither occurs nor is predicted.
         ``macro_f1`` is the mean of the F1 that are defined. ``ece`` is the expected calibration error of the most
         probable class (Guo et al. 2017, arXiv:1706.04599) in ``BINS`` equal bins.
     """
@@ -121,10 +121,10 @@ def reliability(probabilities: Tensor, labels: Tensor) -> list[dict[str, float |
     empty bins and their counts, without which the bins cannot be told apart; the tests compare the two.
     """
     confidence, prediction = probabilities.double().max(1)
-    where, right = bin_of(confidence), (prediction == labels).double()
+    bins, right = bin_of(confidence), (prediction == labels).double()
     rows: list[dict[str, float | int | None]] = []
     for index in range(BINS):
-        inside = where == index
+        inside = bins == index
         count = int(inside.sum())
         mean = {"confidence": float(confidence[inside].mean()), "accuracy": float(right[inside].mean())}
         empty = {"confidence": None, "accuracy": None}
@@ -141,7 +141,7 @@ def bootstrap_metrics(
     generator: Generator,
     groups: Tensor | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Lower and upper ends of the bootstrap intervals of all metrics (Efron and Tibshirani 1993, chapter 13).
+    """Compute lower and upper ends of the bootstrap intervals of all metrics (Efron and Tibshirani 1993, chapter 13).
 
     Images are drawn with replacement and the ends are percentiles of the resampled values. Those of ``ece`` are
     reflected at the estimate (the basic interval) and cut at 0: noise only adds to a sum of absolute values, once in
@@ -158,7 +158,7 @@ def bootstrap_metrics(
         level: share of the distribution inside.
         generator: on the CPU; the same state gives the same ends.
         groups: [N] int64 or None. Images of one number, such as copies of one picture, are drawn together, since they
-            tell no more than one of them.
+            carry no more information than one of them.
 
     Returns:
         For each metric of ``metrics_of`` the two ends, of the metric's shape. Resamples in which it is undefined are

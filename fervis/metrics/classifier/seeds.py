@@ -1,4 +1,4 @@
-"""Several trainings of one question, differing in the seed alone: their mean, their spread and their ensemble."""
+"""Several trainings of one config that differ in the seed alone: their mean, their spread and their ensemble."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fervis.metrics.classifier.evaluation import PER_CLASS, SINGLE
 
 
 def mean_of_runs(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over runs.
+    """Compute mean and standard deviation over runs.
 
     Args:
         reports: what ``evaluate_predictions`` reports of each run, on the same images.
@@ -23,7 +23,7 @@ def mean_of_runs(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         ``runs`` (how many) and ``results``: split -> views -> subset -> ``n`` (images), the metrics of ``SINGLE`` and
         ``per_class`` as ``{mean, sd, values}``. ``sd`` has runs - 1 in its denominator, so it is None for one run;
         where a run has no value, there is neither mean nor sd. A single value's interval is about the images, ``sd``
-        about the seed: they say different things and neither contains the other.
+        about the seed: neither contains the other.
 
     Raises:
         ConfigError: no reports, or not of the same images.
@@ -46,12 +46,12 @@ def mean_of_runs(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def ensemble(probabilities: Sequence[Tensor]) -> Tensor:
-    """[N,K] the mean of several networks' [N,K] probabilities for the same images and classes."""
+    """Average several networks' [N,K] probabilities for the same images and classes."""
     return torch.stack(list(probabilities)).mean(0)
 
 
 def _confusion_of_runs(report: Mapping[str, Any]) -> list[Any]:
-    """What must be the same in all runs."""
+    """Return what must be the same in all runs."""
     leaves = [
         (split, kind, subset, score["n"])
         for split, kinds in report["results"].items()

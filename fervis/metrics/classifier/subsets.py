@@ -1,4 +1,4 @@
-"""Which images of a split a classifier is judged on: all, those not seen in training, those that raters agree on."""
+"""Subsets of a split to evaluate a classifier on: all images, those not seen in training, those raters agree on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NO_EMOTION = ("unknown", "NF")
 
 @dataclass(frozen=True)
 class EvaluationSplit:
-    """The N labelled faces of a split as they are judged.
+    """The N labelled faces of a split with the subsets to evaluate on.
 
     Attributes:
         faces: these faces.
@@ -46,7 +46,7 @@ class EvaluationSplit:
 
 
 def evaluation_split(faces: Faces, split: str, classes: Sequence[str]) -> EvaluationSplit:
-    """The labelled faces of a split and the subsets that hold any of them; those of FER+ where there are votes.
+    """Return the labelled faces of a split and the subsets that hold any of them; those of FER+ where there are votes.
 
     Args:
         faces: all splits, since copies are looked for in ``train``.
@@ -56,29 +56,29 @@ def evaluation_split(faces: Faces, split: str, classes: Sequence[str]) -> Evalua
     Raises:
         ConfigError: the network has no such class as the faces.
     """
-    there = labelled_faces(faces, split)
-    missing = sorted({faces.classes[label] for label in there.labels.unique().tolist()} - set(classes))
+    labelled = labelled_faces(faces, split)
+    missing = sorted({faces.classes[label] for label in labelled.labels.unique().tolist()} - set(classes))
     if missing:
         raise ConfigError(f"model: the network has no class {missing[0]}; it knows {', '.join(classes)}.")
     number = {name: index for index, name in enumerate(classes)}
-    labels = torch.tensor([number.get(name, -1) for name in faces.classes])[there.labels]
-    pictures, learnt = _bytes(there), set(_bytes(faces.split("train")))
+    labels = torch.tensor([number.get(name, -1) for name in faces.classes])[labelled.labels]
+    pictures, learnt = _bytes(labelled), set(_bytes(faces.split("train")))
     first = {picture: index for index, picture in reversed(list(enumerate(pictures)))}
     copies = torch.tensor([picture in learnt for picture in pictures], dtype=torch.bool)
     subsets = {"full": (torch.ones_like(copies), labels), "without_copies": (~copies, labels)}
     counts: dict[str, Any] = {
-        "n": len(there),
-        "surplus_copies": len(there) - len(first),
+        "n": len(labelled),
+        "surplus_copies": len(labelled) - len(first),
         "copies_of_train": int(copies.sum()),
     }
-    if there.votes is not None:
-        agreed, majority = rater_consensus(there.votes, there.vote_names, classes)
+    if labelled.votes is not None:
+        agreed, majority = rater_consensus(labelled.votes, labelled.vote_names, classes)
         shared = majority >= 0
         subsets |= {"ferplus": (agreed, labels), "ferplus_majority": (shared, majority)}
         agreement = (labels == majority)[shared].double().mean().item() if shared.any() else None
         counts |= {"ferplus": int(agreed.sum()), "ferplus_label_agreement": agreement}
     return EvaluationSplit(
-        faces=there,
+        faces=labelled,
         groups=torch.tensor([first[picture] for picture in pictures], dtype=torch.int64),
         subsets={name: (mask, truth) for name, (mask, truth) in subsets.items() if mask.any()},
         counts=counts,
@@ -86,13 +86,13 @@ def evaluation_split(faces: Faces, split: str, classes: Sequence[str]) -> Evalua
 
 
 def labelled_faces(faces: Faces, split: str) -> Faces:
-    """The faces of a split that have a label."""
-    there = faces.split(split)
-    return there.take(there.labels >= 0)
+    """Return the faces of a split that have a label."""
+    own = faces.split(split)
+    return own.take(own.labels >= 0)
 
 
 def rater_consensus(votes: Tensor, vote_names: Sequence[str], classes: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """On which faces the raters agree, and on which class.
+    """Find the faces on which the raters agree, and the class.
 
     Args:
         votes: [N,V] uint8.

@@ -1,8 +1,8 @@
-"""Two checkpoints of one network on the same faces: how alike their layers see, and their explanations look.
+"""Two checkpoints of one network on the same faces: how similar their layers and their explanations are.
 
 Layer by layer the linear CKA of the two, their dead filters and the black part of their outputs; face by face the
 structural similarity and the rank correlation of their maps. Every number has a 95 % bootstrap interval over faces,
-and all numbers of a contrast are resampled together, so that differences between them are those of the same faces.
+and all numbers of a comparison are resampled together, so that differences between them are those of the same faces.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class MapComparison:
         spearman: [N] float64, rank correlation of the two maps, NaN where one of them is constant.
         mean_ssim: the mean over faces.
         mean_spearman: the mean over faces that have one.
-        other_ssim: the mean of the first checkpoint's map of each face beside the second's map of another face: as
-            alike as maps are that have not the face in common, only that they are of faces. NaN for a single face.
+        other_ssim: the mean over pairs of the first checkpoint's map of a face and the second's of another face: how
+            similar maps are that only have in common to be of faces. NaN for a single face.
         other_spearman: the same of the rank correlation.
     """
 
@@ -70,14 +70,14 @@ class MapComparison:
 
 @dataclass(frozen=True)
 class CheckpointComparison:
-    """Two checkpoints contrasted.
+    """The comparison of two checkpoints.
 
     Attributes:
         names: of the two checkpoints.
-        faces: how many faces the layers were shown.
+        faces: how many faces the layers were compared on.
         agreement: share of those faces that both give the same class.
-        layers: the layers' contrasts, in the order asked for.
-        maps: the maps' contrasts.
+        layers: the layers' comparisons, in the order of the run.
+        maps: the maps' comparisons.
     """
 
     names: tuple[str, str]
@@ -87,31 +87,31 @@ class CheckpointComparison:
     maps: tuple[MapComparison, ...] = ()
 
     def numbers(self) -> dict[str, float]:
-        """Every finite number by name: ``best~1/conv7/cka``, ``1/conv7/black``, ``best~1/input/ssim``, with ``_low``.
+        """Return every finite number by name: ``best~1/conv7/cka``, ``1/conv7/black``, ``best~1/input/ssim``.
 
-        What is of one checkpoint stands under its name, what is of two under both. An interval's ends are
+        Numbers of one checkpoint are under its name, those of two under both. An interval's ends are
         ``<name>_low`` and ``<name>_high``. Shares are in [0, 1].
         """
         both = "~".join(self.names)
-        found = {f"{both}/agreement": self.agreement}
+        values = {f"{both}/agreement": self.agreement}
         for one in self.layers:
-            found[f"{both}/{one.layer}/cka"] = one.cka
-            found[f"{both}/{one.layer}/blacker"] = one.blacker
+            values[f"{both}/{one.layer}/cka"] = one.cka
+            values[f"{both}/{one.layer}/blacker"] = one.blacker
             for name, dead, black in zip(self.names, one.dead, one.black, strict=True):
-                found |= {f"{name}/{one.layer}/dead": dead, f"{name}/{one.layer}/black": black}
+                values |= {f"{name}/{one.layer}/dead": dead, f"{name}/{one.layer}/black": black}
         for maps in self.maps:
-            found |= {f"{both}/{maps.name}/ssim": maps.mean_ssim, f"{both}/{maps.name}/spearman": maps.mean_spearman}
-            found[f"{both}/{maps.name}/ssim_other_face"] = maps.other_ssim
-            found[f"{both}/{maps.name}/spearman_other_face"] = maps.other_spearman
+            values |= {f"{both}/{maps.name}/ssim": maps.mean_ssim, f"{both}/{maps.name}/spearman": maps.mean_spearman}
+            values[f"{both}/{maps.name}/ssim_other_face"] = maps.other_ssim
+            values[f"{both}/{maps.name}/spearman_other_face"] = maps.other_spearman
         numbers = {
             f"{name}{ending}": value
-            for name, of in found.items()
-            for ending, value in (("", of.value), ("_low", of.low), ("_high", of.high))
+            for name, number in values.items()
+            for ending, value in (("", number.value), ("_low", number.low), ("_high", number.high))
         }
         return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
     def table(self) -> list[dict[str, str]]:
-        """One row a layer, as text for people: its numbers with their intervals."""
+        """Return one row per layer, as text: its numbers with their intervals."""
         first, second = self.names
         return [
             {
@@ -126,7 +126,7 @@ class CheckpointComparison:
         ]
 
     def map_table(self) -> list[dict[str, str]]:
-        """One row a set of maps, as text for people."""
+        """Return one row per set of maps, as text."""
         return [
             {
                 "maps at": one.name,
@@ -151,12 +151,12 @@ def compare_checkpoints(
     maps: Mapping[str, tuple[Tensor, Tensor]] | None = None,
     signed: bool = False,
 ) -> CheckpointComparison:
-    """Contrast two checkpoints of one network on the same faces; both are left as they were.
+    """Compare two checkpoints of one network on the same faces; both are left as they were.
 
     Args:
         first: network from images to [N,K] logits.
         second: the same network with other weights.
-        images: [n,C,H,W] float, at least 8 faces that the layers are shown.
+        images: [n,C,H,W] float, at least 8 faces to compare the layers on.
         layers: layers with a map, as ``fervis.core.layers.find_layer`` gives them.
         names: of the two checkpoints, such as ``best`` and ``1``.
         generator: on the CPU, for the bootstrap.
@@ -192,7 +192,7 @@ def compare_checkpoints(
 def compare_maps(
     maps: Mapping[str, tuple[Tensor, Tensor]], *, signed: bool, generator: Generator
 ) -> tuple[MapComparison, ...]:
-    """Structural similarity and rank correlation of pairs of maps [N,H,W], face by face and in the mean."""
+    """Compute structural similarity and rank correlation of pairs of maps [N,H,W], per face and in the mean."""
     found = []
     for name, (first, second) in maps.items():
         first, second = first.cpu(), second.cpu()
@@ -208,7 +208,7 @@ def compare_maps(
 
 
 def _mean_similarity(first: Tensor, second: Tensor, signed: bool) -> list[Tensor]:
-    """[N] structural similarities and [N] rank correlations of pairs of maps."""
+    """Compute [N] structural similarities and [N] rank correlations of pairs of maps."""
     order = spearman(first, second)
     if min(first.shape[1:]) < WINDOW:
         return [torch.full_like(order, torch.nan), order]

@@ -1,4 +1,4 @@
-"""Linear centred kernel alignment: how alike two layers see the same faces, whatever their filters' order and scale.
+"""Linear centred kernel alignment: how similarly two layers represent faces, whatever their filters' order and scale.
 
 Kornblith et al. 2019 (arXiv:1905.00414). It is 1 where one layer's features are those of the other turned and scaled,
 and 0 where the two have nothing in common. A layer has many more features than there are faces, and there the plain
@@ -19,7 +19,7 @@ SMALLEST_NORM = 4  # faces of which the estimate without bias can be made
 
 
 def linear_cka(first: Tensor, second: Tensor) -> float:
-    """The plain estimate, ``||Y'X||² / (||X'X|| ||Y'Y||)`` with centred columns: for more faces than features.
+    """Compute the plain estimate, ``||Y'X||² / (||X'X|| ||Y'Y||)`` with centred columns: for more faces than features.
 
     Args:
         first: [n,p] float, the features of n faces.
@@ -34,7 +34,7 @@ def linear_cka(first: Tensor, second: Tensor) -> float:
 
 
 def gram(features: Tensor) -> Tensor:
-    """Inner products of the faces' features about their mean: [n, ...] float -> [n,n] float64."""
+    """Compute the inner products of the faces' features about their mean: [n, ...] float -> [n,n] float64."""
     columns = features.flatten(1)
     products = torch.zeros(len(columns), len(columns), dtype=torch.float64, device=columns.device)
     for start in range(0, columns.shape[1], FEATURES_PER_CHUNK):
@@ -46,11 +46,11 @@ def gram(features: Tensor) -> Tensor:
 
 
 def unbiased_hsic(first: Tensor, second: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The Hilbert-Schmidt independence criterion of two Gram matrices, without bias (HSIC1 of Song et al. 2012).
+    """Estimate the Hilbert-Schmidt independence criterion of two Gram matrices without bias (HSIC1, Song et al. 2012).
 
     It is the mean over all quadruples of distinct faces i, j, q, r of ``K_ij (L_ij + L_qr - 2 L_iq)``. With weights a
     quadruple counts ``w_i w_j w_q w_r``. Bootstrap resamples are such weights: a face drawn twice counts twice, but is
-    never compared with itself, which would make all layers more alike than they are.
+    never compared with itself, which would make all layers more similar than they are.
 
     Args:
         first: [n,n] float64, symmetric, n at least 4.
@@ -66,8 +66,16 @@ def unbiased_hsic(first: Tensor, second: Tensor, weights: Tensor | None = None) 
     squares, cubes, both = w**2, w**3, k * l
     kw, lw, ks, ls, bw, bs = w @ k, w @ l, squares @ k, squares @ l, w @ both, squares @ both
     total, total2 = w.sum(1), squares.sum(1)
-    # Sums over quadruples of distinct faces, from sums over all: what coincides is taken away again. ``same`` is two
-    # pairs that are one, ``chain`` two pairs that share a face.
+    # Let W, W2 be the sums of w and w², B = K*L elementwise; K and L have zero diagonals, so that i = j adds nothing.
+    # same = sum_ij w_i² w_j² B_ij (two pairs that are one), chain = sum_i w_i² (Kw)_i (Lw)_i (two that share a face).
+    # pair, K_ij L_ij over q != r outside {i, j}: the weights of q and r sum to (W - w_i - w_j)² - (W2 - w_i² - w_j²)
+    #   = W² - W2 - 2W(w_i + w_j) + 2w_i² + 2w_j² + 2w_i w_j; summing w_i w_j B_ij times this, i and j being alike,
+    #   gives the four terms below.
+    # triple, K_ij L_iq over j != q and r outside {i, j, q}: r has the weight W - w_i - w_j - w_q, and the sum over
+    #   j != q of w_j w_q K_ij L_iq is (Kw)_i (Lw)_i - (B w²)_i. W and -w_i give the first two terms; -w_j - w_q gives
+    #   -((K w²)_i (Lw)_i + (Kw)_i (L w²)_i) and, for j = q, 2 (B w³)_i back.
+    # apart, K_ij L_qr: the sum over all, less the four ways in which one of i, j is one of q, r (a chain each), plus
+    #   the two ways in which both are, which were taken away twice.
     same = (squares * bs).sum(1)
     chain = (squares * kw * lw).sum(1)
     pair = (
@@ -85,10 +93,10 @@ def unbiased_hsic(first: Tensor, second: Tensor, weights: Tensor | None = None) 
 
 
 def cka(first: Sequence[Tensor], second: Sequence[Tensor], weights: Tensor | None = None) -> Tensor:
-    """Linear CKA without bias from the Gram matrices of batches, those of both layers of the same faces.
+    """Compute linear CKA without bias from the Gram matrices of batches, which hold the same faces for both layers.
 
     Args:
-        first: [m,m] float64 Gram matrices of one layer, a batch each; batches of fewer than 4 faces are left out.
+        first: [m,m] float64 Gram matrices of one layer, one per batch; batches of fewer than 4 faces are left out.
         second: those of the other layer.
         weights: [R,n] float64 over the faces of all batches in their order, as ``unbiased_hsic``.
 
@@ -98,10 +106,10 @@ def cka(first: Sequence[Tensor], second: Sequence[Tensor], weights: Tensor | Non
     sums = torch.zeros(3, 1 if weights is None else len(weights), dtype=torch.float64)
     start = 0
     for k, l in zip(first, second, strict=True):  # noqa: E741 - the paper's letters
-        here = None if weights is None else weights[:, start : start + len(k)]
+        own = None if weights is None else weights[:, start : start + len(k)]
         start += len(k)
         if len(k) >= SMALLEST_NORM:
-            sums += torch.stack([unbiased_hsic(*pair, here).cpu() for pair in ((k, l), (k, k), (l, l))])
+            sums += torch.stack([unbiased_hsic(*pair, own).cpu() for pair in ((k, l), (k, k), (l, l))])
     between, own, other = sums
     # Where there is no variance, rounding may leave either sign, and neither is an alignment.
     value = between / (own.clamp_min(0) * other.clamp_min(0)).sqrt()

@@ -1,4 +1,4 @@
-"""Which images are flipped or turned copies of others, and which of that is more than chance.
+"""Find images that are flipped or turned copies of others beyond chance.
 
 Two images are twins where one of them, carried through one of the eight symmetries of the square and rolled by any
 cyclic shift, correlates with the other more than images of their spectra do by chance. Filter images are textures: what
@@ -21,7 +21,7 @@ from fervis.errors import ConfigError
 
 
 def symmetric_pairs_of(images: Tensor) -> SymmetricPairs:
-    """Which images are copies of others; the surrogates come from one seed, so that a figure finds the same again."""
+    """Compare images with surrogates drawn from a fixed seed, so that the same images give the same result."""
     return find_symmetric_pairs(images, Generator().manual_seed(0))
 
 
@@ -49,14 +49,14 @@ _IDENTICAL = 1e-9
 
 @dataclass(frozen=True)
 class SymmetricPairs:
-    """How well each two of N images can be brought into line.
+    """How well each two of N images can be aligned.
 
     Attributes:
         correlation: [N,N] float64, the highest Pearson correlation of two images over symmetries and shifts; nan on the
-            diagonal, which is not looked at, and 0 for an image of one value.
+            diagonal, and 0 for an image of one value.
         symmetry: [N,N] int64, the number in ``SYMMETRIES`` of the symmetry that gives it.
-        shift: [N,N,2] int64, rows and columns to roll by, from 0: ``moved(images[j], symmetry[i,j], shift[i,j])``
-            correlates with image i as ``correlation[i,j]`` says.
+        shift: [N,N,2] int64, rows and columns to roll by, from 0: ``apply_symmetry(images[j], symmetry[i,j],
+            shift[i,j])`` correlates with image i as ``correlation[i,j]`` says.
         null: [S,N] float64, each image's best correlation in each of S sets of phase-randomised images.
         baseline: [N] float64, the 95th percentile of each image's best correlation by chance.
         size: height and width of the images in pixels.
@@ -78,7 +78,7 @@ class SymmetricPairs:
             "null": self.null.T,
             "baseline": self.baseline,
         }
-        return {name: tuple(values) for name, values in columns.items()}
+        return {name: tuple(row.clone() for row in values) for name, values in columns.items()}
 
     @classmethod
     def of_rows(cls, rows: Mapping[str, Sequence[Tensor]], size: tuple[int, int]) -> SymmetricPairs:
@@ -98,7 +98,7 @@ class SymmetricPairs:
 
     @property
     def how(self) -> Tensor:
-        """[N] int64, the symmetry that brings ``twin`` into line with each image."""
+        """[N] int64, the symmetry that aligns ``twin`` with each image."""
         return self.symmetry.gather(1, self.twin[:, None])[:, 0]
 
     @property
@@ -107,7 +107,7 @@ class SymmetricPairs:
         return self.best > self.baseline + _IDENTICAL
 
     def numbers(self) -> dict[str, float]:
-        """How many images have a twin, as it is and flipped or turned, and how alike the images are."""
+        """Return how many images have a twin, as it is and flipped or turned, and how similar the images are."""
         found, as_is = self.found, self.how == 0
         return {
             "twins": float(found.sum()),
@@ -120,7 +120,7 @@ class SymmetricPairs:
         }
 
     def sentence(self, names: Sequence[str] | None = None) -> str:
-        """What was found, for a report; ``names`` are those of the images, by default their numbers."""
+        """Summarise the comparison for a report; ``names`` are those of the images, by default their numbers."""
         numbers, count = self.numbers(), len(self.best)
         one = int(self.best.argmax())
         other = int(self.twin[one])
@@ -137,7 +137,7 @@ class SymmetricPairs:
         )
 
     def move(self, one: int, other: int) -> str:
-        """How image ``other`` comes into line with ``one``: ``turn 90, 3 down, 5 left``, by the shortest way."""
+        """Describe how image ``other`` is aligned with ``one``: ``turn 90, 3 down, 5 left``, by the shortest way."""
         rows, columns = (
             (int(by) + side // 2) % side - side // 2 for by, side in zip(self.shift[one, other], self.size, strict=True)
         )
@@ -181,7 +181,7 @@ def find_symmetric_pairs(images: Tensor, generator: Generator, shuffles: int = 2
 
 
 def phase_randomised(images: Tensor, generator: Generator) -> Tensor:
-    """Images with the same power spectrum and random phases: textures of the same kind that have nothing in common.
+    """Draw images with the same power spectra and random phases: textures of the same kind with nothing in common.
 
     The phases are those of white noise, so that the result is real. All channels of an image get the same, which keeps
     the spectra between them too; the mean is kept.
@@ -202,7 +202,7 @@ def phase_randomised(images: Tensor, generator: Generator) -> Tensor:
 
 
 def apply_symmetry(images: Tensor, symmetry: int, shift: Sequence[int] | Tensor = (0, 0)) -> Tensor:
-    """Images [...,H,W] carried through a symmetry of ``SYMMETRIES`` and then rolled by rows and columns."""
+    """Apply a symmetry of ``SYMMETRIES`` to images [...,H,W], then roll them by rows and columns."""
     transpose, rows, columns = _STEPS[symmetry]
     images = images.transpose(-2, -1) if transpose else images
     images = images.flip([axis for axis, wanted in ((-2, rows), (-1, columns)) if wanted])
@@ -210,20 +210,20 @@ def apply_symmetry(images: Tensor, symmetry: int, shift: Sequence[int] | Tensor 
 
 
 def _correlate_pairs(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``correlation``, ``symmetry`` and ``shift`` of ``Twins``."""
+    """Compute ``correlation``, ``symmetry`` and ``shift`` of ``SymmetricPairs``."""
     count, size = len(images), (images.shape[2], images.shape[3])
     correlation = torch.full((count, count), -2.0, dtype=torch.float64)
     symmetry = torch.zeros(count, count, dtype=torch.int64)
-    place = torch.zeros(count, count, dtype=torch.int64)
+    position = torch.zeros(count, count, dtype=torch.int64)
     for number, one, others, values in _correlations(images):
         peaks = values.amax(1)
         # The first of equal peaks, whatever the rounding: a periodic image has many.
-        where = (values >= peaks[:, None] - _IDENTICAL).to(torch.uint8).argmax(1)
+        first = (values >= peaks[:, None] - _IDENTICAL).to(torch.uint8).argmax(1)
         better = peaks > correlation[one, others] + _IDENTICAL
         correlation[one, others] = torch.where(better, peaks, correlation[one, others])
         symmetry[one, others] = torch.where(better, number, symmetry[one, others])
-        place[one, others] = torch.where(better, where, place[one, others])
-    shift = torch.stack([place // size[1], place % size[1]], -1)
+        position[one, others] = torch.where(better, first, position[one, others])
+    shift = torch.stack([position // size[1], position % size[1]], -1)
     for one in range(count):
         for other in range(one + 1, count):
             back = _INVERSE[int(symmetry[one, other])]
@@ -234,14 +234,14 @@ def _correlate_pairs(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _shift_back(shift: Tensor, back: int, size: tuple[int, int]) -> Tensor:
-    """The shift after the symmetry ``back`` that undoes ``shift`` after the symmetry that ``back`` undoes."""
+    """Return the shift after the symmetry ``back`` that undoes ``shift`` after the symmetry that ``back`` undoes."""
     transpose, rows, columns = _STEPS[back]
     by = -shift.flip(0) if transpose else -shift
     return (by * torch.tensor([1 - 2 * rows, 1 - 2 * columns])) % torch.tensor(size)
 
 
 def _best_shift(images: Tensor) -> Tensor:
-    """[N] the highest correlation of each image with another."""
+    """Return the highest correlation of each image with another, [N]."""
     best = torch.full((len(images),), -1.0, dtype=torch.float64)
     for _, one, others, values in _correlations(images):
         peaks = values.amax(1)
@@ -251,7 +251,13 @@ def _best_shift(images: Tensor) -> Tensor:
 
 
 def _correlations(images: Tensor) -> Iterator[tuple[int, int, slice, Tensor]]:
-    """Correlations at all shifts: the number of a symmetry, an image, some of those after it, and [n,H*W] values."""
+    """Yield correlations at all shifts: number of a symmetry, an image, images after it, and [n,H*W] values.
+
+    Rolling image b by s gives b(x - s), so that the correlation of a with it is c(s) = sum_x a(x) b(x - s), all images
+    having mean 0 and norm 1. Its Fourier transform over s is sum_x a(x) e^(-ifx) sum_y b(y) e^(ify) = A(f) conj(B(f)),
+    with y = x - s and b real: one inverse transform gives the correlations at all H*W cyclic shifts. The transform is
+    linear, so that products are summed over channels first. A symmetry is applied to b before it is transformed.
+    """
     count, channels, height, width = images.shape
     spectra = torch.fft.rfft2(_standardised(images))
     size = max(1, _PAIRS_PER_CHUNK // (16 * channels * height * width))
@@ -267,7 +273,7 @@ def _correlations(images: Tensor) -> Iterator[tuple[int, int, slice, Tensor]]:
 
 
 def _standardised(images: Tensor) -> Tensor:
-    """Each image without its mean and with norm 1; 0 where it has one value only."""
+    """Subtract each image's mean and divide by its norm; 0 where it has one value only."""
     centred = images - images.mean((1, 2, 3), keepdim=True)
     norms = centred.square().sum((1, 2, 3), keepdim=True).sqrt()
     flat = norms <= 1e-12 * images.abs().amax((1, 2, 3), keepdim=True) * math.sqrt(images[0].numel())
@@ -275,7 +281,7 @@ def _standardised(images: Tensor) -> Tensor:
 
 
 def _null_level(null: Tensor) -> Tensor:
-    """[N] the 95th percentile of each image's best correlation by chance, from [S,N]."""
+    """Estimate the 95th percentile of each image's best correlation by chance, [N], from [S,N]."""
     values = null.clamp(-1 + _IDENTICAL, 1 - _IDENTICAL).atanh()
     others = len(values) - 1
     means = (values.sum(0) - values) / others

@@ -1,7 +1,7 @@
-"""What a network's layers answer to many faces, in one pass: which filters answer at all, how much of it is black.
+"""Statistics of a network's layers over many faces, in one pass: filters that are active at all, share of zeros.
 
-A pass keeps no outputs, only what can be compared and resampled by face afterwards: two numbers a filter or layer, and
-the layer's inner products between the faces of a batch, from which CKA is made.
+A pass keeps no outputs, only what can be compared and resampled by face afterwards: two numbers per filter or layer,
+and the layer's inner products between the faces of a batch, from which CKA is made.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from fervis.system.progress import progress
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """One layer's answers to n faces, on the CPU.
+    """Statistics of one layer's outputs for n faces, on the CPU.
 
     Attributes:
         alive: [n,F] bool, whether a filter's output is anywhere above zero for the face.
         black: [n] float64, the share of the layer's outputs at or below zero, for the face.
-        grams: [m,m] float64 a batch, as ``fervis.metrics.representation.cka.gram``.
+        grams: [m,m] float64 per batch, as ``fervis.metrics.representation.cka.gram``.
     """
 
     alive: Tensor
@@ -36,14 +36,14 @@ class LayerStatistics:
 
 
 def even_batches(images: Tensor, most: int = 64) -> Iterable[Tensor]:
-    """The images in batches of one size, or of two that differ by one, of at most ``most``: CKA weighs all alike."""
+    """Split images into batches of at most ``most`` whose sizes differ by at most one: CKA weights all alike."""
     return images.tensor_split(max(1, -(-len(images) // most)))
 
 
 def layer_statistics(
     model: nn.Module, batches: Iterable[Tensor], layers: Sequence[Layer]
 ) -> tuple[Tensor, dict[str, LayerStatistics]]:
-    """What all the layers answer to all the faces, from one forward pass a batch; the model is left as it was.
+    """Compute the statistics of all layers from one forward pass per batch; the model is left as it was.
 
     Args:
         model: network from images to [N,K] logits.
@@ -51,21 +51,21 @@ def layer_statistics(
         layers: layers with a map, such as ``fervis.core.layers.find_layer`` gives them.
 
     Returns:
-        [n,K] float32 logits on the CPU, and the responses by the layer's name.
+        [n,K] float32 logits on the CPU, and the statistics by the layer's name.
     """
     logits: list[Tensor] = []
     parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {layer.name: [] for layer in layers}
     paths = list(dict.fromkeys(layer.path for layer in layers))
-    with frozen(model), torch.no_grad(), capture(model, paths, roots=False) as heard:
-        for batch in progress(batches, "layers' answers", "batch"):
+    with frozen(model), torch.no_grad(), capture(model, paths, roots=False) as captured:
+        for batch in progress(batches, "layer statistics", "batch"):
             logits.append(model(batch.clone()).float().cpu())
             for layer in layers:
-                parts[layer.name].append(_batch_statistics(spatial(heard[layer.path], layer)))
-    found = {}
-    for name, some in parts.items():
-        alive, black, grams = zip(*some, strict=True)
-        found[name] = LayerStatistics(torch.cat(alive), torch.cat(black), grams)
-    return torch.cat(logits), found
+                parts[layer.name].append(_batch_statistics(spatial(captured[layer.path], layer)))
+    statistics = {}
+    for name, batches_of in parts.items():
+        alive, black, grams = zip(*batches_of, strict=True)
+        statistics[name] = LayerStatistics(torch.cat(alive), torch.cat(black), grams)
+    return torch.cat(logits), statistics
 
 
 def _batch_statistics(outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,19 +74,19 @@ def _batch_statistics(outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return above.any(2).cpu(), black.cpu(), gram(outputs).cpu()
 
 
-def dead_units(responses: LayerStatistics, weights: Tensor) -> Interval:
-    """The share of filters whose output is nowhere above zero for any of the faces, with its interval.
+def dead_units(layer: LayerStatistics, weights: Tensor) -> Interval:
+    """Compute the share of filters whose output is nowhere above zero for any face, with its interval.
 
     A resample holds fewer faces, and so can only have more dead filters than the faces themselves, while more faces
     could only have fewer. The interval is therefore the basic one, reflected at the estimate and cut at 0: it says how
     many filters live on few faces, and might be alive on others.
     """
-    estimate = 1 - responses.alive.any(0).double().mean()
-    drawn = 1 - (weights @ responses.alive.double() > 0).double().mean(1)
+    estimate = 1 - layer.alive.any(0).double().mean()
+    drawn = 1 - (weights @ layer.alive.double() > 0).double().mean(1)
     low, high = interval_ends(drawn)
     return Interval(float(estimate), max(0.0, 2 * float(estimate) - high), max(0.0, 2 * float(estimate) - low))
 
 
 def cka_with_interval(first: LayerStatistics, second: LayerStatistics, weights: Tensor) -> Interval:
-    """The linear CKA without bias of two layers' answers to the same faces, with its percentile interval."""
+    """Compute the linear CKA without bias of two layers' outputs for the same faces, with its percentile interval."""
     return Interval(float(cka(first.grams, second.grams)), *interval_ends(cka(first.grams, second.grams, weights)))

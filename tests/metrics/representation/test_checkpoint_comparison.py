@@ -194,7 +194,7 @@ def test_the_figure_is_as_wide_as_a_text_says_its_numbers_and_is_drawn_alike_twi
     for number in (contrasted.layers[0].cka, contrasted.maps[0].mean_ssim, contrasted.maps[0].mean_spearman):
         assert format_value(number) in one.caption
     assert "1 of them without" in one.caption
-    assert "Checkpoints best and 1 contrasted on 40 faces" in one.caption
+    assert "Checkpoints best and 1 compared on 40 faces" in one.caption
 
 
 @pytest.mark.parametrize("part", ["layers", "maps", "both", "many"])
