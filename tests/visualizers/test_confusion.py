@@ -237,7 +237,7 @@ def test_numbers_of_each_class_stand_beside_their_dots(count: int) -> None:
     tables = [table["per_class"] for table in explanation.result.metrics]
     names = [f"checkpoint {index}" for index in range(count)]
     with plain_style():
-        sheet = per_class_sheet(tables, names, FER2013_CLASSES, title="vgg8", said=["accuracy"] * count, dpi=300)
+        sheet = per_class_sheet(tables, names, FER2013_CLASSES, title="vgg8", notes=["accuracy"] * count, dpi=300)
         found = assert_readable(sheet)
     at = {text.get_text(): text.get_window_extent() for text in found}
     assert len(sheet.axes) == 3
@@ -311,8 +311,8 @@ def test_classes_without_faces_and_never_predicted_are_drawn(tmp_path: Path) -> 
     [
         ({"show": "count"}, "visualizer.show=count: expected share, counts or both. Did you mean counts?"),
         ({"intervals": "some"}, "visualizer.intervals=some: expected none, diagonal or all."),
-        ({"dpi": 5}, "visualizer.dpi=5: expected a number from 30 to 1200."),
-        ({"confusions": -1}, "visualizer.confusions=-1: expected a number from 0 to 20."),
+        ({"dpi": 5}, "visualizer.dpi=5: expected a whole number from 30 to 1200."),
+        ({"confusions": -1}, "visualizer.confusions=-1: expected a whole number from 0 to 20."),
     ],
 )
 def test_wrong_knobs_are_refused(knobs: dict, said: str) -> None:

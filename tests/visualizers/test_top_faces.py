@@ -94,7 +94,7 @@ def test_the_box_is_around_the_pixels_where_the_output_looks(tmp_path: Path):
     )
     found = np.array([amber[0].min(), amber[1].min(), amber[0].max() + 1, amber[1].max() + 1]) / 300
     np.testing.assert_allclose(found, [top, left, bottom, right], atol=0.01)
-    assert "it can see the whole face" in TopFacesSheet()._note(explanation.result, [0])
+    assert "its receptive field is the whole face" in TopFacesSheet()._note(explanation.result, [0])
 
 
 def test_many_filters_fill_several_sheets_and_layers_have_their_own(tmp_path: Path):
@@ -159,5 +159,5 @@ def test_same_bytes_twice(tmp_path: Path):
 
 
 def test_wrong_settings():
-    with pytest.raises(ConfigError, match=r"visualizer.dpi=3: expected a number from 30 to 1200"):
+    with pytest.raises(ConfigError, match=r"visualizer.dpi=3: expected a whole number from 30 to 1200"):
         build_plugin("visualizer", "top_faces", dpi=3)

@@ -90,8 +90,8 @@ def evaluate_predictions(
 
     Returns:
         Its ``report`` is ``classes``, ``subsets`` (name -> what it is), ``interval`` (``level``, ``resamples``,
-        ``seed``, ``units``), ``data`` (split -> ``EvaluationSplit.counts``) and ``results`` (split -> views -> subset ->
-        what ``score`` gives and ``left_out``, the number of labelled images that are not in the subset).
+        ``seed``, ``units``), ``data`` (split -> ``EvaluationSplit.counts``) and ``results`` (split -> views -> subset
+        -> what ``score`` gives and ``left_out``, the number of labelled images that are not in the subset).
     """
     parts = {split: evaluation_split(faces, split, classes) for split in probabilities}
     results: dict[str, Any] = {}
