@@ -25,7 +25,7 @@ from fervis.metrics.representation.checkpoint_comparison import (
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.axes import add_axes, add_legend_key, y_ticks
 from fervis.visualizers.figures.canvas import Sheet
-from fervis.visualizers.figures.style import BLUE, DASHES, GREY, MARKED_LINE, RED, TEXT_WIDTH, plain_style
+from fervis.visualizers.figures.style import BLUE, DASHED_LINE, GREY, MARKED_LINE, RED, TEXT_WIDTH, plain_style
 
 COMPARISON_PANEL = (1.72, 1.5)
 COMPARISON_LEFTS = (0.4, 2.56, 4.72)
@@ -37,7 +37,7 @@ MOST_LAYER_NAMES = 20  # of layers below a panel
 # Both checkpoints together are black.
 CURVE_STYLES: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "marker": "o", "linestyle": "-"},
-    {"color": RED, "marker": "s", "linestyle": DASHES, "markerfacecolor": "white"},
+    {"color": RED, "marker": "s", "linestyle": DASHED_LINE, "markerfacecolor": "white"},
 )
 BOTH_SIDES: dict[str, Any] = {"color": "black", "marker": "D", "linestyle": "-"}
 Curve = tuple[dict[str, Any], list[Interval]]

@@ -21,7 +21,7 @@ from fervis.errors import ConfigError
 from fervis.visualizers.figures import canvas
 from fervis.visualizers.figures.axes import add_axes, epoch_ticks, y_ticks
 from fervis.visualizers.figures.canvas import Sheet
-from fervis.visualizers.figures.style import BLUE, DASHES, FAINT_COLOR, RED, TEXT_WIDTH, plain_style
+from fervis.visualizers.figures.style import BLUE, DASHED_LINE, FAINT_COLOR, RED, TEXT_WIDTH, plain_style
 
 CURVES_HEIGHT = 2.65
 CURVES_PANEL = (2.08, 1.72)
@@ -32,7 +32,7 @@ CURVE_NAME_HEIGHT = 0.12  # from a line of text to the next
 CURVE_MARKERS = 15  # about as many per curve, however many epochs
 # Blue and red are 20 steps of CIELAB lightness apart.
 SPLIT_STYLES: dict[str, dict[str, Any]] = {
-    "train": {"color": RED, "linestyle": DASHES, "marker": "s", "markerfacecolor": "white"},
+    "train": {"color": RED, "linestyle": DASHED_LINE, "marker": "s", "markerfacecolor": "white"},
     "val": {"color": BLUE, "linestyle": "-", "marker": "o", "solid_capstyle": "butt"},
 }
 CURVE_NAMES = {"train": "train", "val": "validation"}

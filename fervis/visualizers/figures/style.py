@@ -20,7 +20,7 @@ RULE_COLOR = "#CCCCCC"
 
 HEADING_SIZE = 8.5  # points
 SMALLEST_TYPE = 5.0  # points
-DASHES: Any = (0, (3.2, 1.6))
+DASHED_LINE: Any = (0, (3.2, 1.6))
 MARKED_LINE: dict[str, Any] = {"linewidth": 0.9, "markersize": 2.8, "markeredgewidth": 0.8}
 
 _SETTINGS: dict[str, Any] = {
