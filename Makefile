@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint types unit format wheel clean
+.PHONY: help demo test lint types unit format docs wheel clean
 
 help:
 	@echo "make demo    set up, answer a first question on drawn faces and print its folder (about 3 minutes, then seconds)"
@@ -15,6 +15,7 @@ help:
 	@echo "make types   basedpyright"
 	@echo "make unit    the tests alone"
 	@echo "make format  let ruff rewrite what it can"
+	@echo "make docs    write README's table of methods and its thumbnails (runs every method on drawn faces)"
 	@echo "make wheel   build dist/*.whl"
 	@echo "make clean   remove $(VENV), dist and caches; outputs/ stays"
 
@@ -51,6 +52,9 @@ test: lint types unit
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.demo
+	$(BIN)/python docs/build_methods.py
 
 wheel: $(VENV)/.test
 	$(BIN)/python -m build --wheel --installer pip .
