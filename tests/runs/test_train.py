@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from support.command import SMALL
 
@@ -33,19 +34,19 @@ class Notes:
     def start(self, run: RunInfo) -> None:
         self.said.append(("start", run))
 
-    def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:
-        self.said.append(("numbers" if epoch is None else f"epoch {epoch}", dict(numbers)))
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
+        self.said.append(("numbers" if epoch is None else f"epoch {epoch}", dict(metrics)))
 
-    def picture(self, name: str, figure: Figure) -> None:
+    def log_figure(self, name: str, figure: Figure) -> None:
         self.said.append((name, figure))
 
-    def faces(self, rows: Sequence[ImageRow]) -> None:
+    def log_images(self, rows: Sequence[ImageRow]) -> None:
         raise AssertionError("a training explains no face")
 
-    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+    def log_confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
         self.said.append((name, (counts.tolist(), list(classes))))
 
-    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+    def log_artifact(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
         self.said.append((kind, (name, dict(files))))
 
     def finish(self, ok: bool) -> None:
@@ -84,6 +85,7 @@ def test_the_tracker_sees_epochs_numbers_and_figures(outputs: Path, notes: Notes
         "start", "epoch 1", "epoch 2", "numbers", "curves", "confusion", "confusion_matrix/test", "model", "finish"
     ]  # fmt: skip
     told = dict(notes.said)
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == card.config
     report = json.loads((folder / "evaluation.json").read_text())
     for split in ("val", "test"):
         for metric in ("accuracy", "macro_f1", "ece", "nll", "brier"):
@@ -101,7 +103,7 @@ def test_the_tracker_sees_epochs_numbers_and_figures(outputs: Path, notes: Notes
     assert {place: path.resolve() for place, path in files.items()} == {
         "best.safetensors": folder / f"epoch_{best:03d}.safetensors",
         "last.safetensors": folder / f"epoch_{last:03d}.safetensors",
-        **{place: folder / place for place in ("card.md", "evaluation.json", "metrics.csv")},
+        **{place: folder / place for place in ("config.yaml", "card.md", "evaluation.json", "metrics.csv")},
     }
     assert told["finish"] is True
 
