@@ -58,7 +58,7 @@ def track_run(tracker: Tracker, info: RunInfo) -> None:
         str(path.relative_to(folder)): path for pattern in ARTIFACT_PATTERNS for path in sorted(folder.glob(pattern))
     }
     tracker.log_artifact(f"answer-{info.id}", "answer", files)
-    write_text(_marker(info), _fingerprint(info) + "\n")
+    write_text(_sent_marker(info), _fingerprint(info) + "\n")
 
 
 def track_existing_run(config: RunConfig, info: RunInfo) -> None:
@@ -69,7 +69,7 @@ def track_existing_run(config: RunConfig, info: RunInfo) -> None:
     name = config.tracker["name"]
     if name == "none":
         return
-    marker = _marker(info)
+    marker = _sent_marker(info)
     if marker.is_file() and marker.read_text(encoding="utf-8").strip() == _fingerprint(info):
         log.info(
             "tracker=%s has this answer already (fervis track %s tracker=%s sends it again)", name, info.folder, name
@@ -216,7 +216,7 @@ def _confusion_counts(arrays: NpzFile) -> Iterator[tuple[str, NDArray[np.int64]]
             yield f"confusion_matrix/{name}" if len(names) > 1 else "confusion_matrix", counts
 
 
-def _marker(info: RunInfo) -> Path:
+def _sent_marker(info: RunInfo) -> Path:
     """Return the file that states which results were sent to a tracker last."""
     return info.folder / f".tracked_{info.config['tracker']['name']}"
 

@@ -180,6 +180,6 @@ def test_only_trainings_that_differ_in_the_seed_alone_are_told_of_together(
 
 
 def test_a_mistake_in_one_job_is_found_before_any_is_trained(outputs: Path, tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"trainer\.batch_size=1: expected at least 2"):
+    with pytest.raises(ConfigError, match=r"trainer\.batch_size=1: expected a whole number from 2"):
         train_command([*SMALL, f"outputs={tmp_path}", "-m", "trainer.batch_size=32,1"])
     assert not (tmp_path / "checkpoints").exists()
