@@ -148,6 +148,8 @@ class Supervised(Augmentation):
         while state.epoch < self.epochs and not self._out_of_patience(state):
             trained = self._train_epoch(state, step, team, images, targets, train.labels, bar)
             val_loss, val_correct = team.sums(*measure_loss(state.average, _own_part(val, team), training))
+            if not val_loss < float("inf"):  # the argmax of NaN logits would pass for an accuracy
+                raise RunError(f"The loss of epoch {state.epoch + 1} on val is {val_loss / len(val)}.")
             metrics = {
                 "train/loss": trained["loss"],
                 "train/accuracy": trained["accuracy"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from fervis.core.registry import build_plugin
 from fervis.core.results import Figure
 from fervis.errors import ConfigError
 from fervis.runs import train
-from fervis.runs.config import RunConfig
+from fervis.runs.config import RunConfig, compose_config, to_run_config
 from fervis.runs.setup import RunSetup, build_run
 
 
@@ -112,6 +113,21 @@ def test_the_tracker_sees_epochs_numbers_and_figures(outputs: Path, notes: Notes
     trained(outputs, capsys, "trainer.epochs=2")
     assert (folder / "epoch_002.safetensors").stat().st_mtime_ns == stamp
     assert notes.said[1:] == first, "a training that was done before is told of as if it were done now"
+
+
+def test_the_command_that_uses_a_trained_network_is_logged(
+    outputs: Path, notes: Notes, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level("INFO", "fervis"):
+        folder, _ = trained(outputs, capsys, "trainer.epochs=1")
+    (line,) = [message for message in caplog.messages if message.startswith("use it with: ")]
+    words = shlex.split(line.removeprefix("use it with: "))
+    assert words[:3] == ["python", "-m", "fervis"]
+    config = to_run_config(compose_config(words[3:]))
+    assert (config.model["name"], config.model["width"]) == ("vgg8", 4)
+    assert Path(config.model["checkpoint"]).resolve() == folder / "epoch_001.safetensors"
+    (checkpoint,) = build_run(config).checkpoints
+    assert checkpoint.weights == Path(config.model["checkpoint"])
 
 
 def test_a_training_that_fails_is_said_to_have_failed(
