@@ -86,8 +86,8 @@ def test_a_network_without_finite_outputs_gets_no_accuracy(
     with pytest.raises(RunError, match=r"not finite for 24 of 24 images"):
         evaluate_training(network, faces, tmp_path, {"best": 1, "last": 1}, {"seed": 0})
     assert not list(tmp_path.iterdir())
+    probabilities = torch.full((120, 3), value)
     with pytest.raises(RunError, match=r"not finite for 120 of 120 images"):
-        probabilities = torch.full((120, 3), value)
         score(probabilities, faces.labels, faces.classes, {})
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from fervis.metrics.bootstrap import RESAMPLES_PER_CHUNK, resampled_counts
 from fervis.errors import RunError
+from fervis.metrics.bootstrap import RESAMPLES_PER_CHUNK, resampled_counts
 from fervis.system.progress import progress
 
 BINS = 15
