@@ -34,8 +34,8 @@ def evaluate_training(
 ) -> dict[str, Any]:
     """Evaluate the best epoch's network on val and test, and write the results into the training's folder.
 
-    Written are ``probabilities.npz``, ``curves.png``, ``confusion.png``, ``card.md`` and last ``evaluation.json``, so the
-    others exist where it does. The epoch was chosen on val; test is used here, once.
+    Written are ``probabilities.npz``, ``curves.png``, ``confusion.png``, ``card.md`` and last ``evaluation.json``, so
+    the others exist where it does. The epoch was chosen on val; test is used here, once.
 
     Args:
         network: with the best epoch's weights.
@@ -81,7 +81,7 @@ def evaluate_training(
 def draw_evaluation(
     report: Mapping[str, Any], folder: Path, history: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> list[Figure]:
-    """Draw ``curves.png`` and, where test has labels, ``confusion.png`` into a training's folder; same report, same bytes."""
+    """Draw ``curves.png`` and, where test has labels, ``confusion.png`` into a training's folder."""
     name = f"{facts['model']} on {facts['dataset']}"
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as lines:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
@@ -172,7 +172,7 @@ def evaluate_seeds(folders: Sequence[Path], faces: Faces, folder: Path, facts: M
 
 
 def save_probabilities(evaluation: Evaluation, path: Path) -> None:
-    """Write the probabilities of every face, for ensembles and paired tests: ``<split>/<view>`` and ``<split>/rows``."""
+    """Write every face's probabilities for ensembles and paired tests, as ``<split>/<view>`` and ``<split>/rows``."""
     found = {f"{split}/rows": rows.numpy() for split, rows in evaluation.rows.items()}
     for split, answers in evaluation.probabilities.items():
         found |= {f"{split}/{view}": answer.float().numpy() for view, answer in answers.items()}

@@ -20,7 +20,7 @@ class GlobalBatch(TorchFunctionMode):
     BatchNorm takes mean and variance over the shares of all processes, and its gradients flow back to all of them.
     Dropout draws for the whole batch, from torch's global generator, and uses the part of this process, so that the
     generators of all processes stay in step. Both are replaced where they are computed, ``F.batch_norm`` and
-    ``F.dropout``, so every network works unchanged; noise that a network draws by other means is the same on each share.
+    ``F.dropout``, so every network works unchanged; noise drawn by other means is the same on each share.
 
     Args:
         rank: of this process.
