@@ -67,7 +67,9 @@ class WandB:
         with ExitStack() as after:
             home = run.folder.resolve() / "wandb"
             home.mkdir(parents=True, exist_ok=True)
-            after.callback(_restore, {name: text for name, text in os.environ.items() if name.startswith("WANDB_")})
+            after.callback(
+                _restore_environment, {name: text for name, text in os.environ.items() if name.startswith("WANDB_")}
+            )
             os.environ |= {"WANDB_DATA_DIR": str(home / "data"), "WANDB_CACHE_DIR": str(home / "cache")}
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
             os.environ.setdefault("WANDB_SILENT", "true")
@@ -200,7 +202,7 @@ def _wandb_id(run: RunInfo) -> str:
     return f"{run.id}-{hashlib.sha256(run.group.encode()).hexdigest()[:8]}" if run.group else run.id
 
 
-def _restore(before: dict[str, str]) -> None:
+def _restore_environment(before: dict[str, str]) -> None:
     """Give the ``WANDB_*`` environment variables the values that they had."""
     for name in [name for name in os.environ if name.startswith("WANDB_") and name not in before]:
         del os.environ[name]
