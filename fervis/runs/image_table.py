@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fervis.core.folders import RunFolder
 from fervis.core.protocols import ImageRow
 from fervis.core.results import Explanation
 from fervis.system.files import atomic_path
 from fervis.visualizers.figures.color import colorize, format_number, scale_of, to_rgb
 
-TABLE_FILE = "tracker_table.npz"
 MAX_ROWS = 100  # a tracker's page with more images is slow
 MAX_SIDE = 256  # pixels; larger images are reduced
 _FIRST_COLUMNS = ("row", "layer", "target", "checkpoint", "true", "predicted", "probability")
@@ -50,13 +50,13 @@ def write_image_table(folder: Path, explanation: Explanation, entries: list[dict
     values = [_row_values(entry, explanation, index) for index, entry in enumerate(entries)]
     arrays["values"] = np.array([json.dumps(row) for row in values])
     arrays["scales"] = np.array(scales)
-    with atomic_path(folder / TABLE_FILE) as partial, partial.open("wb") as file:
+    with atomic_path(RunFolder(folder).image_table) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_image_table(folder: Path) -> list[ImageRow]:
     """Return the rows of a run folder's table of images; none where it has no table."""
-    path = folder / TABLE_FILE
+    path = RunFolder(folder).image_table
     if not path.is_file():
         return []
     with np.load(path, allow_pickle=False) as arrays:

@@ -13,6 +13,7 @@ import yaml
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from fervis.core.folders import RunFolder, SweepFolder, TrainingFolder
 from fervis.core.protocols import RunInfo, Tracker
 from fervis.core.registry import build_plugin
 from fervis.core.results import Figure
@@ -20,11 +21,14 @@ from fervis.errors import ConfigError
 from fervis.runs.checkpoints import training_history
 from fervis.runs.config import RunConfig, compose_config, to_run_config
 from fervis.runs.evaluate import draw_evaluation, headline
-from fervis.runs.image_table import TABLE_FILE, read_image_table
+from fervis.runs.image_table import read_image_table
 from fervis.system.console import SUCCESS, log
 from fervis.system.files import write_text
 
-ARTIFACT_PATTERNS = ("config.yaml", "manifest.json", "summary.json", "report.html", "arrays.npz", "*.csv", "figures/*")
+ARTIFACT_PATTERNS = (
+    *(RunFolder.CONFIG, RunFolder.MANIFEST, RunFolder.SUMMARY, RunFolder.REPORT, RunFolder.ARRAYS),
+    *("*.csv", f"{RunFolder.FIGURES}/*"),
+)
 
 
 def track_run(tracker: Tracker, info: RunInfo) -> None:
@@ -39,7 +43,7 @@ def track_run(tracker: Tracker, info: RunInfo) -> None:
     if info.config["tracker"]["name"] == "none":  # reading it all is not free
         return
     folder = info.folder
-    summary = _read_json(folder / "summary.json")
+    summary = _read_json(RunFolder(folder).summary)
     tracker.log_metrics(summary["numbers"])
     for figure in summary["figures"]:
         tracker.log_figure(Path(figure["file"]).stem, Figure(folder / figure["file"], figure["caption"]))
@@ -48,8 +52,8 @@ def track_run(tracker: Tracker, info: RunInfo) -> None:
             log.info("the tracker's table of images has the first %d of %d entries", len(rows), len(summary["entries"]))
         tracker.log_images(rows)
     elif summary["entries"] and "row" in summary["entries"][0]:
-        log.info("%s has no %s, so no table of images is sent (rerun=true writes one)", folder, TABLE_FILE)
-    arrays = folder / "arrays.npz"
+        log.info("%s has no %s, so no table of images is sent (rerun=true writes one)", folder, RunFolder.IMAGE_TABLE)
+    arrays = RunFolder(folder).arrays
     if arrays.is_file():
         with np.load(arrays, allow_pickle=False) as opened:
             for name, counts in _confusion_counts(opened):
@@ -87,8 +91,8 @@ def track_training(tracker: Tracker, folder: Path, facts: Mapping[str, Any]) -> 
         folder: of the training, which may not be evaluated.
         facts: ``model`` and ``dataset``, for the titles of the figures.
     """
-    record = _read_json(folder / "training.json")
-    evaluated = folder / "evaluation.json"
+    record = _read_json(TrainingFolder(folder).record)
+    evaluated = TrainingFolder(folder).evaluation
     report = _read_json(evaluated) if evaluated.is_file() else None
     tracker.log_metrics({"best": float(record["best"]), **(headline(report) if report else {})})
     if report:
@@ -97,7 +101,7 @@ def track_training(tracker: Tracker, folder: Path, facts: Mapping[str, Any]) -> 
         if "test" in report["results"]:
             counts = report["results"]["test"]["none"]["full"]["confusion"]["counts"]
             tracker.log_confusion("confusion_matrix/test", np.array(counts, np.int64), report["classes"])
-    files = {f"{word}.safetensors": folder / f"epoch_{record[word]:03d}.safetensors" for word in ("best", "last")}
+    files = {f"{word}.safetensors": TrainingFolder(folder).epoch(record[word]) for word in ("best", "last")}
     files |= {name: folder / name for name in ("config.yaml", "card.md", "evaluation.json", "metrics.csv")}
     tracker.log_artifact(folder.name, "model", {name: path for name, path in files.items() if path.is_file()})
 
@@ -163,22 +167,23 @@ def _infos_below(folder: Path, settings: Mapping[str, Any]) -> list[RunInfo]:
 def _info_of(folder: Path, settings: Mapping[str, Any]) -> RunInfo | None:
     """Return what a tracker needs to know of the run or the training in a folder, None where there is neither."""
     config: dict[str, Any] = {}
-    if (folder / "config.yaml").is_file():
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    if (folder / "training.json").is_file():
-        record = _read_json(folder / "training.json")
+    if RunFolder(folder).config.is_file():
+        config = yaml.safe_load(RunFolder(folder).config.read_text(encoding="utf-8"))
+    if TrainingFolder(folder).record.is_file():
+        record = _read_json(TrainingFolder(folder).record)
         known = {name: record[name] for name in ("trainer", "seed", "precision") if name in record}
         return training_info(folder, known | config | {"tracker": dict(settings)}, group=None)
-    if not config or not (folder / "summary.json").is_file():
+    if not config or not RunFolder(folder).summary.is_file():
         return None
-    sweep = folder.resolve().parent
+    sweep, manifest = folder.resolve().parent, _read_json(RunFolder(folder).manifest)
     names = (str(config[kind]["name"]) for kind in ("explainer", "model", "dataset"))
     return RunInfo(
         name=folder.resolve().name,
-        id=str(_read_json(folder / "manifest.json")["question_id"]),
+        id=str(manifest["question_id"]),
+        key=str(manifest.get("key", "")),
         folder=folder,
         config=config | {"tracker": dict(settings)},
-        group=sweep.name if (sweep / "multirun.yaml").is_file() else None,
+        group=sweep.name if SweepFolder(sweep).jobs.is_file() else None,
         tags=tuple(names),
     )
 
@@ -224,7 +229,7 @@ def _sent_marker(info: RunInfo) -> Path:
 def _fingerprint(info: RunInfo) -> str:
     """Return a hash of the tracker's settings and the run's summary."""
     settings = json.dumps(info.config["tracker"], sort_keys=True, default=str)
-    return hashlib.sha256(settings.encode() + (info.folder / "summary.json").read_bytes()).hexdigest()
+    return hashlib.sha256(settings.encode() + RunFolder(info.folder).summary.read_bytes()).hexdigest()
 
 
 def _read_json(path: Path) -> Any:

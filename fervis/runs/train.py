@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from fervis.core.faces import Faces
+from fervis.core.folders import RunFolder, TrainingFolder
 from fervis.core.registry import option_files, option_settings, option_summary
 from fervis.models.state_dicts import load_weights
 from fervis.runs.checkpoints import training_history
@@ -80,14 +81,14 @@ def train_networks(config: RunConfig, facts: Mapping[str, Any], group: str | Non
     if not is_main_process():
         find_training(setup, faces)
         return TrainingRun(config, folder, faces, None)
-    trained_before = (folder / "training.json").is_file()
+    trained_before = TrainingFolder(folder).record.is_file()
     setup.tracker.start(training_info(folder, config.plain(), group))
     ok = False
     try:
         _, record = find_training(setup, faces)
         for epoch, metrics in training_history(folder).items() if trained_before else ():
             setup.tracker.log_metrics(metrics, epoch=epoch)
-        write_text(folder / "config.yaml", yaml.safe_dump(config.plain(), sort_keys=False, allow_unicode=True))
+        write_text(RunFolder(folder).config, yaml.safe_dump(config.plain(), sort_keys=False, allow_unicode=True))
         network = setup.network(faces)
         load_weights(network, checkpoint_file("best", folder, record))
         report = evaluate_training(network.to(setup.device), faces, folder, record, facts)

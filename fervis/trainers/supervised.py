@@ -237,7 +237,6 @@ class Supervised(Augmentation):
                 TrainingFolder(folder).epoch(epoch).unlink(missing_ok=True)
 
 
-
 def _reporting(training: TrainingContext, epochs: int) -> Log:
     """Return the training's log, with a line per epoch where no progress bar is shown: off a terminal."""
     if training.quiet or sys.stderr.isatty():
