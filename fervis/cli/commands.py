@@ -162,7 +162,7 @@ def train_command(arguments: list[str]) -> None:
         seeds_apart.setdefault(key, []).append(training)
     for key, trainings in seeds_apart.items():
         if trainings[0].report:
-            found, folder = summarize_seeds(trainings, model_card_info(trainings[0].question, ["-m", *overrides]))
+            found, folder = summarize_seeds(trainings, model_card_info(trainings[0].config, ["-m", *overrides]))
             print("\n".join([*([" ".join(key)] if len(seeds_apart) > 1 else []), seeds_table(found)]))
             print(folder.resolve())
 

@@ -24,6 +24,7 @@ class RunFolder:
     ENTRIES = "entries.csv"
     CONFIG = "config.yaml"
     REPORT = "report.html"
+    IMAGE_TABLE = "tracker_table.npz"
     FAILURE = "failure.json"
     FIGURES = "figures"
     MARKER = ".fervis"
@@ -57,6 +58,11 @@ class RunFolder:
     def report(self) -> Path:
         """The page."""
         return self.path / self.REPORT
+
+    @property
+    def image_table(self) -> Path:
+        """Thumbnails, maps in colours and values for a tracker's table of images."""
+        return self.path / self.IMAGE_TABLE
 
     @property
     def failure(self) -> Path:

@@ -68,7 +68,8 @@ class Range(_Alternatives):
 
     def __str__(self) -> str:
         low = "" if self.low == -math.inf else f" {'above' if self.open_low else 'from'} {self.low:g}"
-        high = "" if self.high == math.inf else f" {'below' if self.open_high else 'to'} {self.high:g}"
+        limit = "to below" if self.open_high and low else "below" if self.open_high else "to"
+        high = "" if self.high == math.inf else f" {limit} {self.high:g}"
         return f"a {'whole ' * self.whole}number{low}{high}"
 
 

@@ -45,25 +45,29 @@ class Model(Protocol):
 
 
 class Trainer(Protocol):
-    """Trains a network and keeps its checkpoints in a folder."""
+    """Trains a network and writes its checkpoints into a folder."""
 
     def train(
         self, network: Network, train: Faces, val: Faces, folder: Path, training: TrainingContext
     ) -> Mapping[str, Any]:
-        """Train in place. Write ``epoch_<n>.safetensors`` after each epoch and ``metrics.csv``; return the numbers."""
+        """Train in place, and write ``epoch_<n>.safetensors`` and ``metrics.csv`` after each epoch.
+
+        Returns:
+            ``best`` and ``last``, numbers of epochs, and what else the record of the training should state.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a trainer is told beside its knobs.
+    """Settings of one training that are no knobs of the trainer.
 
     Attributes:
-        seed: root of all its generators.
-        device: where to train.
+        seed: root of all generators of the training.
+        device: device to train on.
         precision: ``bf16`` (autocast) or ``fp32``.
-        log: called with the epoch and its numbers after each epoch.
-        quiet: draw no progress bar.
+        log: called with the epoch and its metrics after each epoch.
+        quiet: show no progress bar.
     """
 
     seed: int
@@ -112,16 +116,16 @@ class Visualizer(Protocol):
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a tracker is told of a run before it starts.
+    """Name, settings and place of a run, as a tracker needs them before the run starts.
 
     Attributes:
-        name: the run folder's name, readable.
+        name: name of the run folder.
         id: the first digits of the key.
         folder: the run folder; a tracker writes nowhere else.
-        config: the resolved question as plain data.
-        group: the sweep it belongs to, or None.
+        config: the resolved config as plain data.
+        group: the sweep that the run belongs to, or None.
         job_type: ``explain`` or ``train``.
-        tags: words to find it by.
+        tags: words to find the run by.
         key: 64 hex digits over everything that determines the result; empty for trainings.
     """
 
@@ -137,13 +141,13 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class ImageRow:
-    """A line of a tracker's table of faces.
+    """A row of a tracker's table of images.
 
     Attributes:
         face: [H,W,3] uint8.
-        map: [H,W,3] uint8, the heat map in colours, or None where the answer has none.
-        scale: which values the map's first and last colour stand for, in words.
-        values: column -> word or number: ``row``, ``layer``, ``true``, ``predicted``, ``probability``, the scores, ...
+        map: [H,W,3] uint8, the heat map in colours, or None where the result has none.
+        scale: the values of the map's first and last colour, as text.
+        values: column -> text or number: ``row``, ``layer``, ``true``, ``predicted``, ``probability``, the scores, ...
     """
 
     face: NDArray[np.uint8]
@@ -153,29 +157,36 @@ class ImageRow:
 
 
 class Tracker(Protocol):
-    """Follows a run: one ``start`` and one ``finish`` around any number of the others; writes into its folder alone.
+    """Records runs in an experiment tracker; writes files into the run folder alone.
 
-    ``fervis.runs.track`` says what it is told.
+    A run is one ``start``, any number of the ``log_*`` calls in any order, and one ``finish``. What is logged of a run
+    and of a training: ``fervis.runs.track``.
     """
 
-    def start(self, run: RunInfo) -> None: ...
-
-    def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:
-        """Numbers of an epoch, or (without one) of the answer."""
+    def start(self, run: RunInfo) -> None:
+        """Open a run."""
         ...
 
-    def picture(self, name: str, figure: Figure) -> None: ...
-
-    def faces(self, rows: Sequence[ImageRow]) -> None:
-        """The answer's table of faces; told once, where there are some."""
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
+        """Record metrics of an epoch, or (without an epoch) of the whole run."""
         ...
 
-    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
-        """A confusion matrix: [K,K] faces of true class i that were predicted as class j."""
+    def log_figure(self, name: str, figure: Figure) -> None:
+        """Record a figure's file with its caption."""
         ...
 
-    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
-        """Files worth keeping together, by the names they are kept under: an ``answer`` or a ``model``."""
+    def log_images(self, rows: Sequence[ImageRow]) -> None:
+        """Record the table of images; called at most once per run."""
         ...
 
-    def finish(self, ok: bool) -> None: ...
+    def log_confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+        """Record a confusion matrix: [K,K] faces of true class i that were predicted as class j."""
+        ...
+
+    def log_artifact(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+        """Record files as one artifact of a kind, ``answer`` or ``model``: name within the artifact -> path."""
+        ...
+
+    def finish(self, ok: bool) -> None:
+        """Close the run, as finished or as failed; may be called again."""
+        ...

@@ -1,4 +1,4 @@
-"""What ``checkpoint=[best,1]`` adds to an answer: the first checkpoint contrasted with each of the others."""
+"""Compare the first checkpoint of a run with each of the others, where ``checkpoint=`` names several."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from fervis.core.seeding import generator_for
 from fervis.metrics.representation.checkpoint_comparison import FEWEST_FACES, CheckpointComparison, compare_checkpoints
 from fervis.visualizers.figures.checkpoint_comparison import draw_checkpoint_comparison
 
-COMPARED_FACES = 256  # of the split, spread evenly over it, that the layers of two checkpoints are compared on
+COMPARED_FACES = 256  # faces spread evenly over the split, on which the layers of two checkpoints are compared
 
 
 def compare_run_checkpoints(
     explanation: Explanation, networks: Sequence[nn.Module], pool: Faces, layers: Sequence[str], seed: int, device: str
 ) -> list[CheckpointComparison]:
-    """Contrast the first checkpoint with each of the others.
+    """Compare the first checkpoint with each of the others.
 
     Args:
-        explanation: the answer for all checkpoints, entry after entry; heat maps are compared face by face.
+        explanation: of all checkpoints; heat maps are compared face by face.
         networks: the trained network of each checkpoint, in that order.
         pool: the faces of the split.
-        layers: names of the layers asked for; every convolution is compared beside them.
+        layers: names of the config's layers; every convolution is compared too.
         seed: root of the bootstrap's randomness.
         device: where the networks are.
 
     Returns:
-        One contrast a checkpoint after the first; none where the split has fewer than 8 faces.
+        One comparison per checkpoint after the first; none where the split has fewer than 8 faces.
     """
     if len(networks) < 2 or len(pool) < FEWEST_FACES:
         return []
-    places = torch.linspace(0, len(pool) - 1, min(COMPARED_FACES, len(pool))).round().long()
-    images = pool.images[places].to(device).float() / 255
+    indices = torch.linspace(0, len(pool) - 1, min(COMPARED_FACES, len(pool))).round().long()
+    images = pool.images[indices].to(device).float() / 255
     names = [name for name in expand_layers(networks[0], ["all", *layers], images[:1]) if name != INPUT]
     found = [find_layer(networks[0], name, images[:1]) for name in names]
     checkpoints = list(dict.fromkeys(explanation.checkpoints))
@@ -57,7 +57,7 @@ def compare_run_checkpoints(
 
 
 def _maps_of(explanation: Explanation, first: str, second: str) -> dict[str, tuple[Tensor, Tensor]]:
-    """By layer the heat maps of two checkpoints, where the same faces were explained for the same targets."""
+    """Return the heat maps of two checkpoints by layer, where the same faces were explained for the same targets."""
     if not isinstance(explanation.result, HeatMaps):
         return {}
     found: dict[str, tuple[Tensor, Tensor]] = {}
@@ -79,7 +79,7 @@ def _shared_positions(explanation: Explanation) -> list[tuple[str, str]]:
 def draw_checkpoint_comparisons(
     contrasts: Sequence[CheckpointComparison], explanation: Explanation, folder: Path
 ) -> list[Figure]:
-    """Draw each contrast as ``contrast_<first>_<second>.png`` into ``folder``."""
+    """Draw each comparison as ``contrast_<first>_<second>.png`` into ``folder``."""
     folder.mkdir(exist_ok=True)
     return [
         draw_checkpoint_comparison(

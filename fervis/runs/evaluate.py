@@ -1,4 +1,4 @@
-"""What a trained network is worth, alone and among those of other seeds: measured once, and kept."""
+"""Evaluate trained networks once, one by one and over seeds, and write the results into their folders."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ EVALUATION_VIEWS = ("none", "flip", "tencrop")
 def evaluate_training(
     network: Network, faces: Faces, folder: Path, history: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Evaluate the best epoch's network on val and test, and write what was found into the training's folder.
+    """Evaluate the best epoch's network on val and test, and write the results into the training's folder.
 
-    ``evaluation.json`` (written last: where it is, all is), ``probabilities.npz``, ``curves.png``, ``confusion.png``
-    and ``card.md``. The epoch was chosen on val; test is looked at here, once.
+    Written are ``probabilities.npz``, ``curves.png``, ``confusion.png``, ``card.md`` and last ``evaluation.json``, so
+    the others exist where it does. The epoch was chosen on val; test is used here, once.
 
     Args:
         network: with the best epoch's weights.
-        faces: every split, since copies of training faces are told apart.
+        faces: every split, since copies of training faces are a subset of their own.
         folder: of the training.
         history: the training's record.
-        facts: what the card must be told: ``model``, ``dataset``, ``command``, ``seed``, ``trainer``.
+        facts: of the model card: ``model``, ``dataset``, ``command``, ``seed``, ``trainer``.
 
     Returns:
         The evaluation's report.
@@ -56,7 +56,7 @@ def evaluate_training(
     save_probabilities(evaluation, folder / "probabilities.npz")
     draw_evaluation(report, folder, history, facts)
     weights = folder / f"epoch_{history['best']:03d}.safetensors"
-    told = ModelCardInfo(
+    info = ModelCardInfo(
         name=f"{facts['model']} on {facts['dataset']}",
         dataset=str(facts["dataset"]),
         command=str(facts["command"]),
@@ -73,7 +73,7 @@ def evaluate_training(
         selection=f"epoch {history['best']} of {history['last']}, by accuracy on val",
         audit=audit_dataset(faces),
     )
-    write_text(folder / "card.md", model_card(report, told))
+    write_text(folder / "card.md", model_card(report, info))
     write_text(path, json.dumps(report, indent=1, allow_nan=False) + "\n")
     return report
 
@@ -81,7 +81,7 @@ def evaluate_training(
 def draw_evaluation(
     report: Mapping[str, Any], folder: Path, history: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> list[Figure]:
-    """Draw ``curves.png`` and, where test has labels, ``confusion.png`` into a training's folder; same, same bytes."""
+    """Draw ``curves.png`` and, where test has labels, ``confusion.png`` into a training's folder."""
     name = f"{facts['model']} on {facts['dataset']}"
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as lines:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(lines)]
@@ -90,7 +90,7 @@ def draw_evaluation(
 
 
 def draw_test_confusion(report: Mapping[str, Any], path: Path, name: str) -> list[Figure]:
-    """Draw which labels of test were taken for which; nothing where test has no labels."""
+    """Draw the confusion matrix of test; nothing where test has no labels."""
     if "test" not in report["results"]:
         return []
     scored = report["results"]["test"]["none"]["full"]
@@ -99,7 +99,7 @@ def draw_test_confusion(report: Mapping[str, Any], path: Path, name: str) -> lis
 
 
 def headline(report: Mapping[str, Any]) -> dict[str, float]:
-    """The report's numbers that are worth a column: ``test/accuracy`` and the like, of all images looked at once."""
+    """Return the report's main metrics, such as ``test/accuracy``: of all images, without test-time augmentation."""
     found = {
         f"{split}/{metric}": looks["none"]["full"][metric]["value"]
         for split, looks in report["results"].items()
@@ -109,16 +109,16 @@ def headline(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def evaluate_seeds(folders: Sequence[Path], faces: Faces, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell what several assessed trainings of one question are worth, which differ in the seed alone.
+    """Summarize several evaluated trainings that differ in the seed alone.
 
-    Written into ``folder``: ``summary.json`` (last: where it is, all is), ``card.md``, the ensemble's
-    ``probabilities.npz`` and ``confusion.png``.
+    Written into ``folder``: ``card.md``, the ensemble's ``probabilities.npz`` and ``confusion.png``, and last
+    ``summary.json``.
 
     Args:
         folders: of the trainings.
         faces: every split.
         folder: where to write.
-        facts: as ``assess_training`` takes them, with ``seeds`` in the order of the folders.
+        facts: as ``evaluate_training`` takes them, with ``seeds`` in the order of the folders.
 
     Returns:
         The summary: ``trainings`` (name of the folder, seed, best epoch and headline numbers of each), ``runs`` (of
@@ -127,13 +127,13 @@ def evaluate_seeds(folders: Sequence[Path], faces: Faces, folder: Path, facts: M
     Raises:
         ConfigError: the trainings are not of the same faces.
     """
-    path = folder / "summary.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    reports = [json.loads((one / "evaluation.json").read_text(encoding="utf-8")) for one in folders]
-    histories = [json.loads((one / "training.json").read_text(encoding="utf-8")) for one in folders]
+    summary_file = folder / "summary.json"
+    if summary_file.is_file():
+        return json.loads(summary_file.read_text(encoding="utf-8"))
+    reports = [json.loads((path / "evaluation.json").read_text(encoding="utf-8")) for path in folders]
+    histories = [json.loads((path / "training.json").read_text(encoding="utf-8")) for path in folders]
     runs = mean_of_runs(reports)
-    answers = [dict(np.load(one / "probabilities.npz", allow_pickle=False)) for one in folders]
+    answers = [dict(np.load(path / "probabilities.npz", allow_pickle=False)) for path in folders]
     if any(not np.array_equal(one[key], answers[0][key]) for one in answers for key in one if key.endswith("/rows")):
         raise ConfigError("seed: the trainings were evaluated on different faces.")
     together: dict[str, dict[str, torch.Tensor]] = {split: {} for split in reports[0]["results"]}
@@ -153,7 +153,7 @@ def evaluate_seeds(folders: Sequence[Path], faces: Faces, folder: Path, facts: M
     }
     save_probabilities(evaluation, folder / "probabilities.npz")
     draw_test_confusion(evaluation.report, folder / "confusion.png", f"{name}, ensemble of {len(folders)}")
-    told = ModelCardInfo(
+    info = ModelCardInfo(
         name=f"{name}, {len(folders)} seeds (all but mean and ensemble: seed {seeds[0]})",
         dataset=str(facts["dataset"]),
         command=str(facts["command"]),
@@ -166,13 +166,13 @@ def evaluate_seeds(folders: Sequence[Path], faces: Faces, folder: Path, facts: M
         selection="of each seed the best epoch, by accuracy on val; no seed was left out",
         audit=audit_dataset(faces),
     )
-    write_text(folder / "card.md", model_card(reports[0], told, runs=runs, ensemble=evaluation.report))
-    write_text(path, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "card.md", model_card(reports[0], info, runs=runs, ensemble=evaluation.report))
+    write_text(summary_file, json.dumps(summary, indent=1, allow_nan=False) + "\n")
     return summary
 
 
 def save_probabilities(evaluation: Evaluation, path: Path) -> None:
-    """Write the answers to every face, for ensembles and paired tests: ``<split>/<view>`` and ``<split>/rows``."""
+    """Write every face's probabilities for ensembles and paired tests, as ``<split>/<view>`` and ``<split>/rows``."""
     found = {f"{split}/rows": rows.numpy() for split, rows in evaluation.rows.items()}
     for split, answers in evaluation.probabilities.items():
         found |= {f"{split}/{view}": answer.float().numpy() for view, answer in answers.items()}
@@ -181,12 +181,12 @@ def save_probabilities(evaluation: Evaluation, path: Path) -> None:
 
 
 def format_accuracy(scored: Mapping[str, Any]) -> str:
-    """``67.1 % [65.5, 68.6]``: a value with its 95 % interval."""
+    """Return a value with its 95 % interval, such as ``67.1 % [65.5, 68.6]``."""
     return f"{100 * scored['value']:.1f} % [{100 * scored['low']:.1f}, {100 * scored['high']:.1f}]"
 
 
 def accuracy_table(report: Mapping[str, Any]) -> str:
-    """The report's accuracies as lines: a split, a way of looking and a subset each."""
+    """Return the report's accuracies as a table with one line per split, views and subset."""
     lines = ["split  view     subset              n   accuracy [95 %]          macro-F1"]
     for split, looks in report["results"].items():
         for view, subsets in looks.items():
@@ -200,7 +200,7 @@ def accuracy_table(report: Mapping[str, Any]) -> str:
 
 
 def seeds_table(summary: Mapping[str, Any]) -> str:
-    """The summary as lines: each training, then mean, standard deviation and ensemble by split, views and subset."""
+    """Return the summary as a table: each training, then mean, standard deviation and ensemble by split and subset."""
     runs = summary["runs"]
     lines = ["seed  best epoch  val accuracy  test accuracy  training"]
     for one in summary["trainings"]:

@@ -103,7 +103,7 @@ def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> Non
             write_run(staging, record, explanation, numbers, figures, setup.files(), config.cache, chunks)
         if chunks:
             keep_chunks(chunks, folder, config.cache, key)
-        track_run(setup.tracker, info, explanation.faces)
+        track_run(setup.tracker, info)
         ok = True
     finally:
         setup.tracker.finish(ok=ok)

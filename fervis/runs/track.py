@@ -1,204 +1,236 @@
-"""What a tracker is told of an answer, read from its folder so that a kept one can be told too, and of a training."""
+"""Send runs and trainings to a tracker, each from its folder alone, so that it can be sent at any time."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
+import yaml
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from fervis.core.faces import Faces
-from fervis.core.intervals import format_number
-from fervis.core.protocols import ImageRow, RunInfo, Tracker
+from fervis.core.folders import RunFolder, SweepFolder, TrainingFolder
+from fervis.core.protocols import RunInfo, Tracker
 from fervis.core.registry import build_plugin
 from fervis.core.results import Figure
-from fervis.runs.config import RunConfig
-from fervis.system.console import log
+from fervis.errors import ConfigError
+from fervis.runs.checkpoints import training_history
+from fervis.runs.config import RunConfig, compose_config, to_run_config
+from fervis.runs.evaluate import draw_evaluation, headline
+from fervis.runs.image_table import read_image_table
+from fervis.system.console import SUCCESS, log
 from fervis.system.files import write_text
-from fervis.visualizers.figures.color import colorize, scale_of, to_rgb
 
-TRACKED_ROWS = 100  # a table with pictures grows heavy
-ARTIFACT_PATTERNS = ("config.yaml", "manifest.json", "summary.json", "report.html", "*.npz", "*.csv", "figures/*")
-FIRST_COLUMNS = ("row", "layer", "target", "checkpoint", "true", "predicted", "probability")
+ARTIFACT_PATTERNS = (
+    *(RunFolder.CONFIG, RunFolder.MANIFEST, RunFolder.SUMMARY, RunFolder.REPORT, RunFolder.ARRAYS),
+    *("*.csv", f"{RunFolder.FIGURES}/*"),
+)
 
 
-def track_run(tracker: Tracker, card: RunInfo, faces: Faces) -> None:
-    """Tell a tracker that follows the run all that a whole answer's folder holds.
+def track_run(tracker: Tracker, info: RunInfo) -> None:
+    """Log everything that a complete run folder holds.
 
-    Its numbers, its figures, its table of faces, its confusion matrices, and its files as an artifact.
+    That is its metrics, its figures, its table of images, its confusion matrices, and its files as an artifact.
 
     Args:
         tracker: started and not finished.
-        card: of the run; the answer lies in ``card.folder``.
-        faces: of the data set; at least those that the answer is of.
+        info: of the run; the results lie in ``info.folder``.
     """
-    if card.config["tracker"]["name"] == "none":  # to read and paint it all again is not free
+    if info.config["tracker"]["name"] == "none":  # reading it all is not free
         return
-    folder = card.folder
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    tracker.log(summary["numbers"])
+    folder = info.folder
+    summary = _read_json(RunFolder(folder).summary)
+    tracker.log_metrics(summary["numbers"])
     for figure in summary["figures"]:
-        tracker.picture(Path(figure["file"]).stem, Figure(folder / figure["file"], figure["caption"]))
-    arrays = folder / "arrays.npz"
+        tracker.log_figure(Path(figure["file"]).stem, Figure(folder / figure["file"], figure["caption"]))
+    if rows := read_image_table(folder):
+        if len(rows) < len(summary["entries"]):
+            log.info("the tracker's table of images has the first %d of %d entries", len(rows), len(summary["entries"]))
+        tracker.log_images(rows)
+    elif summary["entries"] and "row" in summary["entries"][0]:
+        log.info("%s has no %s, so no table of images is sent (rerun=true writes one)", folder, RunFolder.IMAGE_TABLE)
+    arrays = RunFolder(folder).arrays
     if arrays.is_file():
-        with np.load(arrays, allow_pickle=False) as kept:
-            if rows := image_rows(summary["entries"], kept, faces):
-                tracker.faces(rows)
-            for name, counts in confusion_counts_of(kept):
-                tracker.confusion(name, counts, [str(word) for word in kept["classes"]])
+        with np.load(arrays, allow_pickle=False) as opened:
+            for name, counts in _confusion_counts(opened):
+                tracker.log_confusion(name, counts, [str(word) for word in opened["classes"]])
     files = {
         str(path.relative_to(folder)): path for pattern in ARTIFACT_PATTERNS for path in sorted(folder.glob(pattern))
     }
-    tracker.keep(f"answer-{card.id}", "answer", files)
-    write_text(tracked_marker(card), tracker_fingerprint(card) + "\n")
+    tracker.log_artifact(f"answer-{info.id}", "answer", files)
+    write_text(_sent_marker(info), _fingerprint(info) + "\n")
 
 
-def track_existing_run(question: RunConfig, card: RunInfo) -> None:
-    """Tell the tracker of an answer that was there already, unless this tracker was told of it before.
+def track_existing_run(config: RunConfig, info: RunInfo) -> None:
+    """Send a run that was complete before to the tracker, unless the same results were sent with the same settings.
 
-    The curves of a training belong to the run that trained, and are not told again.
+    The curves of a training belong to the run that trained, and are not sent again.
     """
-    name = question.tracker["name"]
+    name = config.tracker["name"]
     if name == "none":
         return
-    if tracked_marker(card).is_file() and tracked_marker(card).read_text(
-        encoding="utf-8"
-    ).strip() == tracker_fingerprint(card):
-        log.info("tracker=%s was told of this answer before (rerun=true tells it again)", name)
+    marker = _sent_marker(info)
+    if marker.is_file() and marker.read_text(encoding="utf-8").strip() == _fingerprint(info):
+        log.info(
+            "tracker=%s has this answer already (fervis track %s tracker=%s sends it again)", name, info.folder, name
+        )
         return
-    tracker: Tracker = build_plugin("tracker", question.tracker)
-    faces = build_plugin("dataset", question.dataset).load(question.cache)
-    whole = False
-    tracker.start(card)
-    try:
-        track_run(tracker, card, faces)
-        whole = True
-    finally:
-        tracker.finish(ok=whole)
-    log.info("tracker=%s was told of the kept answer", name)
+    _send_run(build_plugin("tracker", config.tracker), info)
+    log.info("the answer that was there is sent to tracker=%s", name)
 
 
-def track_training(
-    tracker: Tracker,
-    folder: Path,
-    history: Mapping[str, Any],
-    report: Mapping[str, Any],
-    numbers: Mapping[str, float],
-    figures: Sequence[Figure],
-) -> None:
-    """Tell a tracker what an assessed training is worth, and hand it the best and the last weights with their card.
+def track_training(tracker: Tracker, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Log what a training's folder holds, except for its epochs: metrics, figures, confusion matrix and weights.
 
     Args:
-        tracker: started and not finished; it knows the epochs.
-        folder: of the training.
-        history: the training's record.
-        report: the evaluation's.
-        numbers: the report's, those worth a column.
-        figures: of the training.
+        tracker: started and not finished; it has the epochs.
+        folder: of the training, which may not be evaluated.
+        facts: ``model`` and ``dataset``, for the titles of the figures.
     """
-    tracker.log({"best": float(history["best"]), **numbers})
-    for figure in figures:
-        tracker.picture(figure.path.stem, figure)
-    if "test" in report["results"]:
-        counts = report["results"]["test"]["none"]["full"]["confusion"]["counts"]
-        tracker.confusion("confusion_matrix/test", np.array(counts, np.int64), report["classes"])
-    files = {f"{word}.safetensors": folder / f"epoch_{history[word]:03d}.safetensors" for word in ("best", "last")}
-    files |= {name: folder / name for name in ("card.md", "evaluation.json", "metrics.csv")}
-    tracker.keep(folder.name, "model", {name: path for name, path in files.items() if path.is_file()})
+    record = _read_json(TrainingFolder(folder).record)
+    evaluated = TrainingFolder(folder).evaluation
+    report = _read_json(evaluated) if evaluated.is_file() else None
+    tracker.log_metrics({"best": float(record["best"]), **(headline(report) if report else {})})
+    if report:
+        for figure in draw_evaluation(report, folder, record, facts):
+            tracker.log_figure(figure.path.stem, figure)
+        if "test" in report["results"]:
+            counts = report["results"]["test"]["none"]["full"]["confusion"]["counts"]
+            tracker.log_confusion("confusion_matrix/test", np.array(counts, np.int64), report["classes"])
+    files = {f"{word}.safetensors": TrainingFolder(folder).epoch(record[word]) for word in ("best", "last")}
+    files |= {name: folder / name for name in ("config.yaml", "card.md", "evaluation.json", "metrics.csv")}
+    tracker.log_artifact(folder.name, "model", {name: path for name, path in files.items() if path.is_file()})
 
 
-def image_rows(entries: Sequence[Mapping[str, Any]], arrays: NpzFile, faces: Faces) -> list[ImageRow]:
-    """The first hundred of a summary's entries as lines of a table; none where entries are not of faces.
+def track_command(arguments: Sequence[str]) -> None:
+    """Send finished runs, the jobs of sweeps, and trainings to a tracker, from what their folders hold.
 
-    Each map is in colours on a scale of its own, which the line states. The arrays may be of more entries than the
-    summary lists.
+    ``track outputs/runs/<name> tracker=wandb`` sends one run, ``track outputs/sweeps/<name> tracker=wandb`` every
+    finished job of a sweep, ``track outputs/checkpoints/<name> tracker=wandb`` a training with its curves. The data set
+    is not needed. ``tracker.<key>=<value>`` sets the tracker up, such as ``tracker.mode=online`` for W&B. Prints the
+    folder of each run that was sent.
+
+    Raises:
+        ConfigError: no folder or no tracker is named, or a folder holds nothing to send.
     """
-    if not entries or not {"row", "label"} <= entries[0].keys():
-        return []
-    if len(entries) > TRACKED_ROWS:
-        log.info("the tracker's table of faces has the first %d of %d entries", TRACKED_ROWS, len(entries))
-    place = {int(row): number for number, row in enumerate(faces.rows)}
-    shown = entries[:TRACKED_ROWS]
-    where = array_offsets(shown, arrays)
-    maps = array_items(arrays, "maps", where) if "maps" in arrays else [None] * len(shown)
-    probabilities = array_items(arrays, "probabilities", where)
-    classes = [str(word) for word in arrays["classes"]]
-    rows = []
-    for entry, values, answers in zip(shown, maps, probabilities, strict=True):
-        told = {"true" if name == "label" else name: word for name, word in entry.items()}
-        told = {
-            name: told[name] for name in sorted(told, key=lambda name: _column_order(name, told)) if _plain(told[name])
-        }
-        told |= {f"p({name})": round(float(value), 6) for name, value in zip(classes, answers, strict=True)}
-        face = to_rgb(faces.images[place[int(entry["row"])]])
-        rows.append(ImageRow(face, *_colored_map(values), told))
-    return rows
+    overrides = [word for word in arguments if word.startswith(("tracker=", "tracker."))]
+    folders = [Path(word) for word in arguments if word not in overrides]
+    if not folders:
+        raise ConfigError("track: expected a folder of a run, a sweep or a training, such as outputs/runs/<name>.")
+    settings = to_run_config(compose_config(overrides)).tracker
+    if settings["name"] == "none":
+        raise ConfigError("track: expected a tracker, such as tracker=wandb.")
+    build_plugin("tracker", settings)
+    # Every folder is checked before anything is sent.
+    for info in [info for folder in folders for info in _infos_below(folder, settings)]:
+        tracker: Tracker = build_plugin("tracker", settings)
+        if info.job_type == "train":
+            _send_training(tracker, info)
+        else:
+            _send_run(tracker, info)
+        log.info("sent to tracker=%s", settings["name"], extra=SUCCESS)
+        print(info.folder.resolve())
 
 
-def _column_order(name: str, told: Mapping[str, Any]) -> int:
-    return FIRST_COLUMNS.index(name) if name in FIRST_COLUMNS else len(FIRST_COLUMNS) + list(told).index(name)
+def training_info(folder: Path, config: Mapping[str, Any], group: str | None) -> RunInfo:
+    """Return what a tracker needs to know of a training before it starts."""
+    names = [str(config[kind]["name"]) for kind in ("model", "dataset") if kind in config]
+    return RunInfo(
+        name=folder.name,
+        id=folder.name.rpartition("-")[2],
+        folder=folder,
+        config=dict(config),
+        group=group,
+        job_type="train",
+        tags=("train", *names),
+    )
 
 
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float)
+def _infos_below(folder: Path, settings: Mapping[str, Any]) -> list[RunInfo]:
+    """Return the run or training of a folder, or the runs and trainings of the folders in it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if info := _info_of(folder, settings):
+        return [info]
+    infos = [info for child in sorted(folder.glob("*/")) if (info := _info_of(child, settings))]
+    if not infos:
+        raise ConfigError(f"track {folder}: it holds no complete run, sweep or training.")
+    return infos
 
 
-def _colored_map(values: NDArray[np.float32] | None) -> tuple[NDArray[np.uint8] | None, str]:
-    """A map in its colours, and the values of the first and the last of them."""
-    if values is None:
-        return None, ""
-    scale = scale_of(values, signed=bool((values < 0).any()))
-    return colorize(
-        values, scale, "cividis" if scale.signed else "inferno"
-    ), f"{format_number(scale.low)} to {format_number(scale.high)}"
+def _info_of(folder: Path, settings: Mapping[str, Any]) -> RunInfo | None:
+    """Return what a tracker needs to know of the run or the training in a folder, None where there is neither."""
+    config: dict[str, Any] = {}
+    if RunFolder(folder).config.is_file():
+        config = yaml.safe_load(RunFolder(folder).config.read_text(encoding="utf-8"))
+    if TrainingFolder(folder).record.is_file():
+        record = _read_json(TrainingFolder(folder).record)
+        known = {name: record[name] for name in ("trainer", "seed", "precision") if name in record}
+        return training_info(folder, known | config | {"tracker": dict(settings)}, group=None)
+    if not config or not RunFolder(folder).summary.is_file():
+        return None
+    sweep, manifest = folder.resolve().parent, _read_json(RunFolder(folder).manifest)
+    names = (str(config[kind]["name"]) for kind in ("explainer", "model", "dataset"))
+    return RunInfo(
+        name=folder.resolve().name,
+        id=str(manifest["question_id"]),
+        key=str(manifest.get("key", "")),
+        folder=folder,
+        config=config | {"tracker": dict(settings)},
+        group=sweep.name if SweepFolder(sweep).jobs.is_file() else None,
+        tags=tuple(names),
+    )
 
 
-def array_offsets(entries: Sequence[Mapping[str, Any]], arrays: NpzFile) -> list[int]:
-    """The number in an answer's arrays of each entry of its summary, by its face, layer, target and checkpoint."""
-    names = {"row": "rows", "layer": "layers", "target": "targets", "checkpoint": "checkpoints"}
-    given = [name for name in names if name in entries[0]]
-    keys = zip(*(arrays[names[name]].tolist() for name in given), strict=True)
-    number_of = {key: number for number, key in enumerate(keys)}
-    return [number_of[tuple(entry[name] for name in given)] for entry in entries]
+def _send_run(tracker: Tracker, info: RunInfo) -> None:
+    tracker.start(info)
+    ok = False
+    try:
+        track_run(tracker, info)
+        ok = True
+    finally:
+        tracker.finish(ok=ok)
 
 
-def array_items(arrays: NpzFile, name: str, where: Sequence[int]) -> NDArray[Any]:
-    """Items of an array of an ``.npz`` by number, without holding the others, however many there are."""
-    assert arrays.zip is not None, "the file is open"
-    with arrays.zip.open(f"{name}.npy") as file:
-        version = npy.read_magic(file)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, by_column, dtype = read_header(file)
-        assert not by_column, "fervis writes row by row"
-        begin, size = file.tell(), dtype.itemsize * math.prod(shape[1:])
-        found = np.empty((len(where), *shape[1:]), dtype)
-        for place in sorted(range(len(where)), key=where.__getitem__):  # a packed file is read from front to back
-            file.seek(begin + where[place] * size)
-            found[place] = np.frombuffer(file.read(size), dtype).reshape(shape[1:])
-    return found
+def _send_training(tracker: Tracker, info: RunInfo) -> None:
+    """Send a training with its epochs, which its ``metrics.csv`` holds."""
+    names = info.tags[1:] or (info.name.rpartition("-")[0],)
+    facts = {"model": names[0], "dataset": names[1] if len(names) > 1 else "its data"}
+    tracker.start(info)
+    ok = False
+    try:
+        for epoch, metrics in training_history(info.folder).items():
+            tracker.log_metrics(metrics, epoch=epoch)
+        track_training(tracker, info.folder, facts)
+        ok = True
+    finally:
+        tracker.finish(ok=ok)
 
 
-def confusion_counts_of(arrays: NpzFile) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """The confusion matrices among an answer's arrays, a name and [K,K] counts each; one a checkpoint."""
+def _confusion_counts(arrays: NpzFile) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Yield a name and [K,K] counts for each confusion matrix among a run's arrays, one per checkpoint."""
     if {"counts", "low", "high", "classes"} <= set(arrays):
         names = [str(word) for word in arrays["checkpoints"]]
         for name, counts in zip(names, arrays["counts"], strict=True):
             yield f"confusion_matrix/{name}" if len(names) > 1 else "confusion_matrix", counts
 
 
-def tracked_marker(card: RunInfo) -> Path:
-    """The file that says which answer a tracker was told of last."""
-    return card.folder / f".told_{card.config['tracker']['name']}"
+def _sent_marker(info: RunInfo) -> Path:
+    """Return the file that states which results were sent to a tracker last."""
+    return info.folder / f".tracked_{info.config['tracker']['name']}"
 
 
-def tracker_fingerprint(card: RunInfo) -> str:
-    """64 hex digits over the tracker's settings and the answer's summary."""
-    settings = json.dumps(card.config["tracker"], sort_keys=True, default=str)
-    return hashlib.sha256(settings.encode() + (card.folder / "summary.json").read_bytes()).hexdigest()
+def _fingerprint(info: RunInfo) -> str:
+    """Return a hash of the tracker's settings and the run's summary."""
+    settings = json.dumps(info.config["tracker"], sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode() + RunFolder(info.folder).summary.read_bytes()).hexdigest()
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

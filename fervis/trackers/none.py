@@ -15,24 +15,24 @@ from fervis.core.results import Figure
 
 @dataclass
 class NoTracker:
-    """Does nothing."""
+    """A tracker that records nothing."""
 
     def start(self, run: RunInfo) -> None:
         """Do nothing."""
 
-    def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
         """Do nothing."""
 
-    def picture(self, name: str, figure: Figure) -> None:
+    def log_figure(self, name: str, figure: Figure) -> None:
         """Do nothing."""
 
-    def faces(self, rows: Sequence[ImageRow]) -> None:
+    def log_images(self, rows: Sequence[ImageRow]) -> None:
         """Do nothing."""
 
-    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+    def log_confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
         """Do nothing."""
 
-    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+    def log_artifact(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
         """Do nothing."""
 
     def finish(self, ok: bool) -> None:

@@ -1,12 +1,13 @@
-"""Weights & Biases: one run a job, written inside the run folder and nowhere else.
+"""Weights & Biases: one W&B run per fervis run, written inside the run folder and nowhere else.
 
-Epochs are a metric of their own (``define_metric``), never W&B's step, which drops what comes late. Without an API key
-or a network the run is recorded offline after one warning; ``python -m fervis.trackers.wandb_sync`` sends it later,
-wherever the folder lies then.
+Epochs are a metric of their own (``define_metric``) rather than W&B's step, which drops rows that arrive late. Without
+an API key or a network the run is recorded offline after one warning; ``fervis track <folder> tracker=wandb`` sends it
+later from what the run folder holds, on any machine.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import netrc
 import os
@@ -19,85 +20,82 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fervis.core.knobs import Above, Choice, Text
 from fervis.core.protocols import ImageRow, RunInfo
 from fervis.core.results import Figure
-from fervis.errors import ConfigError, nearest_name
 
-MODES = ("auto", "online", "offline", "disabled")
-COPIED = 2**24  # bytes; larger files are kept where they lie, which an answer asked again fills with the same bytes
+# Bytes. W&B copies smaller files into its staging area; larger ones it reads where they lie, which is safe because a
+# repeated run writes the same bytes there.
+COPY_LIMIT = 2**24
 
 
 @dataclass
 class WandB:
-    """Follows a run with Weights & Biases.
+    """Records runs with Weights & Biases.
 
     Attributes:
-        project: where the run is listed.
-        entity: user or team, None for the account's own.
-        mode: ``auto`` is what ``WANDB_MODE`` says, else ``online`` where there is an API key (``WANDB_API_KEY`` or
-            netrc) and ``offline`` elsewhere; ``disabled`` records nothing.
-        tags: beside those of the run.
-        timeout: seconds that the server has to answer before the run goes offline.
+        project: project that lists the run.
+        entity: user or team, None for the account's default.
+        mode: ``auto`` follows ``WANDB_MODE``; where that is not set, it is ``online`` with an API key
+            (``WANDB_API_KEY`` or netrc) and ``offline`` without. ``disabled`` records nothing.
+        tags: further tags of the run.
+        timeout: seconds to wait for the server before the run is recorded offline.
     """
 
-    project: str = "fervis"
-    entity: str | None = None
-    mode: str = "auto"
+    project: Annotated[str, Text("the name of a project")] = "fervis"
+    entity: Annotated[str | None, Text("a user or team")] = None
+    mode: Annotated[str, Choice("auto", "online", "offline", "disabled")] = "auto"
     tags: list[str] = field(default_factory=list)
-    timeout: float = 2.0
+    timeout: Annotated[float, Above(0)] = 2.0
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ConfigError(
-                f"tracker.mode={self.mode}: expected one of {', '.join(MODES)}.{nearest_name(self.mode, MODES)}"
-            )
-        if not self.timeout > 0:
-            raise ConfigError(f"tracker.timeout={self.timeout}: expected a number of seconds above 0.")
         self._run: Any = None
         self._after = ExitStack()
         self._epoch_metrics: set[str] = set()
 
     def start(self, run: RunInfo) -> None:
-        """Open the run, online or offline, with the question as its config."""
+        """Open the run, online or offline, with the run's config."""
         mode = os.environ.get("WANDB_MODE", "auto") if self.mode == "auto" else self.mode
         if mode == "disabled":
             return
         with ExitStack() as after:
             home = run.folder.resolve() / "wandb"
             home.mkdir(parents=True, exist_ok=True)
-            after.callback(_restore, {name: text for name, text in os.environ.items() if name.startswith("WANDB_")})
+            after.callback(
+                _restore_environment, {name: text for name, text in os.environ.items() if name.startswith("WANDB_")}
+            )
             os.environ |= {"WANDB_DATA_DIR": str(home / "data"), "WANDB_CACHE_DIR": str(home / "cache")}
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
             os.environ.setdefault("WANDB_SILENT", "true")
-            if not (_config_folder() / "settings").exists():  # a server of one's own is named there
+            if not (_config_folder() / "settings").exists():  # it may name a self-hosted server
                 os.environ["WANDB_CONFIG_DIR"] = str(home / "config")
-            theirs = logging.getLogger("wandb")  # it keeps files of its own; the console is not for it
-            after.callback(setattr, theirs, "propagate", theirs.propagate)
-            theirs.propagate = False
+            logger = logging.getLogger("wandb")  # W&B logs to files; its lines do not belong on the console
+            after.callback(setattr, logger, "propagate", logger.propagate)
+            logger.propagate = False
             import wandb
 
-            alone = wandb.run is None  # else somebody's run is open, and the process that serves it is not ours to end
-            if alone:
+            # Where the caller has a W&B run open, the service process is shared with it and must outlive this run.
+            owns_service = wandb.run is None
+            if owns_service:
                 after.callback(wandb.teardown)
-            self._run = self._open(run, online=mode != "offline", alone=alone)
+            self._run = self._open(run, online=mode != "offline", owns_service=owns_service)
             self._after = after.pop_all()
 
-    def _open(self, run: RunInfo, *, online: bool, alone: bool) -> Any:
-        """The run, online if it is asked for and can be."""
+    def _open(self, run: RunInfo, *, online: bool, owns_service: bool) -> Any:
+        """Open the run online if that is requested and possible, else offline."""
         import wandb
 
         quiet: dict[str, Any] = {"silent": True, "console": "off", "disable_git": True, "x_disable_stats": True}
         options: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
-            # The agent of a W&B sweep has named the run already.
-            "id": os.environ.get("WANDB_RUN_ID", run.id) if "WANDB_SWEEP_ID" in os.environ else run.id,
+            "id": _wandb_id(run),
             "resume": "allow",
             "reinit": "create_new",
             "name": run.name,
@@ -109,48 +107,48 @@ class WandB:
         }
         if online:
             server = wandb.setup().settings.base_url
-            obstacle = _silence(server, self.timeout) if _has_key(server) else "no API key was found"
+            obstacle = _unreachable(server, self.timeout) if _has_key(server) else "no API key was found"
             if not obstacle:
                 try:
                     settings = wandb.Settings(**quiet, init_timeout=10 * self.timeout)
                     return wandb.init(mode="online", settings=settings, **options)
                 except wandb.Error as error:
                     obstacle = textwrap.shorten(f"{error}", 120).rstrip(".")
-                # A run that could not begin keeps its id until the process that served it has ended.
-                if alone:
+                # The id of a run that could not start stays reserved until the service process has ended.
+                if owns_service:
                     wandb.teardown()
                 else:
                     options["id"] += "-offline"
             logging.getLogger("fervis").warning(
                 "tracker=wandb: %s, so this run is recorded offline in %s; "
-                "`python -m fervis.trackers.wandb_sync %s` sends it later.",
+                "`fervis track %s tracker=wandb` sends it later.",
                 obstacle,
                 run.folder / "wandb",
                 run.folder,
             )
         return wandb.init(mode="offline", settings=wandb.Settings(**quiet), **options)
 
-    def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:
-        """Numbers of an epoch become a row of curves over ``epoch``; numbers of the answer its summary."""
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
+        """Record metrics of an epoch as a row of curves over ``epoch``, and those of the run as its summary."""
         if self._run is None:
             return
         if epoch is None:
-            self._run.summary.update(dict(numbers))
+            self._run.summary.update(dict(metrics))
             return
-        for name in numbers.keys() - self._epoch_metrics - {"epoch"}:
+        for name in metrics.keys() - self._epoch_metrics - {"epoch"}:
             self._run.define_metric(name, step_metric="epoch")
             self._epoch_metrics.add(name)
-        self._run.log({**numbers, "epoch": epoch})
+        self._run.log({**metrics, "epoch": epoch})
 
-    def picture(self, name: str, figure: Figure) -> None:
-        """Keep the picture file as it is, with its caption."""
+    def log_figure(self, name: str, figure: Figure) -> None:
+        """Record the figure's file as it is, with its caption."""
         if self._run is not None:
             import wandb
 
             self._run.log({name: wandb.Image(str(figure.path), caption=figure.caption)})
 
-    def faces(self, rows: Sequence[ImageRow]) -> None:
-        """Keep one table, ``table_of_faces``: row, face and map as pictures, then all that is told of each."""
+    def log_images(self, rows: Sequence[ImageRow]) -> None:
+        """Record one table, ``table_of_faces``: row number, face and map as images, then all values of the row."""
         if self._run is not None:
             import wandb
 
@@ -162,8 +160,8 @@ class WandB:
                 table.add_data(first, wandb.Image(row.face), heat, *rest)
             self._run.log({"table_of_faces": table})
 
-    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
-        """Keep the matrix as W&B's own plot, whose table tells every count."""
+    def log_confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+        """Record the matrix as W&B's own plot, whose table holds every count."""
         if self._run is not None:
             import wandb
 
@@ -172,19 +170,19 @@ class WandB:
             plot = wandb.plot.confusion_matrix(y_true=true, preds=predicted, class_names=list(classes), title=name)
             self._run.log({name: plot})
 
-    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
-        """Keep the files as an artifact of this kind; the same name again is its next version."""
+    def log_artifact(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+        """Record the files as an artifact of this kind; the same name again is its next version."""
         if self._run is not None:
             import wandb
 
             artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]+", "_", name), type=kind)
-            for place, path in files.items():
-                policy = "mutable" if path.stat().st_size <= COPIED else "immutable"
-                artifact.add_file(str(path.resolve()), name=place, policy=policy)
+            for file, path in files.items():
+                policy = "mutable" if path.stat().st_size <= COPY_LIMIT else "immutable"
+                artifact.add_file(str(path.resolve()), name=file, policy=policy)
             self._run.log_artifact(artifact)
 
     def finish(self, ok: bool) -> None:
-        """Close the run, exit code 0 or 1, and leave the process as it was found."""
+        """Close the run with exit code 0 or 1, and restore the environment of the process."""
         run, self._run = self._run, None
         self._epoch_metrics.clear()
         with self._after:
@@ -192,18 +190,32 @@ class WandB:
                 run.finish(exit_code=0 if ok else 1)
 
 
-def _restore(before: dict[str, str]) -> None:
+def _wandb_id(run: RunInfo) -> str:
+    """Return the id that W&B lists the run under.
+
+    The same config alone and as a job of a sweep are two W&B runs in different groups, so the id of a sweep's job ends
+    in a hash of the sweep's name; else one of the two would overwrite the other. The agent of a W&B sweep has chosen
+    the id already.
+    """
+    if "WANDB_SWEEP_ID" in os.environ and "WANDB_RUN_ID" in os.environ:
+        return os.environ["WANDB_RUN_ID"]
+    return f"{run.id}-{hashlib.sha256(run.group.encode()).hexdigest()[:8]}" if run.group else run.id
+
+
+def _restore_environment(before: dict[str, str]) -> None:
+    """Give the ``WANDB_*`` environment variables the values that they had."""
     for name in [name for name in os.environ if name.startswith("WANDB_") and name not in before]:
         del os.environ[name]
     os.environ.update(before)
 
 
 def _config_folder() -> Path:
+    """Return the folder of W&B's own settings."""
     return Path(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser()
 
 
 def _has_key(server: str) -> bool:
-    """Whether there is an API key for the server, in the environment or in netrc."""
+    """Return whether the environment or netrc holds an API key for the server."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     files = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
@@ -215,20 +227,20 @@ def _has_key(server: str) -> bool:
     return False
 
 
-def _silence(server: str, timeout: float) -> str:
-    """Why the server cannot be reached, or an empty string. W&B itself would try for a quarter of a minute."""
-    answers: list[str] = []
+def _unreachable(server: str, timeout: float) -> str:
+    """Return why the server cannot be reached, or an empty string; W&B itself would try for 15 s."""
+    outcomes: list[str] = []
 
-    def ask() -> None:
+    def connect() -> None:
         try:
             urllib.request.urlopen(urllib.request.Request(server, method="HEAD"), timeout=timeout).close()
-            answers.append("")
+            outcomes.append("")
         except urllib.error.HTTPError:
-            answers.append("")  # an answer, if not a welcome
+            outcomes.append("")  # an error status still shows that the server responds
         except (OSError, ValueError) as error:
-            answers.append(f"{server} cannot be reached ({getattr(error, 'reason', error)})")
+            outcomes.append(f"{server} cannot be reached ({getattr(error, 'reason', error)})")
 
-    asking = threading.Thread(target=ask, daemon=True)  # looking up a name knows no timeout
-    asking.start()
-    asking.join(timeout)
-    return answers[0] if answers else f"{server} does not answer within {timeout:g} s"
+    thread = threading.Thread(target=connect, daemon=True)  # a name lookup has no timeout of its own
+    thread.start()
+    thread.join(timeout)
+    return outcomes[0] if outcomes else f"{server} does not answer within {timeout:g} s"

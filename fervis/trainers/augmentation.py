@@ -1,32 +1,36 @@
 """Random changes of a whole batch of faces at once, on its device, drawn from an explicit generator.
 
-``Augmentation`` draws the amounts, on the CPU; the functions below it do the work with amounts given, one an image:
-``resample`` and ``window`` place the faces, ``tone`` changes contrast and brightness, ``erase`` paints over rectangles.
+``Augmentation`` draws the amounts, on the CPU; the functions below it apply given amounts, one per image:
+``resample`` and ``crop_window`` place the faces, ``tone`` changes contrast and brightness, ``erase`` paints over
+rectangles.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from fervis.core.knobs import Range, Whole
 from fervis.errors import ConfigError
 
+_Part = Range(0, 1, open_high=True)
 ERASED_AREA = (0.02, 0.33)
 ERASED_ASPECT = 3.0
 
 
 @dataclass
 class Augmentation:
-    """How much each face of a batch may be changed, each by amounts of its own; the defaults change nothing.
+    """Random changes of each face of a batch, by amounts drawn per face; the defaults change nothing.
 
-    Flip, turn, scale, shift and crop are one mapping of coordinates and one bilinear interpolation; where only flip and
-    crop are on, pixels are copied and none is interpolated. Contrast and brightness follow, then erasing.
+    Flip, turn, scale, shift and crop are one mapping of coordinates and one bilinear interpolation; with only flip and
+    crop, pixels are copied without interpolation. Contrast and brightness follow, then erasing.
 
-    Every call draws the same numbers whatever is on, so that a switch leaves the draws of the others as they were:
+    Every call draws the same numbers whatever is on, so that one setting does not change the draws of the others:
     first 14 x N uniform numbers, amount by amount (turn, scale, flip, right, down, top and left of the crop, contrast,
     brightness, whether to erase, the erased area, its aspect, its top and left), then one integer, the seed of a
     generator on the images' device for the noise of the erased pixels. Amounts are the same on every device, the noise
@@ -45,22 +49,12 @@ class Augmentation:
     """
 
     flip: bool = False
-    rotation: float = 0.0
-    scale: float = 0.0
-    shift: float = 0.0
-    crop: int = 0
-    contrast: float = 0.0
-    erasing: float = 0.0
-
-    def __post_init__(self) -> None:
-        for knob, most in {"rotation": 180, "erasing": 1}.items():
-            if not 0 <= getattr(self, knob) <= most:
-                raise ConfigError(f"{knob}={getattr(self, knob)}: expected a number from 0 to {most}.")
-        for knob in ("scale", "shift", "contrast"):
-            if not 0 <= getattr(self, knob) < 1:
-                raise ConfigError(f"{knob}={getattr(self, knob)}: expected a number from 0 to below 1.")
-        if self.crop < 0:
-            raise ConfigError(f"crop={self.crop}: expected a number of pixels, or 0 for the whole face.")
+    rotation: Annotated[float, Range(0, 180)] = 0.0
+    scale: Annotated[float, _Part] = 0.0
+    shift: Annotated[float, _Part] = 0.0
+    crop: Annotated[int, Whole(0)] = 0
+    contrast: Annotated[float, _Part] = 0.0
+    erasing: Annotated[float, Range(0, 1)] = 0.0
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Change a batch.
@@ -77,7 +71,9 @@ class Augmentation:
         """
         count, _, *sides = images.shape
         if self.crop > min(sides):
-            raise ConfigError(f"crop={self.crop}: expected at most {min(sides)}, the side of the faces in pixels.")
+            raise ConfigError(
+                f"trainer.crop={self.crop}: expected at most {min(sides)}, the side of the faces in pixels."
+            )
         uniform = torch.rand(14, count, generator=generator)
         turn, grow, side, right, down, top, left, contrast, brightness = uniform[:9]
         noise_seed = int(torch.randint(2**62, (1,), generator=generator))
@@ -130,7 +126,7 @@ def resample(
     """Mirror, turn and scale each image about its centre, move it, and cut a window out, in one bilinear interpolation.
 
     Args:
-        images: [N,C,H,W] float32; beyond the border the edge pixel goes on.
+        images: [N,C,H,W] float32; beyond the border the edge pixel is repeated.
         angle: [N] degrees, counter-clockwise as the image is seen.
         factor: [N] how many times as large.
         mirror: [N] bool, left and right exchanged before the turn.
@@ -162,7 +158,7 @@ def resample(
 
 
 def crop_window(images: Tensor, mirror: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
-    """Copy out of each image, mirrored where ``mirror`` is true, the window whose first pixel is at (top, left).
+    """Copy a window out of each image, mirrored where ``mirror`` is true, whose first pixel is at (top, left).
 
     Args:
         images: [N,C,H,W] of any dtype.
@@ -179,12 +175,12 @@ def crop_window(images: Tensor, mirror: Tensor, top: Tensor, left: Tensor, size:
     columns = left[:, None] + torch.arange(size[1])
     columns = torch.where(mirror[:, None], width - 1 - columns, columns)
     rows, columns = rows.to(images.device), columns.to(images.device)
-    places = (rows[:, :, None] * width + columns[:, None]).view(count, 1, -1).expand(-1, channels, -1)
-    return images.reshape(count, channels, height * width).gather(2, places).view(count, channels, *size)
+    indices = (rows[:, :, None] * width + columns[:, None]).view(count, 1, -1).expand(-1, channels, -1)
+    return images.reshape(count, channels, height * width).gather(2, indices).view(count, channels, *size)
 
 
 def tone(images: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
-    """``brightness * (mean + contrast * (image - mean))``, cut off at 0 and 1; the mean is over the whole image.
+    """Compute ``brightness * (mean + contrast * (image - mean))``, clipped to [0, 1], with the mean of each image.
 
     Args:
         images: [N,C,H,W] float in [0, 1].
@@ -203,7 +199,7 @@ def erase(images: Tensor, rectangles: Tensor, fill: Tensor) -> Tensor:
 
     Args:
         images: [N,C,H,W].
-        rectangles: [N,4] int64 on the images' device: top, left, and the first row and column that are kept again,
+        rectangles: [N,4] int64 on the images' device: top, left, and the first row and column after it,
             bottom and right.
         fill: broadcasts to [N,C,H,W].
 
@@ -214,7 +210,7 @@ def erase(images: Tensor, rectangles: Tensor, fill: Tensor) -> Tensor:
 
 
 def inside_mask(rectangles: Tensor, height: int, width: int) -> Tensor:
-    """[N,1,H,W] bool: which pixels lie in the rectangles, [N,4] int64 as ``erase`` takes them."""
+    """Return an [N,1,H,W] bool mask of the pixels in the rectangles, [N,4] int64 as ``erase`` takes them."""
     top, left, bottom, right = rectangles[:, :, None].unbind(1)
     row, column = (torch.arange(n, device=rectangles.device) for n in (height, width))
     rows, columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
@@ -222,12 +218,12 @@ def inside_mask(rectangles: Tensor, height: int, width: int) -> Tensor:
 
 
 def _either_way(uniform: Tensor, most: float) -> Tensor:
-    """Numbers uniform in [0, 1) made uniform from ``-most`` to ``most``."""
+    """Map numbers uniform in [0, 1) to numbers uniform from ``-most`` to ``most``."""
     return (2 * uniform - 1) * most
 
 
 def _rectangles(uniform: Tensor, probability: float, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Which images to erase ([n] positions) and their rectangles ([n,4]), out of [5,N] uniform numbers."""
+    """Return the indices of the images to erase [n] and their rectangles [n,4], from [5,N] uniform numbers."""
     chosen = (uniform[0] < probability).nonzero().flatten()
     area, aspect, top, left = uniform[1:, chosen]
     least, most = ERASED_AREA

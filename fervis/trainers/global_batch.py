@@ -1,4 +1,7 @@
-"""What normalisation and dropout see when several processes share a batch: the whole of it, not the share of one."""
+"""Normalisation and dropout over the whole batch where several processes share it.
+
+torch's ``SyncBatchNorm`` runs on GPUs alone and replaces modules; this also serves the CPU and functional calls.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from torch.overrides import TorchFunctionMode
 
 
 class GlobalBatch(TorchFunctionMode):
-    """While it is entered, training computes what one process with the whole batch would.
+    """A context in which training computes what one process with the whole batch would.
 
     BatchNorm takes mean and variance over the shares of all processes, and its gradients flow back to all of them.
-    Dropout draws for the whole batch, from torch's global generator, and keeps the part of this process, so that the
-    generators of all processes stay in step. Both are met where they are computed, ``F.batch_norm`` and ``F.dropout``,
-    so that every network is served as it is; noise that a network draws by other means falls on each share alike.
+    Dropout draws for the whole batch, from torch's global generator, and uses the part of this process, so that the
+    generators of all processes stay in step. Both are replaced where they are computed, ``F.batch_norm`` and
+    ``F.dropout``, so every network works unchanged; noise drawn by other means is the same on each share.
 
     Args:
         rank: of this process.
@@ -30,9 +33,9 @@ class GlobalBatch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is F.batch_norm and _share_counts("training", args, kwargs, 5, False):
+        if func is F.batch_norm and _flag("training", args, kwargs, 5, False):
             return self._batch_norm(*args, **kwargs)
-        if func is F.dropout and _share_counts("training", args, kwargs, 2, True):
+        if func is F.dropout and _flag("training", args, kwargs, 2, True):
             return self._dropout(*args, **kwargs)
         return func(*args, **kwargs)
 
@@ -47,23 +50,23 @@ class GlobalBatch(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        """``F.batch_norm`` of the whole batch, for the rows [n,C,...] of this process."""
+        """Compute ``F.batch_norm`` of the whole batch, for the rows [n,C,...] of this process."""
         pixels = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         dims = [0, *range(2, x.ndim)]
         count = self.size * x.numel() // x.shape[1]
         # The variance about the common mean: sums of squares about zero would lose digits in fp32.
         mean = _sum_over_ranks(pixels.sum(dims)) / count
-        variance = _sum_over_ranks((pixels - _spread_gradient(mean, x)).square().sum(dims)) / count
+        variance = _sum_over_ranks((pixels - _per_channel(mean, x)).square().sum(dims)) / count
         if running_mean is not None and running_var is not None:
             with torch.no_grad():
                 running_mean.lerp_(mean.to(running_mean), momentum)
                 running_var.lerp_((variance * (count / max(count - 1, 1))).to(running_var), momentum)
         gain = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
         rest = -mean * gain + (0 if bias is None else bias)
-        return torch.addcmul(_spread_gradient(rest, x), pixels, _spread_gradient(gain, x)).to(x.dtype)
+        return torch.addcmul(_per_channel(rest, x), pixels, _per_channel(gain, x)).to(x.dtype)
 
     def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        """``F.dropout`` with the part of the whole batch's mask that belongs to this process."""
+        """Compute ``F.dropout`` with this process's part of the whole batch's mask."""
         if p == 0 or p == 1:
             return F.dropout(x, p, training, inplace)
         mask = x.new_empty((self.size * len(x), *x.shape[1:])).bernoulli_(1 - p).div_(1 - p)
@@ -72,7 +75,7 @@ class GlobalBatch(TorchFunctionMode):
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """The sum over all processes; what flows back to it from all of them is summed as well."""
+    """Sum over all processes, forward and backward."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:
@@ -91,11 +94,11 @@ def _sum_over_ranks(part: Tensor) -> Tensor:
     return _SumOverRanks.apply(part)  # pyright: ignore[reportReturnType]
 
 
-def _share_counts(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], place: int, default: bool) -> bool:
-    """An argument given by name or by place."""
-    return bool(kwargs[name] if name in kwargs else args[place] if len(args) > place else default)
+def _flag(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], position: int, default: bool) -> bool:
+    """Return an argument given by name or by position."""
+    return bool(kwargs[name] if name in kwargs else args[position] if len(args) > position else default)
 
 
-def _spread_gradient(values: Tensor, like: Tensor) -> Tensor:
-    """[C] as [1,C,1,...] with as many dimensions as the other tensor."""
+def _per_channel(values: Tensor, like: Tensor) -> Tensor:
+    """Reshape [C] to [1,C,1,...] with as many dimensions as the other tensor."""
     return values.view(1, -1, *[1] * (like.ndim - 2))

@@ -1,4 +1,4 @@
-"""Labels as targets, faces mixed in pairs, and classes brought into balance; all draws from an explicit generator."""
+"""Label smoothing, mixup, CutMix and balanced classes; all draws are from an explicit generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fervis.trainers.augmentation import inside_mask
 
 
 def smooth_labels(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Targets that keep ``1 - smoothing`` for the label and spread the rest evenly over all classes, its own included.
+    """Return targets of ``1 - smoothing`` for the label and the rest spread evenly over all classes, its own included.
 
     Szegedy et al. 2016, arXiv:1512.00567. Cross-entropy against them is ``F.cross_entropy`` with ``label_smoothing``.
 
@@ -27,15 +27,15 @@ def smooth_labels(labels: Tensor, classes: int, smoothing: float) -> Tensor:
 
 
 def mixup(images: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Each image blended with another of the batch, and their targets alike (Zhang et al. 2017, arXiv:1710.09412).
+    """Blend each image with another of the batch, and their targets too (Zhang et al. 2017, arXiv:1710.09412).
 
-    Every pair has a weight of its own from Beta(alpha, alpha). The partners are a permutation of the batch, which may
-    leave an image with itself. Drawn are the partners, then the seed of the weights.
+    Each pair has its own weight from Beta(alpha, alpha). The partners are a permutation of the batch, which may
+    pair an image with itself. The partners are drawn first, then the seed of the weights.
 
     Args:
         images: [N,C,H,W] float.
         targets: [N,K] float.
-        alpha: 0 mixes nothing and draws all the same; 1 makes every weight as likely.
+        alpha: 0 mixes nothing but draws as much; 1 makes all weights equally likely.
         generator: on the CPU.
 
     Returns:
@@ -50,17 +50,17 @@ def mixup(images: Tensor, targets: Tensor, alpha: float, generator: Generator) -
 
 
 def cutmix(images: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """A box of each image replaced by that of another of the batch (Yun et al. 2019, arXiv:1905.04899).
+    """Replace a box of each image by that of another of the batch (Yun et al. 2019, arXiv:1905.04899).
 
     The box's sides are the image's times the root of ``1 - weight``, its centre falls anywhere, and what lies past the
-    border is cut off; the targets are mixed by the pixels that remain. Every pair has a box of its own; partners are
+    border is cut off; the targets are mixed by the pixels that remain. Each pair has its own box; partners are
     drawn as in ``mixup``. Drawn are the partners, the seed of the weights, then 2 x N uniform numbers: the centres'
     rows, and their columns.
 
     Args:
         images: [N,C,H,W].
         targets: [N,K] float.
-        alpha: of the weight's Beta(alpha, alpha); 0 mixes nothing and draws all the same, 1 is the paper's.
+        alpha: of the weight's Beta(alpha, alpha); 0 mixes nothing but draws as much; 1 is the paper's.
         generator: on the CPU.
 
     Returns:
@@ -80,7 +80,7 @@ def cutmix(images: Tensor, targets: Tensor, alpha: float, generator: Generator) 
 
 
 def cut_boxes(weight: Tensor, centres: Tensor, sides: list[int]) -> Tensor:
-    """CutMix's boxes.
+    """Return CutMix's boxes.
 
     Args:
         weight: [N] float64 in [0, 1], the part of an image that the box leaves.
@@ -100,7 +100,7 @@ def cut_boxes(weight: Tensor, centres: Tensor, sides: list[int]) -> Tensor:
 
 
 def draw_beta(count: int, alpha: float, generator: Generator) -> Tensor:
-    """[count] float64 from Beta(alpha, alpha), or all 1 where alpha is 0.
+    """Draw [count] float64 weights from Beta(alpha, alpha); they are all 1 where alpha is 0.
 
     torch has no Beta that takes a generator, so NumPy draws it from a seed that is drawn.
     """
@@ -111,10 +111,10 @@ def draw_beta(count: int, alpha: float, generator: Generator) -> Tensor:
 
 
 def balanced_order(labels: Tensor, generator: Generator) -> Tensor:
-    """The faces of an epoch with every class as often as any other, in random order.
+    """Return the faces of an epoch in random order, with every class equally often.
 
-    Each class fills an equal part of the N places; places that do not divide go to classes drawn by chance. Within a
-    class every face comes once before any comes again, so the faces of a frequent class take turns over the epochs.
+    Each class gets an equal share of the N positions; a remainder goes to classes drawn at random. Within a
+    class every face comes once before any comes again, so the faces of a frequent class alternate over the epochs.
 
     Args:
         labels: [N] int64; only classes that occur are balanced.
@@ -125,10 +125,10 @@ def balanced_order(labels: Tensor, generator: Generator) -> Tensor:
     """
     labels = labels.cpu()
     present = labels.unique()
-    places = torch.full((len(present),), len(labels) // max(len(present), 1))
-    places[torch.randperm(len(present), generator=generator)[: len(labels) - int(places.sum())]] += 1
+    counts = torch.full((len(present),), len(labels) // max(len(present), 1))
+    counts[torch.randperm(len(present), generator=generator)[: len(labels) - int(counts.sum())]] += 1
     chosen = [torch.empty(0, dtype=torch.int64)]
-    for label, wanted in zip(present.tolist(), places.tolist(), strict=True):
+    for label, wanted in zip(present.tolist(), counts.tolist(), strict=True):
         members = (labels == label).nonzero().flatten()
         rounds = [members[torch.randperm(len(members), generator=generator)] for _ in range(0, wanted, len(members))]
         chosen.append(torch.cat(rounds)[:wanted])
@@ -137,7 +137,7 @@ def balanced_order(labels: Tensor, generator: Generator) -> Tensor:
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """Weights of a loss that give every class the same say: inversely as its count, with mean 1 over the samples.
+    """Return class weights of a loss, inverse to the classes' counts, with mean 1 over the samples.
 
     Args:
         labels: [N] int64.

@@ -1,4 +1,7 @@
-"""Optimizers, learning rates and weight averages, as plain functions of where the training stands."""
+"""Optimizers, learning-rate schedules and the moving average of the weights, as pure functions of the step.
+
+torch's schedulers and ``AveragedModel`` have state of their own; without it, resuming to the bit is simple.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ SCHEDULES = ("one_cycle", "cosine", "constant")
 def optimizer_for(
     network: nn.Module, name: str, *, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW, that decays the weights of convolutions and linear layers alone.
+    """Return SGD with Nesterov momentum, or AdamW, with decay of the weights of convolutions and linear layers alone.
 
-    Biases and the scales and shifts of normalisations go free, as in He et al. 2018 (arXiv:1812.01187).
+    Biases and the scales and shifts of normalisations are not decayed, as in He et al. 2018 (arXiv:1812.01187).
 
     Args:
         network: whose parameters are trained.
@@ -35,7 +38,7 @@ def optimizer_for(
 
 
 def learning_rate(step: int, steps: int, *, peak: float, schedule: str, warmup: float) -> float:
-    """The learning rate of a step.
+    """Return the learning rate of a step.
 
     ``one_cycle`` rises on a cosine from a 25th of the peak during the warm-up and falls on one to nearly nothing, as
     torch's OneCycleLR (Smith and Topin 2017, arXiv:1708.07120); ``cosine`` rises in a straight line and falls on a

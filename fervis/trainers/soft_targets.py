@@ -1,4 +1,4 @@
-"""What a network is trained towards: a distribution over the classes for each face."""
+"""Training targets: a distribution over the classes for each face."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fervis.trainers.mixing import smooth_labels
 
 
 def training_targets(faces: Faces, *, smoothing: float, votes: bool) -> Tensor:
-    """[N,K] float32 targets: the label, smoothed, or the raters' votes.
+    """Return [N,K] float32 targets: the smoothed labels, or the raters' votes.
 
     With ``votes``, a face's target is how its raters voted among the K classes; where fewer than two of them chose any
     of these, its label stands in.
 
     Raises:
-        ConfigError: votes were asked for and the faces have none.
+        ConfigError: the faces have no votes.
     """
     labels = smooth_labels(faces.labels, len(faces.classes), smoothing)
     if not votes:
@@ -34,7 +34,7 @@ def training_targets(faces: Faces, *, smoothing: float, votes: bool) -> Tensor:
 
 
 def votes_for(votes: Tensor, names: Sequence[str], classes: Sequence[str]) -> Tensor:
-    """[N,K] float32: how many raters chose each of the classes, whatever else they could choose."""
+    """Return the [N,K] float32 number of raters who chose each of the classes; other choices are left out."""
     shared = [class_of(name) or name for name in names]
     missing = [name for name in classes if name not in shared]
     if missing:

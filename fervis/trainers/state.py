@@ -1,4 +1,4 @@
-"""Where a training stands, in one file: everything that the next epoch depends on, so that it goes on to the bit."""
+"""The state of a training in one file: all that the next epoch depends on, so that a training resumes to the bit."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class TrainingState:
     """The state of a training between two epochs.
 
     Attributes:
-        network: what is trained.
-        average: the moving average of its weights, or the network itself where none is kept.
+        network: the network that is trained.
+        average: the moving average of its weights, or the network itself where there is none.
         optimizer: with its momenta.
         generator: of order and augmentation.
         step: optimizer steps so far.
@@ -39,60 +39,60 @@ class TrainingState:
 
     @property
     def epoch(self) -> int:
-        """Whole epochs so far."""
+        """Return the number of complete epochs."""
         return len(self.history)
 
     @property
     def best(self) -> int:
-        """The epoch of the highest accuracy on val, the earliest of equals."""
+        """Return the epoch of the highest accuracy on val, the earliest of equals."""
         return int(max(self.history, key=lambda row: (row["val/accuracy"], -row["epoch"]))["epoch"])
 
 
 def new_state(
     network: Network, optimizer: torch.optim.Optimizer, generator: Generator, *, averaged: bool
 ) -> TrainingState:
-    """A course that has not begun."""
+    """Return the state before the first epoch."""
     average = copy.deepcopy(network) if averaged else network
     return TrainingState(network, average.requires_grad_(not averaged), optimizer, generator)
 
 
-def save_state(course: TrainingState, path: Path) -> None:
-    """Write the course as one safetensors file, whole or not at all."""
-    tensors = {f"network.{name}": value for name, value in course.network.state_dict().items()}
-    if course.average is not course.network:
-        tensors |= {f"average.{name}": value for name, value in course.average.state_dict().items()}
-    for number, state in course.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    tensors |= {"generator": course.generator.get_state(), "torch": torch.get_rng_state()}
+def save_state(state: TrainingState, path: Path) -> None:
+    """Write the state as one safetensors file, atomically."""
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    if state.average is not state.network:
+        tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
+    for number, values in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    tensors |= {"generator": state.generator.get_state(), "torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["cuda"] = torch.cuda.get_rng_state()
-    kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    plain = {"step": course.step, "history": course.history}
-    metadata = {"course": json.dumps({**plain, "sha256": tensors_hash(kept, plain)})}
+    on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    progress = {"step": state.step, "history": state.history}
+    metadata = {"course": json.dumps({**progress, "sha256": tensors_hash(on_cpu, progress)})}
     with atomic_path(path) as partial:
-        save_file(kept, partial, metadata=metadata)
+        save_file(on_cpu, partial, metadata=metadata)
 
 
-def resume_state(course: TrainingState, path: Path) -> bool:
-    """Bring a course that has not begun to where the file says it stood; torch's own generators too.
+def resume_state(state: TrainingState, path: Path) -> bool:
+    """Set an initial state, and torch's global generators, to the state in a file.
 
     Returns:
         False, and nothing is changed, where the file is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            told = json.loads(file.metadata()["course"])
+            progress = json.loads(file.metadata()["course"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        if told.pop("sha256") != tensors_hash(tensors, told):
+        if progress.pop("sha256") != tensors_hash(tensors, progress):
             return False
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         return False
-    course.step, course.history = told["step"], told["history"]
-    course.network.load_state_dict(_tensors_with_prefix(tensors, "network."))
-    if course.average is not course.network:
-        course.average.load_state_dict(_tensors_with_prefix(tensors, "average."))
-    _restore_optimizer(course.optimizer, _tensors_with_prefix(tensors, "optimizer."))
-    course.generator.set_state(tensors["generator"])
+    state.step, state.history = progress["step"], progress["history"]
+    state.network.load_state_dict(_tensors_with_prefix(tensors, "network."))
+    if state.average is not state.network:
+        state.average.load_state_dict(_tensors_with_prefix(tensors, "average."))
+    _restore_optimizer(state.optimizer, _tensors_with_prefix(tensors, "optimizer."))
+    state.generator.set_state(tensors["generator"])
     torch.set_rng_state(tensors["torch"])
     if "cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda"])

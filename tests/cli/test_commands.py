@@ -39,7 +39,15 @@ def answered(fervis: Run) -> Path:
 
 def test_an_answer_is_a_whole_folder(answered: Path):
     names = sorted(path.name for path in answered.iterdir())
-    assert names == ["arrays.npz", "config.yaml", "figures", "manifest.json", "report.html", "summary.json"]
+    assert names == [
+        "arrays.npz",
+        "config.yaml",
+        "figures",
+        "manifest.json",
+        "report.html",
+        "summary.json",
+        "tracker_table.npz",
+    ]
     summary = json.loads((answered / "summary.json").read_text())
     assert summary["title"] == "saliency at conv7 of vgg8 on synthetic"
     assert len(summary["entries"]) == 7

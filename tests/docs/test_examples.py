@@ -118,7 +118,7 @@ def commands(document: Path) -> list[list[str]]:
     """The words of every command of fervis that a document prints, without comments and placeholders."""
     text = document.read_text(encoding="utf-8")
     shell = [block.text for block in blocks(document) if block.language in ("sh", "console")]
-    inline = [code for code in re.findall(r"`((?:fervis|python -m fervis) [^`]+)`", FENCE.sub("", text))]
+    inline = list(re.findall(r"`((?:fervis|python -m fervis) [^`]+)`", FENCE.sub("", text)))
     found = []
     for line in "\n".join([*shell, *inline]).replace("\\\n", " ").splitlines():
         match = re.match(r"(?:\$ )?(?:\.venv/bin/|python -m )?fervis (.*)", line.strip())

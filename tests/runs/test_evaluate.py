@@ -12,6 +12,8 @@ import torch
 from fervis.core.faces import Faces
 from fervis.core.protocols import TrainingContext
 from fervis.core.registry import build_plugin
+from fervis.errors import RunError
+from fervis.metrics.classifier.evaluation import score
 from fervis.models.state_dicts import load_weights
 from fervis.runs.evaluate import accuracy_table, evaluate_training
 from fervis.trainers.trained import checkpoint_file, initial_network, train_or_load
@@ -70,6 +72,23 @@ def test_the_numbers_are_those_of_the_network(folder: tuple[Path, Faces, dict[st
     card = (path / "card.md").read_text()
     assert "fervis train" in card
     assert f"epoch {history['best']} of 3, by accuracy on val" in card
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_without_finite_outputs_gets_no_accuracy(
+    folder: tuple[Path, Faces, dict[str, object]], tmp_path: Path, value: float
+):
+    _, faces, _ = folder
+    network = initial_network(build_plugin("model", "vgg8", width=2), 0, channels=1, size=24, classes=faces.classes)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(value)
+    with pytest.raises(RunError, match=r"not finite for 24 of 24 images"):
+        evaluate_training(network, faces, tmp_path, {"best": 1, "last": 1}, {"seed": 0})
+    assert not list(tmp_path.iterdir())
+    probabilities = torch.full((120, 3), value)
+    with pytest.raises(RunError, match=r"not finite for 120 of 120 images"):
+        score(probabilities, faces.labels, faces.classes, {})
 
 
 def test_it_is_done_once(folder: tuple[Path, Faces, dict[str, object]]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from support.command import SMALL
 
@@ -20,7 +22,7 @@ from fervis.core.registry import build_plugin
 from fervis.core.results import Figure
 from fervis.errors import ConfigError
 from fervis.runs import train
-from fervis.runs.config import RunConfig
+from fervis.runs.config import RunConfig, compose_config, to_run_config
 from fervis.runs.setup import RunSetup, build_run
 
 
@@ -33,19 +35,19 @@ class Notes:
     def start(self, run: RunInfo) -> None:
         self.said.append(("start", run))
 
-    def log(self, numbers: Mapping[str, float], epoch: int | None = None) -> None:
-        self.said.append(("numbers" if epoch is None else f"epoch {epoch}", dict(numbers)))
+    def log_metrics(self, metrics: Mapping[str, float], epoch: int | None = None) -> None:
+        self.said.append(("numbers" if epoch is None else f"epoch {epoch}", dict(metrics)))
 
-    def picture(self, name: str, figure: Figure) -> None:
+    def log_figure(self, name: str, figure: Figure) -> None:
         self.said.append((name, figure))
 
-    def faces(self, rows: Sequence[ImageRow]) -> None:
+    def log_images(self, rows: Sequence[ImageRow]) -> None:
         raise AssertionError("a training explains no face")
 
-    def confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+    def log_confusion(self, name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
         self.said.append((name, (counts.tolist(), list(classes))))
 
-    def keep(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
+    def log_artifact(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
         self.said.append((kind, (name, dict(files))))
 
     def finish(self, ok: bool) -> None:
@@ -84,6 +86,7 @@ def test_the_tracker_sees_epochs_numbers_and_figures(outputs: Path, notes: Notes
         "start", "epoch 1", "epoch 2", "numbers", "curves", "confusion", "confusion_matrix/test", "model", "finish"
     ]  # fmt: skip
     told = dict(notes.said)
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == card.config
     report = json.loads((folder / "evaluation.json").read_text())
     for split in ("val", "test"):
         for metric in ("accuracy", "macro_f1", "ece", "nll", "brier"):
@@ -101,7 +104,7 @@ def test_the_tracker_sees_epochs_numbers_and_figures(outputs: Path, notes: Notes
     assert {place: path.resolve() for place, path in files.items()} == {
         "best.safetensors": folder / f"epoch_{best:03d}.safetensors",
         "last.safetensors": folder / f"epoch_{last:03d}.safetensors",
-        **{place: folder / place for place in ("card.md", "evaluation.json", "metrics.csv")},
+        **{place: folder / place for place in ("config.yaml", "card.md", "evaluation.json", "metrics.csv")},
     }
     assert told["finish"] is True
 
@@ -110,6 +113,21 @@ def test_the_tracker_sees_epochs_numbers_and_figures(outputs: Path, notes: Notes
     trained(outputs, capsys, "trainer.epochs=2")
     assert (folder / "epoch_002.safetensors").stat().st_mtime_ns == stamp
     assert notes.said[1:] == first, "a training that was done before is told of as if it were done now"
+
+
+def test_the_command_that_uses_a_trained_network_is_logged(
+    outputs: Path, notes: Notes, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level("INFO", "fervis"):
+        folder, _ = trained(outputs, capsys, "trainer.epochs=1")
+    (line,) = [message for message in caplog.messages if message.startswith("use it with: ")]
+    words = shlex.split(line.removeprefix("use it with: "))
+    assert words[:3] == ["python", "-m", "fervis"]
+    config = to_run_config(compose_config(words[3:]))
+    assert (config.model["name"], config.model["width"]) == ("vgg8", 4)
+    assert Path(config.model["checkpoint"]).resolve() == folder / "epoch_001.safetensors"
+    (checkpoint,) = build_run(config).checkpoints
+    assert checkpoint.weights == Path(config.model["checkpoint"])
 
 
 def test_a_training_that_fails_is_said_to_have_failed(
@@ -178,6 +196,6 @@ def test_only_trainings_that_differ_in_the_seed_alone_are_told_of_together(
 
 
 def test_a_mistake_in_one_job_is_found_before_any_is_trained(outputs: Path, tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"trainer\.batch_size=1: expected at least 2"):
+    with pytest.raises(ConfigError, match=r"trainer\.batch_size=1: expected a whole number from 2"):
         train_command([*SMALL, f"outputs={tmp_path}", "-m", "trainer.batch_size=32,1"])
     assert not (tmp_path / "checkpoints").exists()

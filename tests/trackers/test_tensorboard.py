@@ -41,14 +41,14 @@ def test_everything_recorded_is_found_again(tmp_path: Path) -> None:
     for _ in range(2):  # the same question again replaces what was recorded
         tracker.start(card(tmp_path / "run"))
         for epoch in (1, 2):
-            tracker.log({"val/accuracy": epoch / 4}, epoch)
-        tracker.log({"strongest_tenth": 0.5})
-        tracker.picture("overview", Figure(tmp_path / "overview.png", "Two faces."))
-        tracker.faces(
+            tracker.log_metrics({"val/accuracy": epoch / 4}, epoch)
+        tracker.log_metrics({"strongest_tenth": 0.5})
+        tracker.log_figure("overview", Figure(tmp_path / "overview.png", "Two faces."))
+        tracker.log_images(
             [ImageRow(face, heat, "0 to 1", {"row": 299, "true": "sad"}), ImageRow(face, None, "", {"row": 3})]
         )
-        tracker.confusion("confusion_matrix", np.array([[3, 1], [0, 2]]), ["sad", "happy"])
-        tracker.keep("answer-1a2b3c4d", "answer", {"figures/overview.png": tmp_path / "overview.png"})
+        tracker.log_confusion("confusion_matrix", np.array([[3, 1], [0, 2]]), ["sad", "happy"])
+        tracker.log_artifact("answer-1a2b3c4d", "answer", {"figures/overview.png": tmp_path / "overview.png"})
         tracker.finish(ok=True)
     assert [path.parent for path in tmp_path.rglob("events.*")] == [tmp_path / "run" / "tensorboard"]
 

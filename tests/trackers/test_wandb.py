@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import logging
 import os
@@ -11,24 +12,25 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
-from support.wandb_file import chunks, read, runs
+from support.wandb_file import read, runs
 
 from fervis.core.protocols import ImageRow, RunInfo
+from fervis.core.registry import build_plugin
 from fervis.core.results import Figure
 from fervis.errors import ConfigError
 from fervis.trackers.none import NoTracker
 from fervis.trackers.tensorboard import TensorBoard
-from fervis.trackers.wandb import COPIED, WandB
-from fervis.trackers.wandb_sync import records, send_offline_runs, settle, written
+from fervis.trackers.wandb import COPY_LIMIT, WandB
 
 CONF = Path(__file__).parents[2] / "conf" / "tracker"
 KEY = "f" * 40
+ALONE = "1a2b3c4d"
+IN_SWEEP = f"{ALONE}-{hashlib.sha256(b'layers_2026').hexdigest()[:8]}"
 NOWHERE = "http://127.0.0.1:9"  # the discard port of this machine: nobody listens
 
 
@@ -56,7 +58,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def card(folder: Path, **changes: object) -> RunInfo:
     known = RunInfo(
         name="saliency-conv7-vgg8",
-        id="1a2b3c4d",
+        id=ALONE,
         folder=folder,
         config={"explainer": {"name": "saliency"}, "layer": "conv7", "faces": [299, 300], "seed": 0},
         group="layers_2026",
@@ -89,14 +91,14 @@ def test_everything_recorded_offline_is_found_again(tmp_path: Path) -> None:
     tracker = WandB(project="faces", mode="offline", tags=["mine", "conv7"])
     tracker.start(card(folder))
     for epoch in (1, 2, 3):
-        tracker.log({"val_accuracy": epoch / 10, "train_loss": 1 / epoch}, epoch)
-    tracker.picture("figures/299_angry_conv7", picture)
-    tracker.log({"val_accuracy_best": 0.3})
+        tracker.log_metrics({"val_accuracy": epoch / 10, "train_loss": 1 / epoch}, epoch)
+    tracker.log_figure("figures/299_angry_conv7", picture)
+    tracker.log_metrics({"val_accuracy_best": 0.3})
     tracker.finish(ok=True)
 
     (path,) = runs(folder)
     run = read(path)
-    assert (run.id, run.name, run.project) == ("1a2b3c4d", "saliency-conv7-vgg8", "faces")
+    assert (run.id, run.name, run.project) == (IN_SWEEP, "saliency-conv7-vgg8", "faces")
     assert (run.group, run.job_type) == ("layers_2026", "train")
     assert sorted(run.tags) == ["conv7", "mine", "saliency"]
     assert run.config == card(folder).config
@@ -115,13 +117,13 @@ def tell(folder: Path) -> Path:
     """Follow a run with faces, a matrix and files; the record."""
     (folder / "figures").mkdir(parents=True)
     (folder / "summary.json").write_text("{}")
-    (folder / "arrays.npz").write_bytes(bytes(COPIED + 1))
+    (folder / "arrays.npz").write_bytes(bytes(COPY_LIMIT + 1))
     tracker = WandB(mode="offline")
     tracker.start(card(folder))
-    tracker.faces(rows_of(2))
-    tracker.confusion("matrix", np.array([[3, 1], [0, 2]]), ["sad", "happy"])
+    tracker.log_images(rows_of(2))
+    tracker.log_confusion("matrix", np.array([[3, 1], [0, 2]]), ["sad", "happy"])
     files = {"summary.json": folder / "summary.json", "arrays.npz": folder / "arrays.npz"}
-    tracker.keep("answer of conv7/4", "answer", files)
+    tracker.log_artifact("answer of conv7/4", "answer", files)
     tracker.finish(ok=True)
     (path,) = runs(folder)
     return path
@@ -133,7 +135,7 @@ def test_a_table_of_faces_a_matrix_and_an_answer_are_found_again(tmp_path: Path)
     assert len(everything) == 5 + 1 + 2
     assert all(path.is_relative_to(tmp_path / "run") and path.is_file() for path in everything)
 
-    table = run.artifacts["run-1a2b3c4d-table_of_faces"]
+    table = run.artifacts[f"run-{IN_SWEEP}-table_of_faces"]
     assert table.type == "run_table"
     told = json.loads(table.files["table_of_faces.table.json"].read_text())
     columns = ["row", "face", "map", "layer", "true", "predicted", "probability", "stability"]
@@ -149,7 +151,7 @@ def test_a_table_of_faces_a_matrix_and_an_answer_are_found_again(tmp_path: Path)
 
     assert run.plots["matrix"]["panel_config"]["panelDefId"] == "wandb/confusion_matrix/v1"
     assert run.plots["matrix"]["panel_config"]["stringSettings"] == {"title": "matrix"}
-    counted = json.loads(run.artifacts["run-1a2b3c4d-matrix_table"].files["matrix_table.table.json"].read_text())
+    counted = json.loads(run.artifacts[f"run-{IN_SWEEP}-matrix_table"].files["matrix_table.table.json"].read_text())
     assert counted["columns"] == ["Actual", "Predicted", "nPredictions"]
     lines = [["sad", "sad", 3], ["sad", "happy", 1], ["happy", "sad", 0], ["happy", "happy", 2]]
     assert counted["data"] == lines
@@ -161,47 +163,6 @@ def test_a_table_of_faces_a_matrix_and_an_answer_are_found_again(tmp_path: Path)
     assert answer.files["arrays.npz"] == tmp_path / "run" / "arrays.npz", "large files are not doubled"
 
 
-def test_a_moved_record_finds_its_files_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell(tmp_path / "run")
-    (tmp_path / "elsewhere").mkdir()
-    moved = (tmp_path / "run").rename(tmp_path / "elsewhere" / "a run")
-    (path,) = runs(moved)
-    before, told = path.read_bytes(), read(path)
-    assert not any(file.exists() for kept in told.artifacts.values() for file in kept.files.values())
-    assert settle(path)
-    now = read(path)
-    for name, kept in now.artifacts.items():
-        for place, file in kept.files.items():
-            assert file.is_file()
-            assert file.relative_to(moved) == told.artifacts[name].files[place].relative_to(tmp_path / "run")
-    assert dataclasses.replace(now, artifacts={}) == dataclasses.replace(told, artifacts={})
-    after = path.read_bytes()
-    assert not settle(path)
-    assert path.read_bytes() == after != before
-
-    sent: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "run", lambda command: sent.append(command) or SimpleNamespace(returncode=0))
-    send_offline_runs([str(tmp_path)])
-    assert sent == [[sys.executable, "-m", "wandb", "sync", str(path.parent)]]
-    with pytest.raises(ConfigError, match=r"no run was recorded offline"):
-        send_offline_runs([str(tmp_path / "home")])
-
-
-def test_records_are_written_as_wandb_writes_them(tmp_path: Path) -> None:
-    made = tell(tmp_path / "run")
-    assert written(records(made.read_bytes())) == made.read_bytes()
-    block, head = 32768, 7
-    # After the header: to the block's last byte, to where the head alone has room, to where it has none, over blocks.
-    for length in (1, block - 2 * head, block - 2 * head - 3, block - 3 * head, block - 3 * head - 1, 3 * block):
-        told = [bytes([length % 251]) * length, b"next", bytes(2 * block)]
-        (tmp_path / "made.wandb").write_bytes(written(told))
-        assert list(chunks(tmp_path / "made.wandb")) == told
-        assert list(records(written(told))) == told
-        assert list(records(written(told)[:-9])) == told[:2], "one that was being written is left out"
-    with pytest.raises(ConfigError, match="no record of W&B's"):
-        list(records(b"\x89PNG...."))
-
-
 def test_the_agent_of_a_sweep_has_named_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "agentsid")
     tracker = WandB(mode="offline")
@@ -211,17 +172,28 @@ def test_the_agent_of_a_sweep_has_named_the_run(tmp_path: Path, monkeypatch: pyt
     tracker.start(card(tmp_path / "swept"))
     tracker.finish(ok=True)
     (alone,), (swept,) = (map(read, runs(tmp_path / name)) for name in ("alone", "swept"))
-    assert (alone.id, alone.sweep) == ("1a2b3c4d", "")
+    assert (alone.id, alone.sweep) == (IN_SWEEP, "")
     assert (swept.id, swept.sweep) == ("agentsid", "sweepsid")
     for name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID"):
         monkeypatch.delenv(name)
+
+
+def test_the_same_config_alone_and_in_two_sweeps_is_three_runs(tmp_path: Path) -> None:
+    tracker, groups = WandB(mode="offline"), (None, "layers_2026", "seeds_2026")
+    for number, group in enumerate(groups):
+        tracker.start(card(tmp_path / str(number), group=group))
+        tracker.finish(ok=True)
+    recorded = [read(path) for number in range(3) for path in runs(tmp_path / str(number))]
+    assert [run.group for run in recorded] == ["", "layers_2026", "seeds_2026"]
+    assert [run.id for run in recorded[:2]] == [ALONE, IN_SWEEP]
+    assert len({run.id for run in recorded}) == 3
 
 
 def test_long_runs_are_read_over_the_borders_of_blocks(tmp_path: Path) -> None:
     tracker = WandB(mode="offline")
     tracker.start(card(tmp_path / "run"))
     for epoch in range(300):
-        tracker.log({f"number_{k}": epoch + k / 10 for k in range(10)}, epoch)
+        tracker.log_metrics({f"number_{k}": epoch + k / 10 for k in range(10)}, epoch)
     tracker.finish(ok=True)
     (path,) = runs(tmp_path / "run")
     assert path.stat().st_size > 2 * 32768
@@ -233,11 +205,11 @@ def test_one_run_a_job_even_of_the_same_question_and_a_failed_one_says_so(tmp_pa
     for _ in range(2):
         tracker = WandB(mode="offline")
         tracker.start(card(tmp_path / "same"))
-        tracker.log({"accuracy": 0.5})
+        tracker.log_metrics({"accuracy": 0.5})
         tracker.finish(ok=True)
     tracker.start(card(tmp_path / "failed", id="00000000", group=None))
     tracker.finish(ok=False)
-    assert [(run.id, run.exit_code) for run in map(read, runs(tmp_path / "same"))] == [("1a2b3c4d", 0)] * 2
+    assert [(run.id, run.exit_code) for run in map(read, runs(tmp_path / "same"))] == [(IN_SWEEP, 0)] * 2
     (failed,) = map(read, runs(tmp_path / "failed"))
     assert (failed.id, failed.group, failed.exit_code) == ("00000000", "", 1)
 
@@ -247,11 +219,11 @@ def test_disabled_records_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("WANDB_MODE", "disabled")
         tracker = WandB(mode=mode)
         tracker.start(card(tmp_path / "run"))
-        tracker.log({"accuracy": 0.5}, 1)
-        tracker.picture("face", Figure(tmp_path / "none.png", ""))
-        tracker.faces(rows_of(2))
-        tracker.confusion("matrix", np.eye(2, dtype=np.int64), ["sad", "happy"])
-        tracker.keep("answer", "answer", {"none": tmp_path / "none.json"})
+        tracker.log_metrics({"accuracy": 0.5}, 1)
+        tracker.log_figure("face", Figure(tmp_path / "none.png", ""))
+        tracker.log_images(rows_of(2))
+        tracker.log_confusion("matrix", np.eye(2, dtype=np.int64), ["sad", "happy"])
+        tracker.log_artifact("answer", "answer", {"none": tmp_path / "none.json"})
         tracker.finish(ok=True)
     assert not (tmp_path / "run").exists()
 
@@ -277,7 +249,7 @@ def test_without_a_network_it_goes_offline_after_one_warning(
     tracker = WandB(mode=mode)
     tracker.start(card(folder))
     assert time.monotonic() - begun < 8  # W&B alone would take 15 s
-    tracker.log({"accuracy": 0.5})
+    tracker.log_metrics({"accuracy": 0.5})
     tracker.finish(ok=True)
     (warning,) = (record for record in caplog.records if record.name == "fervis")
     assert (warning.name, warning.levelno) == ("fervis", logging.WARNING)
@@ -320,7 +292,7 @@ def test_a_server_that_refuses_is_one_warning(
     (warning,) = (record for record in caplog.records if record.name == "fervis")
     assert "so this run is recorded offline in" in warning.getMessage()
     (run,) = map(read, runs(tmp_path / "run"))
-    assert (run.id, run.exit_code) == ("1a2b3c4d", 0)
+    assert (run.id, run.exit_code) == (IN_SWEEP, 0)
 
 
 def test_a_server_that_says_nothing_is_one_warning(
@@ -347,7 +319,7 @@ def test_a_run_that_somebody_has_open_stays_open(tmp_path: Path, monkeypatch: py
         with wandb.init(mode="offline", dir=str(tmp_path / "theirs"), settings=settings) as open_run:
             tracker = WandB(mode="offline")
             tracker.start(card(tmp_path / "ours"))
-            tracker.log({"accuracy": 0.5})
+            tracker.log_metrics({"accuracy": 0.5})
             tracker.finish(ok=True)
             assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / "theirs")
             assert wandb.run is open_run
@@ -363,23 +335,26 @@ def test_a_run_that_somebody_has_open_stays_open(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"mode": "offlin"}, r"^tracker.mode=offlin: expected one of .* Did you mean offline\?$"),
-        ({"timeout": 0}, r"^tracker.timeout=0: expected a number of seconds above 0.$"),
+        (
+            {"mode": "offlin"},
+            r"^tracker.mode=offlin: expected auto, online, offline or disabled. Did you mean offline\?$",
+        ),
+        ({"timeout": 0}, r"^tracker.timeout=0.0: expected a number above 0.$"),
     ],
 )
 def test_wrong_knobs_are_named(knobs: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        WandB(**knobs)
+        build_plugin("tracker", "wandb", **knobs)
 
 
 def test_none_does_nothing(tmp_path: Path) -> None:
     tracker = NoTracker()
     tracker.start(card(tmp_path / "run"))
-    tracker.log({"accuracy": 0.5}, 1)
-    tracker.picture("face", Figure(tmp_path / "none.png", ""))
-    tracker.faces(rows_of(2))
-    tracker.confusion("matrix", np.eye(2, dtype=np.int64), ["sad", "happy"])
-    tracker.keep("answer", "answer", {"none": tmp_path / "none.json"})
+    tracker.log_metrics({"accuracy": 0.5}, 1)
+    tracker.log_figure("face", Figure(tmp_path / "none.png", ""))
+    tracker.log_images(rows_of(2))
+    tracker.log_confusion("matrix", np.eye(2, dtype=np.int64), ["sad", "happy"])
+    tracker.log_artifact("answer", "answer", {"none": tmp_path / "none.json"})
     tracker.finish(ok=True)
     assert not (tmp_path / "run").exists()
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 from fervis.trainers.augmentation import ERASED_AREA, ERASED_ASPECT, Augmentation, crop_window, erase, resample, tone
 
@@ -260,14 +261,14 @@ def test_a_switch_leaves_the_draws_of_the_others(generator: torch.Generator):
 
 def test_values_out_of_range_are_refused_by_name(generator: torch.Generator):
     for knobs, sentence in (
-        ({"rotation": -1}, r"rotation=-1: expected a number from 0 to 180\."),
-        ({"erasing": 1.5}, r"erasing=1.5: expected a number from 0 to 1\."),
-        ({"scale": 1.0}, r"scale=1.0: expected a number from 0 to below 1\."),
-        ({"shift": math.nan}, r"shift=nan: expected a number from 0 to below 1\."),
-        ({"contrast": -0.1}, r"contrast=-0.1: expected a number from 0 to below 1\."),
-        ({"crop": -4}, r"crop=-4: expected a number of pixels, or 0 for the whole face\."),
+        ({"rotation": -1}, r"trainer\.rotation=-1\.0: expected a number from 0 to 180\."),
+        ({"erasing": 1.5}, r"trainer\.erasing=1\.5: expected a number from 0 to 1\."),
+        ({"scale": 1.0}, r"trainer\.scale=1\.0: expected a number from 0 to below 1\."),
+        ({"shift": math.nan}, r"trainer\.shift=nan: expected a number from 0 to below 1\."),
+        ({"contrast": -0.1}, r"trainer\.contrast=-0\.1: expected a number from 0 to below 1\."),
+        ({"crop": -4}, r"trainer\.crop=-4: expected a whole number from 0\."),
     ):
         with pytest.raises(ConfigError, match=sentence):
-            Augmentation(**knobs)  # pyright: ignore
-    with pytest.raises(ConfigError, match="crop=13: expected at most 12, the side of the faces in pixels"):
+            build_plugin("trainer", "supervised", **knobs)
+    with pytest.raises(ConfigError, match=r"trainer\.crop=13: expected at most 12, the side of the faces in pixels"):
         Augmentation(crop=13)(faces(generator, 2, 1, 12, 12), generator)

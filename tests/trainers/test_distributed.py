@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from types import ModuleType
 
@@ -67,15 +68,19 @@ def test_slurms_processes_meet_at_the_first_node_at_a_port_of_the_job(monkeypatc
 @pytest.mark.parametrize(
     ("knobs", "environment", "sentence"),
     [
-        ({"devices": 0}, {}, "trainer.devices=0: expected at least 1."),
+        ({"devices": 0}, {}, "trainer.devices=0: expected a whole number from 1."),
         (
             {"devices": 3},
             {},
-            "trainer.batch_size=128: expected a multiple of 3, since so many processes share a batch.",
+            "trainer.batch_size=128: expected a multiple of 3, the number of processes that share a batch.",
         ),
-        ({}, TORCHRUN, "trainer.devices=1: torchrun started 4 processes, and 1 is asked for"),
-        ({"devices": 2, "nodes": 4}, SRUN, "trainer.devices=2 trainer.nodes=4: srun started 2 processes, and 8 are"),
-        ({"devices": 2, "nodes": 2}, {}, "several machines were expected to start the command themselves"),
+        ({}, TORCHRUN, "trainer.devices=1: expected 1 process, and torchrun started 4"),
+        (
+            {"devices": 2, "nodes": 4},
+            SRUN,
+            "trainer.devices=2 trainer.nodes=4: expected 8 processes, and srun started 2",
+        ),
+        ({"devices": 2, "nodes": 2}, {}, "expected the command to be started on every machine"),
     ],
 )
 def test_processes_that_cannot_be_had_are_refused_before_any_work(
@@ -90,7 +95,9 @@ def test_processes_that_cannot_be_had_are_refused_before_any_work(
 def test_without_accelerate_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(distributed, "find_spec", lambda name: None)
     check_devices(1, 1)
-    with pytest.raises(ConfigError, match=r"^trainer.devices=2: it needs Accelerate, .* 'fervis\[parallel\]'"):
+    with pytest.raises(
+        ConfigError, match=r"^trainer.devices=2: expected the package accelerate; `pip install accelerate` adds it"
+    ):
         check_devices(2, 1)
 
 
@@ -120,7 +127,7 @@ def test_one_alone_is_a_team_that_changes_nothing():
     team, batch, network = ProcessGroup(), torch.arange(6), nn.Identity()
     assert team.leads
     assert team.share(batch) is batch
-    assert team.joined(network) is network
+    assert team.wrap(network) is network
     assert team.sums(0.1, 3) == (0.1, 3)
 
 
@@ -132,6 +139,8 @@ def test_equal_shares_in_the_order_of_ranks():
 def work_of(team: ProcessGroup, device: str, log: distributed.Log, mode: str) -> dict[str, object]:
     if mode == "ends" and team.rank == 1:
         os._exit(7)
+    if mode == "killed" and team.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
     if mode == "fails":
         raise RunError("a lower trainer.lr may help")
     log(1, {"sum": team.sums(team.rank + 1)[0], "share": float(team.share(torch.arange(4))[0])})
@@ -151,10 +160,16 @@ def test_the_leading_process_tells_and_returns():
 
 @pytest.mark.parametrize(
     ("mode", "sentence"),
-    [("ends", "trainer.devices=2: process 1 ended before its work was done"), ("fails", "a lower trainer.lr may help")],
+    [
+        ("ends", "trainer.devices=2: process 1 ended before its work was done (exit code 7)."),
+        ("killed", "trainer.devices=2: process 1 ended before its work was done (SIGKILL)."),
+        ("fails", "a lower trainer.lr may help"),
+    ],
 )
 def test_the_end_of_a_process_ends_all(mode: str, sentence: str):
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(RunError) as error:
         run_processes(work_of, (mode,), devices=2, device="cpu", log=lambda *_: None)
     assert sentence in str(error.value)
     assert not torch.multiprocessing.active_children()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers

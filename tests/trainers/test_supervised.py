@@ -234,13 +234,41 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path):
     assert not (tmp_path / "training.json").exists()
 
 
+def test_off_a_terminal_every_epoch_is_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    faces = drawn()
+    trainer = build_plugin("trainer", "supervised", epochs=2, batch_size=12)
+    for quiet in (False, True):
+        with caplog.at_level("INFO", "fervis"):
+            trainer.train(
+                untrained(tiny(), faces, 0),
+                faces.split("train"),
+                faces.split("val"),
+                tmp_path / str(quiet),
+                context(quiet=quiet),
+            )
+    lines = [line for line in caplog.messages if line.startswith("epoch")]
+    rows = list(csv.DictReader((tmp_path / "False" / "metrics.csv").read_text().splitlines()))
+    assert [line.rpartition(",")[0] for line in lines] == [
+        f"epoch {row['epoch']} of 2: loss {float(row['train/loss']):.3f}, "
+        f"accuracy on val {100 * float(row['val/accuracy']):.1f} %"
+        for row in rows
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"optimizer": "sdg"}, "trainer.optimizer=sdg: there is no such trainer.optimizer. Did you mean sgd?"),
+        ({"optimizer": "sdg"}, "trainer.optimizer=sdg: expected sgd or adamw. Did you mean sgd?"),
         ({"balance": "samples"}, "Did you mean sampling?"),
         ({"ema": 1.0}, "trainer.ema=1.0: expected a number from 0 to below 1."),
-        ({"rotation": -1}, "rotation=-1.0: expected a number from 0 to 180."),
+        ({"rotation": -1}, "trainer.rotation=-1.0: expected a number from 0 to 180."),
+        ({"weight_decay": -1}, "trainer.weight_decay=-1.0: expected a number from 0."),
+        ({"cutmix": float("nan")}, "trainer.cutmix=nan: expected a number from 0 to 100."),
+        ({"mixup": 1e30}, "trainer.mixup=1e+30: expected a number from 0 to 100."),
+        ({"lr": float("inf")}, "trainer.lr=inf: expected a number from 0."),
+        ({"epochs": 0}, "trainer.epochs=0: expected a whole number from 1."),
+        ({"nodes": 0}, "trainer.nodes=0: expected a whole number from 1."),
+        ({"start": ""}, "trainer.start=: expected a file of weights."),
     ],
 )
 def test_wrong_knobs(change: dict[str, object], sentence: str):

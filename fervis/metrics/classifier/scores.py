@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from fervis.errors import RunError
 from fervis.metrics.bootstrap import RESAMPLES_PER_CHUNK, resampled_counts
 from fervis.system.progress import progress
 
@@ -29,7 +30,16 @@ def per_image_terms(probabilities: Tensor, labels: Tensor) -> Tensor:
     Returns:
         [N, K*K + BINS + 2] float64: the image's cell of the confusion matrix (row the label, column the prediction),
         its ``correct - confidence`` in the bin of its confidence, its negative log-likelihood and its Brier score.
+
+    Raises:
+        RunError: a probability is not finite; its argmax would count as a prediction of the first class.
     """
+    broken = int((~probabilities.isfinite().all(1)).sum())
+    if broken:
+        raise RunError(
+            f"The network's outputs are not finite for {broken} of {len(probabilities)} images, so it cannot be "
+            "evaluated; expected finite logits: its weights may be damaged, or its training may have diverged."
+        )
     probabilities = probabilities.double()
     count, classes = probabilities.shape
     confidence, prediction = probabilities.max(1)

@@ -14,6 +14,7 @@ from fervis.core.results import Explanation, Figure
 from fervis.reporting.run_page import write_report
 from fervis.runs.artifacts.metadata import RunMetadata, build_manifest, write_manifest
 from fervis.runs.chunked.chunks import Chunks
+from fervis.runs.image_table import write_image_table
 from fervis.system.files import atomic_path, write_json, write_text
 from fervis.system.hashing import content_hash
 
@@ -42,7 +43,9 @@ def write_run(
     else:
         blocks.write_arrays(files.arrays, run_arrays)
         blocks.write_table(files.entries, summary_table)
-    write_json(files.summary, run_summary(explanation, numbers, figures))
+    summary = run_summary(explanation, numbers, figures)
+    write_image_table(folder, explanation, summary["entries"])
+    write_json(files.summary, summary)
     inputs = {str(path.resolve()): content_hash(path, cache) for path in sources}
     write_manifest(folder, build_manifest(record, config, inputs))
     write_report(folder)
