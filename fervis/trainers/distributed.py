@@ -29,6 +29,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from tqdm import tqdm
 
 from fervis.errors import ConfigError, RunError
+from fervis.system.distribution import install_command
 from fervis.system.ranks import ProcessRank, process_rank
 
 Log = Callable[[int, Mapping[str, float]], None]
@@ -94,7 +95,7 @@ def check_devices(devices: int, nodes: int) -> None:
             "for; trainer.devices counts those of a machine, trainer.nodes the machines."
         )
     if size > 1 and find_spec("accelerate") is None:
-        raise ConfigError(f"{asked}: it needs Accelerate, which pip install 'fervis[parallel]' brings.")
+        raise ConfigError(f"{asked}: it needs Accelerate, which {install_command('parallel')} brings.")
     if nodes > 1 and not here:
         raise ConfigError(
             f"{asked}: several machines were expected to start the command themselves, with torchrun or srun."
