@@ -1,26 +1,26 @@
 """fervis: what does a facial-expression network look at, and can I believe it?
 
-The Python door, the same as the command's:
+From Python:
 
 - ``explain(model, images, explainer="saliency", layer="conv7", target=labels)`` explains any network's images.
 - ``ask(["explainer=saliency", "layer=conv7"])`` answers a question into its run folder, as ``python -m fervis`` does.
-- ``load_model("vgg8", weights="fer2013")`` gives a trained network that comes with fervis.
+- ``load_model("vgg8", weights="fer2013")`` returns a trained network that comes with fervis.
 - ``names("explainer")`` lists what can be chosen.
 
-Nothing heavy is imported before it is asked for.
+Nothing heavy is imported before it is needed.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # not typing's: `python -m fervis` must import nothing before it has left the current folder
 if TYPE_CHECKING:
     from fervis.core.registry import names
     from fervis.errors import ConfigError, RunError, WrongQuestion
     from fervis.explainers.explain import explain
     from fervis.models.pretrained import load_model
     from fervis.runs.api import ask
+
+__version__ = "0.1.0"
 
 _PUBLIC_NAMES = {
     "ConfigError": "fervis.errors",
@@ -32,10 +32,14 @@ _PUBLIC_NAMES = {
     "names": "fervis.core.registry",
 }
 
-__all__ = ["ConfigError", "RunError", "WrongQuestion", "ask", "explain", "load_model", "names"]
+__all__ = ["ConfigError", "RunError", "WrongQuestion", "__version__", "ask", "explain", "load_model", "names"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _PUBLIC_NAMES:
         raise AttributeError(f"module 'fervis' has no attribute {name!r}; it has {', '.join(sorted(_PUBLIC_NAMES))}")
     return getattr(import_module(_PUBLIC_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,19 +1,17 @@
 """``python -m fervis [overrides]`` and the console script ``fervis``."""
 
-from __future__ import annotations
-
 import sys
-
-from fervis.system.signals import handle_signals, interruption_message, typed_command
 
 
 def main() -> None:
-    """Ask the question of the command line and leave with its exit code."""
-    if sys.argv[1:3] == ["completion", "query"]:  # asked at every TAB, which must not wait for Hydra's import
+    """Run the command line and exit with its code."""
+    if sys.argv[1:3] == ["completion", "query"]:  # at every TAB, which must not wait for Hydra's import
         from fervis.cli.completion import completion
 
         completion(sys.argv[2:])
         return
+    from fervis.system.signals import handle_signals, interruption_message, typed_command
+
     try:
         with handle_signals():
             from fervis.cli.main import main
@@ -23,5 +21,15 @@ def main() -> None:
     sys.exit(main(sys.argv[1:]))
 
 
+def leave_current_folder() -> None:
+    """Take the current folder off the import path: a file of any name there would run in place of a module.
+
+    ``python -m`` puts it first. It stays where fervis itself lies in it, a checkout.
+    """
+    if not sys.flags.safe_path and f"{sys.path[0]}/fervis" != __file__.replace("\\", "/").rpartition("/")[0]:
+        del sys.path[0]
+
+
 if __name__ == "__main__":
+    leave_current_folder()
     main()

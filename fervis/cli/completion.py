@@ -7,36 +7,22 @@ have are those that its comment tells (``none | loss | sampling: ...``).
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fervis.cli.arguments import FLAGS
+from fervis.cli.command_table import COMMANDS
 from fervis.cli.option_docs import config_setting_docs, default_settings, option_setting_docs
 from fervis.core.registry import KINDS, PACKAGE_FOLDER, option_files, option_summary, preset_files
 from fervis.errors import unknown_name
+from fervis.runs.overrides import PATH_KEYS
 
 LAYER_NAMES = PACKAGE_FOLDER / "cli" / "layer_names.json"
 PATH_PLACEHOLDERS = ("input", "last_conv", "all", "each")
-COMPLETED_FLAGS = {
-    "--help": "this and what a choice or command has",
-    "--multirun": "a sweep over values given as a,b,c",
-    "--quiet": "no bars, no words but warnings",
-    "--cfg": "print the question and do nothing",
-    "--version": "of fervis, Python, torch and Hydra",
-    "--hydra-help": "Hydra's own flags",
-    "--config-dir": "a folder with options of one's own",
-}
-FLAG_VALUES = {"--cfg": ("job", "hydra", "all")}
-CLEAN_WORDS = ("leftovers", "failed", "epochs", "runs", "sweeps", "trainings", "checkpoints", "cache", "all")
 SHELLS = ("bash", "zsh", "fish")
-FOLDER_KEYS = ("report", "merge")
-"""Commands that take folders."""
-PATH_KEYS = ("path", "checkpoint", "start", "votes", "outputs")
-"""Last parts of keys whose value can be a file or folder."""
 
 BASH = r"""_fervis() {
     local line=${COMP_LINE:0:COMP_POINT} word found
@@ -110,25 +96,27 @@ def candidates(before: Sequence[str], word: str) -> dict[str, str]:
 
 
 def _known_candidates(before: Sequence[str], word: str) -> Iterator[tuple[str, str]]:
-    command = before[0] if before and before[0] in command_names() else ""
-    if before and before[-1] in FLAG_VALUES:
-        yield from ((value, "") for value in FLAG_VALUES[before[-1]])
+    command = COMMANDS.get(before[0]) if before else None
+    flag = next((flag for flag in FLAGS if before and before[-1] in flag.names), None)
+    if flag and flag.values:
+        free = flag.values[0].startswith("<")
+        yield from ((value, "") for value in (file_candidates(word) if free else flag.values))
     elif word.startswith("-"):
-        yield from ({"--yes": "", "--dry-run": ""} if command == "clean" else COMPLETED_FLAGS).items()
-    elif command == "completion":
-        yield from ((shell, "") for shell in SHELLS)
-    elif command == "list":
+        own = command.flags if command else {}
+        yield from own.items() if own else ((flag.names[0], flag.meaning) for flag in FLAGS if flag.listed)
+    elif before and before[0] == "list":
         yield from ((kind, "") for kind in (*KINDS, "experiment"))
-    elif command in FOLDER_KEYS and "=" not in word:
+    elif command and command.folders and "=" not in word:
         yield from ((path, "") for path in file_candidates(word))
+        yield from _key_candidates(word, _chosen_options(before)) if command.settings else ()
     elif "=" in word:
         yield from _value_candidates(word, _chosen_options(before))
-    elif command == "clean":
-        yield from ((name, "") for name in CLEAN_WORDS)
-        yield "outputs=", ""
+    elif command and command.words:
+        yield from ((name, meaning) for name, meaning in command.words.items() if name != "locks")
+        yield from (("outputs=", ""),) if before[0] == "clean" else ()
     else:
         if not before:
-            yield from command_names().items()
+            yield from ((name, command.summary) for name, command in COMMANDS.items())
         yield from _key_candidates(word, _chosen_options(before))
 
 
@@ -198,16 +186,4 @@ def file_candidates(word: str) -> list[str]:
 def _chosen_options(before: Sequence[str]) -> dict[str, str]:
     """The options that the words choose, and those that are taken where they say nothing."""
     said = {key: value for key, _, value in (one.partition("=") for one in before) if key in KINDS}
-    return {**default_settings(), **said}
-
-
-@cache
-def command_names() -> dict[str, str]:
-    """Every command and its docstring's first line, read from the source: importing it would import Hydra."""
-    tree = ast.parse((PACKAGE_FOLDER / "cli" / "commands.py").read_text(encoding="utf-8"))
-    told = {one.name: ast.get_docstring(one) or "" for one in tree.body if isinstance(one, ast.FunctionDef)}
-    for one in tree.body:
-        if isinstance(one, ast.AnnAssign) and isinstance(one.value, ast.Dict) and ast.unparse(one.target) == "COMMANDS":
-            named = zip(map(ast.unparse, filter(None, one.value.keys)), map(ast.unparse, one.value.values), strict=True)
-            return {word.strip("'"): told[name].split("\n")[0].replace("``", "") for word, name in named}
-    return {}
+    return {**{kind: name for kind, name in default_settings().items() if isinstance(name, str)}, **said}

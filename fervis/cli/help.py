@@ -1,20 +1,21 @@
 """``--help``, for a newcomer: what can be typed and chosen, and what each setting means.
 
-Commands are told of by their docstrings, settings by the comments of their YAML files, so that nothing is said twice.
+Commands are described by ``command_table``, settings by the comments of their YAML files.
 """
 
 from __future__ import annotations
 
-import inspect
 import platform
-import re
 import shutil
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from fervis.cli.option_docs import config_setting_docs, default_settings, option_setting_docs
+from fervis import __version__
+from fervis.cli.arguments import FLAGS, Flag
+from fervis.cli.command_table import COMMANDS, Command
+from fervis.cli.option_docs import config_setting_docs, default_settings, option_setting_docs, read_yaml
 from fervis.core.registry import KINDS, option_files, option_summary, preset_files
 from fervis.errors import unknown_name
 
@@ -32,55 +33,107 @@ HELP_EXAMPLES = (
     ("python -m fervis -m layer=conv1,conv7", "a sweep, an answer a value; each: every layer"),
     ("python -m fervis experiment=study", "a prepared question, with any changes"),
 )
-HELP_FLAGS = (
-    ("-h, --help", "this page; after a choice its settings, as in explainer=lime --help; after a command its use"),
-    ("-m, --multirun", "a sweep over the values that are given as a,b,c"),
-    ("-q, --quiet", "no progress bars, and no words but warnings and the last line"),
-    ("--cfg job", "print the whole question and do nothing"),
-    ("--version", "of fervis, Python, torch and Hydra; --hydra-help: Hydra's own flags"),
+STUDY_CHANGES = (
+    ("model= dataset= trainer= seed=", "change every part"),
+    ("faces= split= target=", "change the parts that explain faces; without split= all of them use the study's"),
+    ("layer=", "changes the parts whose explainer uses layers"),
+    ("explainer.<setting>=", "changes the parts whose explainer has the setting; so do visualizer.<setting>="),
+    ("checkpoint=", "changes the parts that do not compare checkpoints of their own"),
 )
 
 
-def help_page(arguments: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> str:
-    """The page of all that can be typed, or, where options are chosen (``explainer=lime``), that of their settings.
+def help_page(arguments: Sequence[str]) -> str:
+    """Return the page of all that can be typed, or, where options are chosen (``explainer=lime``), of their settings.
 
     Raises:
         ConfigError: a chosen option does not exist.
     """
-    chosen = [argument.partition("=") for argument in arguments if argument.partition("=")[0] in KINDS]
-    if chosen:
-        return "\n\n".join(option_help(kind, name) for kind, _, names in chosen for name in names.split(","))
-    words = [(word, summary_of(command)) for word, command in commands.items()]
+    chosen = [argument.partition("=") for argument in arguments]
+    pages = [option_help(kind, name) for kind, _, names in chosen if kind in KINDS for name in names.split(",")]
+    pages += [experiment_help(name) for kind, _, names in chosen if kind == "experiment" for name in names.split(",")]
+    if pages:
+        return "\n\n".join(pages)
     parts = [
         HELP_START,
         *aligned_table(HELP_EXAMPLES),
         "",
         "Commands (python -m fervis <command> --help says more)",
-        *aligned_table(words),
+        *aligned_table([(word, command.summary) for word, command in COMMANDS.items()]),
         "",
-        "Choices (key=name; * is taken where nothing is said; python -m fervis list says what each is)",
+        "Choices (key=name; * is the default; python -m fervis list says what each is)",
         *aligned_table([(kind, ", ".join(names)) for kind, names in choice_lines().items()]),
         "",
-        "Settings (key=value, here with what they are where nothing is said)",
+        "Settings (key=value, here with their defaults)",
         *aligned_table(
             [(f"{key}={format_default(value)}", note) for key, (value, note) in config_setting_docs().items()]
         ),
         "",
         "Flags",
-        *aligned_table(HELP_FLAGS),
+        *aligned_table([(_flag_words(flag), flag.meaning) for flag in FLAGS if flag.listed]),
     ]
     return "\n".join(parts)
 
 
-def command_help(word: str, command: Callable[..., Any]) -> str:
-    """How one command is used: its docstring, but for what only programmers need."""
-    text = re.split(r"\n(?:Args|Returns|Raises):\n", inspect.getdoc(command) or "")[0].strip()
-    return f"python -m fervis {word}\n\n{text}".replace("``", "")
+def _flag_words(flag: Flag) -> str:
+    value = f" {flag.values[0]}" if flag.values else ""
+    return f"{', '.join(reversed(flag.names))}{value}"
 
 
-def summary_of(command: Callable[..., Any]) -> str:
-    """The first sentence of a command's docstring."""
-    return (inspect.getdoc(command) or "").split("\n\n")[0].replace("\n", " ").replace("``", "")
+def command_help(word: str, command: Command) -> str:
+    """Return how one command is used."""
+    words = "\n".join(f"  clean {name:<12} {meaning}" for name, meaning in command.words.items())
+    usage = command.usage.replace("{words}", words)
+    flags = [f"  {flag:<12} {meaning}" for flag, meaning in command.flags.items()]
+    return "\n".join([f"python -m fervis {word}", "", command.summary, "", usage, *(["", *flags] if flags else [])])
+
+
+def experiment_help(name: str) -> str:
+    """Return what a preset asks, its settings, its parts, and what can be changed.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    known = preset_files()
+    if name not in known:
+        raise unknown_name("experiment", name, known)
+    preset = read_yaml(known[name])
+    lines = [f"experiment={name}: {option_summary(known[name])}"]
+    rows = [(f"{key}={value}", "") for key, value in _preset_settings(preset)]
+    lines += [*aligned_table(rows), ""] if rows else [""]
+    parts = preset.get("parts", [])
+    if not parts:
+        return "\n".join([*lines, "Any setting can be changed: " + f"experiment={name} seed=1"])
+    for number, part in enumerate(parts, 1):
+        lines.append(f"Part {number}: {part['title']}")
+        for word in part["ask"]:
+            summary = _summary_of_preset(word)
+            lines += textwrap.wrap(
+                f"{word}: {summary}" if summary else word, HELP_WIDTH, initial_indent="  ", subsequent_indent="    "
+            )
+        lines.append(f"  figures: {', '.join(part['figures'])}")
+    return "\n".join([*lines, "", "What can be changed", *aligned_table(STUDY_CHANGES)])
+
+
+def _preset_settings(preset: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a preset sets, as it would be typed."""
+    for entry in preset.get("defaults", []):
+        for kind, option in entry.items() if isinstance(entry, dict) else ():
+            yield kind.removeprefix("override ").lstrip("/"), str(option)
+    for key, value in preset.items():
+        if key in ("defaults", "parts", "hydra"):
+            continue
+        nested = value if isinstance(value, dict) else None
+        yield from ((f"{key}.{name}", format_default(inner)) for name, inner in (nested or {}).items())
+        if nested is None:
+            yield key, format_default(value)
+    for key, values in preset.get("hydra", {}).get("sweeper", {}).get("params", {}).items():
+        yield f"-m {key}", str(values)
+
+
+def _summary_of_preset(override: str) -> str:
+    key, _, name = override.partition("=")
+    path = preset_files().get(name) if key == "experiment" else None
+    return option_summary(path) if path else ""
 
 
 def option_help(kind: str, name: str) -> str:
@@ -103,7 +156,7 @@ def option_help(kind: str, name: str) -> str:
 
 def choice_lines() -> dict[str, list[str]]:
     """Every kind with the names of its options, the one that is taken by itself marked; the presets last."""
-    marked = {(kind, name) for kind, name in default_settings().items()}
+    marked = {(kind, name) for kind, name in default_settings().items() if isinstance(name, str)}
     known = {kind: [f"{name}{'*' * ((kind, name) in marked)}" for name in option_files(kind)] for kind in KINDS}
     return {**known, "experiment": list(preset_files())}
 
@@ -120,7 +173,7 @@ def format_default(value: Any) -> str:
 def version_line() -> str:
     """``fervis 0.1.0 (Python 3.11.4, torch 2.9.0, hydra-core 1.3.8)``."""
     packages = [f"{name} {version(name)}" for name in ("torch", "hydra-core")]
-    return f"fervis {version('fervis')} (Python {platform.python_version()}, {', '.join(packages)})"
+    return f"fervis {__version__} (Python {platform.python_version()}, {', '.join(packages)})"
 
 
 def aligned_table(rows: Sequence[tuple[str, str]]) -> list[str]:

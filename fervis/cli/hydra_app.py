@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import hydra
@@ -16,7 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fervis.core.registry import CONF_FOLDER
+from fervis.cli.arguments import hydra_arguments
+from fervis.core.registry import CONF_FOLDER, config_sources
 from fervis.errors import ConfigError, RunError
 from fervis.runs.api import run_config
 from fervis.runs.config import (
@@ -28,41 +30,57 @@ from fervis.runs.config import (
     sweep_name,
     to_run_config,
 )
-from fervis.runs.launchers import exit_with_parent, prefix_logs, relay_logs
-from fervis.runs.sweep import completed_summary, log_job
+from fervis.runs.config_code import refuse_code
+from fervis.runs.multirun.jobs import completed_summary, log_job
+from fervis.runs.multirun.launchers import exit_with_parent, prefix_logs, relay_logs
+from fervis.runs.overrides import check_overrides, parse_override, prepare_overrides
 from fervis.system.console import SUCCESS, log
 from fervis.system.files import CHUNKS_METADATA, write_text
 
 FAILURE_FILE = "failure.json"
 EACH_LAYER = "layer=each"
+MULTIRUN = "--multirun"
 
 
-def run_hydra() -> None:
-    """Answer the question, or the sweep of questions, of ``sys.argv`` through Hydra.
+def run_hydra(typed: Sequence[str]) -> None:
+    """Answer a question, or a sweep of questions, through Hydra.
+
+    Args:
+        typed: the command line, but for the flags that ``split_sources`` takes.
 
     Raises:
         ConfigError: the question, or every failed job of the sweep, was wrong.
         RunError: a job of the sweep failed.
     """
     register_configs()
-    # Hydra would print its own messages and exit; with this it hands errors to `run`.
+    # Hydra would print its own messages and exit; with this it raises errors.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    typed = list(sys.argv[1:])
-    sys.argv[1:] = each_layer(normalize_argv(typed))
-    sweep = sweep_folder(sys.argv[1:])
+    flags, overrides = hydra_arguments(typed)
+    multirun = MULTIRUN in flags
+    overrides = prepare_overrides(overrides)
+    check_overrides([override for override in overrides if override != EACH_LAYER], multirun=multirun)
+    refuse_code(overrides)
+    overrides = each_layer(overrides, multirun=multirun)
+    if multirun:
+        check_not_empty(overrides)
+    overrides = name_sweep(overrides)
+    sys.argv[1:] = [*flags, *overrides]
+    sweep = sweep_folder(overrides)
     failed: list[BaseException] = []
     launching = os.getpid()
+    sources = replace(config_sources)
 
     def job(config: DictConfig) -> str | None:
         if os.getpid() == launching:
             return run_job(config, failed)
+        vars(config_sources).update(vars(sources))
         exit_with_parent(launching)
         with prefix_logs(HydraConfig.get().job.num + 1, quiet=config.quiet):
             return run_job(config, failed)
 
     try:
         with relay_logs(sweep):
-            hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name="config")(job)()
+            hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name=config_sources.name)(job)()
     except KeyboardInterrupt as stopped:
         if sweep.is_dir():
             stopped.add_note(completed_summary(sweep, command_line(typed)))
@@ -81,33 +99,31 @@ def run_hydra() -> None:
         finish_sweep(sweep, command_line(typed))
 
 
-def normalize_argv(arguments: Sequence[str]) -> list[str]:
-    """The command line as Hydra reads it: flags first, since overrides must stand together, and the sweep named."""
-    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    multirun = [argument for argument in arguments if argument in ("-m", "--multirun")]
-    rest = [argument for argument in arguments if argument not in multirun]
-    if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
-        # An override, unlike a resolver, reaches the jobs of every launcher as the sweep began with it.
-        place = rest.index(overrides[0]) if overrides else len(rest)
-        rest.insert(place, f"hydra.sweep.dir=${{outputs}}/sweeps/{sweep_name(overrides)}")
-    return [*multirun, *rest]
+def name_sweep(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides with the folder of the sweep among them.
+
+    An override, unlike a resolver, reaches the jobs of every launcher as the sweep began with it.
+    """
+    if any(override.startswith("hydra.sweep.dir=") for override in overrides):
+        return list(overrides)
+    return [f"hydra.sweep.dir=${{outputs}}/sweeps/{sweep_name(overrides)}", *overrides]
 
 
-def each_layer(arguments: Sequence[str]) -> list[str]:
-    """``layer=each`` of a sweep, written out as the names of the network's layers, a job a layer.
+def each_layer(overrides: Sequence[str], *, multirun: bool) -> list[str]:
+    """Return the overrides with ``layer=each`` of a sweep replaced by the names of the network's layers.
 
     Raises:
-        ConfigError: the sweep is over networks or data sets too, whose layers may differ.
+        ConfigError: it is no sweep, or one over networks or data sets too, whose layers may differ.
     """
-    if EACH_LAYER not in arguments:
-        return list(arguments)
-    if not {"-m", "--multirun"} & set(arguments):
+    if EACH_LAYER not in overrides:
+        return list(overrides)
+    if not multirun:
         raise ConfigError("layer=each: it means a job a layer, a sweep; ask with -m, or with layer=all for one answer.")
     from fervis.core.layers import expand_layers
     from fervis.runs.setup import build_run
 
-    others = [argument for argument in arguments if "=" in argument and argument != EACH_LAYER and argument[0] != "-"]
-    jobs = [[one for one in job if not one.startswith("hydra.")] for job in expand_sweep(others)]
+    others = [override for override in overrides if override != EACH_LAYER]
+    jobs = [[override for override in job if not override.startswith("hydra.")] for job in expand_sweep(others)]
     networks = {tuple(one for one in job if one.lstrip("+~").startswith(("model", "dataset"))) for job in jobs}
     if len(networks) > 1:
         raise ConfigError("layer=each: the layers of several networks may differ; expected one model= and dataset=.")
@@ -115,14 +131,25 @@ def each_layer(arguments: Sequence[str]) -> list[str]:
     asked = build_run(question)
     faces = asked.dataset.load(question.cache)
     names = expand_layers(asked.network(faces), "all", faces.images[:1].float() / 255)
-    return [f"layer={','.join(names)}" if argument == EACH_LAYER else argument for argument in arguments]
+    return [f"layer={','.join(names)}" if override == EACH_LAYER else override for override in overrides]
 
 
-def sweep_folder(arguments: Sequence[str]) -> Path:
+def check_not_empty(overrides: Sequence[str]) -> None:
+    """Check that a sweep has a job.
+
+    Raises:
+        ConfigError: it has none, as with an empty range.
+    """
+    swept = [override for override in overrides if (parsed := parse_override(override)) and parsed.is_range_sweep()]
+    if swept and not expand_sweep(overrides):
+        raise ConfigError(f"{swept[0]}: it has no values, so that the sweep has no job.")
+
+
+def sweep_folder(overrides: Sequence[str]) -> Path:
     """The folder of the sweep that this command line starts, if it starts one."""
-    told = dict(argument.split("=", 1) for argument in arguments if "=" in argument and argument[0] != "-")
-    outputs = told.get("outputs", "outputs")
-    return Path(told["hydra.sweep.dir"].replace("${outputs}", outputs))
+    values = dict(override.split("=", 1) for override in overrides if "=" in override)
+    outputs = str(parsed.value()) if (parsed := parse_override(f"outputs={values.get('outputs', 'outputs')}")) else ""
+    return Path(values["hydra.sweep.dir"].replace("${outputs}", outputs))
 
 
 def finish_sweep(folder: Path, command: str) -> None:
@@ -154,8 +181,8 @@ def join_shards(sweep: Path) -> None:
         try:
             merge_runs([str(folder), TRUST])  # this command made it
         except Exception as error:
-            asked = shlex.split(json.loads(about.read_text(encoding="utf-8"))["asked"]["command"])[3:]
-            write_failure(folder, asked, error)
+            words = shlex.split(json.loads(about.read_text(encoding="utf-8"))["asked"]["command"])
+            write_failure(folder, [word for word in words if "=" in word and word[0] != "-"], error)
         else:
             (folder / FAILURE_FILE).unlink(missing_ok=True)
 

@@ -1,15 +1,14 @@
-"""Take a trained network into the package: ``python -m fervis.cli.ship dataset=fer2013 dataset.path=... trainer=...``.
+"""Put a trained network into the package: ``python -m fervis ship dataset=fer2013 dataset.path=... trainer=...``.
 
-It trains the question's network unless it is trained already, brings it into the precision in which it is shipped,
-evaluates that very network, and writes best epoch, first epoch and model card to ``fervis/weights/``. A training in two
-stages is ``... -- <what differs in the second>``: the second starts from the best epoch of the first.
+It trains the question's network unless it is trained already, converts it to the precision in which it is shipped,
+evaluates that very network, and writes best epoch, first epoch and model card to the package. A training in two stages
+is ``... -- <what differs in the second>``: the second starts from the best epoch of the first.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from fervis.trainers.trained import checkpoint_file
 
 
 def ship_training(overrides: Sequence[str]) -> None:
-    """Ship the network of a question; see the module."""
+    """Put the network of a question into the package."""
     first = list(overrides[: overrides.index("--")]) if "--" in overrides else list(overrides)
     question = training_config(first)
     asked = build_run(question)
@@ -58,7 +57,7 @@ def ship_training(overrides: Sequence[str]) -> None:
         )
         facts = model_card_info(question, overrides) | {"licence": "Apache-2.0, as fervis; the data's own is not open"}
         facts["trainer"] = stages[-1]["trainer"]
-        facts["command"] = str(facts["command"]).replace("fervis train", "fervis.cli.ship")
+        facts["command"] = str(facts["command"]).replace("fervis train", "fervis ship")
         report = evaluate_training(load_model(model, dataset).to(asked.device), faces, place, history, facts)
         recipe = {
             "model": {key: value for key, value in question.model.items() if key not in ("weights", "checkpoint")},
@@ -75,7 +74,3 @@ def ship_training(overrides: Sequence[str]) -> None:
             json.dumps({"recipe": recipe, **report}, allow_nan=False) + "\n",
         )
     print(accuracy_table(report))
-
-
-if __name__ == "__main__":
-    ship_training(sys.argv[1:])

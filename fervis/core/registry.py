@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
@@ -54,11 +54,31 @@ def conf_packages() -> tuple[str, ...]:
     return tuple(sorted(point.value for point in entry_points(group="fervis.conf")))
 
 
+@dataclass
+class ConfigSources:
+    """Where configs come from beside fervis's own: the user's folders and the name of the primary config.
+
+    Attributes:
+        folders: of ``--config-dir``, searched last.
+        primary: of ``--config-path``, searched first.
+        name: of ``--config-name``.
+    """
+
+    folders: tuple[Path, ...] = ()
+    primary: tuple[Path, ...] = ()
+    name: str = "config"
+
+
+config_sources = ConfigSources()
+"""Those of this process; the command line sets them before anything is composed."""
+
+
 def conf_folders() -> Iterator[Path]:
-    """Folders that hold ``<kind>/<option>.yaml``: fervis's own and those of installed plug-in packages."""
+    """Folders that hold ``<kind>/<option>.yaml``: fervis's own, those of installed packages, the user's."""
     yield CONF_FOLDER
     for package in conf_packages():
         yield Path(str(files(package)))
+    yield from (*config_sources.folders, *config_sources.primary)
 
 
 def option_files(kind: str) -> dict[str, Path]:
@@ -79,8 +99,9 @@ def names(kind: str) -> list[str]:
 
 
 def preset_files() -> dict[str, Path]:
-    """Every preset question of ``experiments/``, by name."""
-    return {path.stem: path for path in sorted(EXPERIMENTS_FOLDER.glob("*.yaml"))}
+    """Every preset question of ``experiments/`` and of the user's folders, by name."""
+    folders = [EXPERIMENTS_FOLDER, *(folder / "experiment" for folder in conf_folders())]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
 def option_summary(path: Path) -> str:

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fervis.errors import ConfigError
 from fervis.runs.config import RunConfig, command_line, compose_config, run_folder, run_id, run_key, to_run_config
 from fervis.runs.config_errors import explain_config_error
+from fervis.runs.overrides import as_list, prepare_overrides
 from fervis.system.console import SUCCESS, log
 from fervis.system.hashing import digest
 from fervis.system.locks import exclusive
@@ -52,26 +53,28 @@ def _run(question: RunConfig, folder: Path, overrides: Sequence[str], sweep: str
 def run_study(question: RunConfig, folder: Path, card: RunInfo, overrides: Sequence[str]) -> Path:
     """Answer every part of a study, those that are answered already apart, and gather their figures."""
     from fervis.runs.artifacts import RunMetadata, is_complete
-    from fervis.runs.study import collect_figures, study_parts
+    from fervis.runs.study.overrides import plan_parts
+    from fervis.runs.study.parts import collect_figures, study_parts
     from fervis.system.threads import choose_threads
 
     parts = study_parts(question.parts)
     if question.shard is not None:
         raise ConfigError(f"shard={question.shard}: a study is several questions; split one of them.")
-    configs = [compose_config([*part.overrides(overrides), f"rerun={question.rerun}"]) for part in parts]
+    planned = plan_parts(parts, overrides)
     # A preset's parts have plug-ins and files of their own, which the study's own settings do not name.
-    card = replace(card, key=digest([card.key, [run_key(to_run_config(config)) for config in configs]]))
+    card = replace(card, key=digest([card.key, [run_key(to_run_config(part.config)) for part in planned]]))
     if not question.rerun and is_complete(folder, card.key, question.cache):
         log.info("answered before (rerun=true asks again)", extra=SUCCESS)
         return folder
     threads = choose_threads(question.threads)
     record = RunMetadata(command_line(overrides), card, question.seed, question.device, question.precision, threads)
     answers = []
-    for number, (part, config) in enumerate(zip(parts, configs, strict=True), 1):
-        log.info("part %d of %d: %s", number, len(parts), part.title)
+    for number, part in enumerate(planned, 1):
+        log.info("part %d of %d: %s", number, len(planned), part.part.title)
+        config = compose_config([*part.overrides, f"rerun={question.rerun}"])
         try:
-            with record.stage(part.title):
-                answers.append(run_config(config, run_folder(config), part.overrides(overrides), folder.name))
+            with record.stage(part.part.title):
+                answers.append(run_config(config, run_folder(config), part.overrides, folder.name))
         except KeyboardInterrupt as stopped:
             stopped.add_note(f"{len(answers)} of {len(parts)} parts of the study")
             raise
@@ -79,15 +82,16 @@ def run_study(question: RunConfig, folder: Path, card: RunInfo, overrides: Seque
         return collect_figures(parts, answers, folder, record)
 
 
-def ask(overrides: Sequence[str] = ()) -> Path:
-    """Answer a question given by overrides, from Python; return the run folder.
+def ask(overrides: str | Sequence[str] = ()) -> Path:
+    """Answer a question given by overrides, a list or a text as on the command line; return the run folder.
 
     Example:
-        ``fervis.ask(["explainer=saliency", "layer=conv7"])``
+        ``fervis.ask(["explainer=saliency", "layer=conv7"])`` or ``fervis.ask("explainer=saliency layer=conv7")``
 
     Raises:
         ConfigError: with the sentence the command would print.
     """
+    overrides = prepare_overrides(as_list(overrides))
     try:
         config = compose_config(overrides)
         folder = run_folder(config)

@@ -6,13 +6,13 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from fervis import __version__
 from fervis.core.faces import Faces
 from fervis.core.network import Network
 from fervis.core.results import Figure
@@ -64,7 +64,7 @@ def evaluate_training(
         architecture=facts.get("architecture"),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         input=f"{network.size} x {network.size} pixels in [0, 1], {'grey' if network.channels == 1 else 'RGB'}",
-        version=version("fervis"),
+        version=__version__,
         licence=facts.get("licence"),
         weights=hashlib.sha256(weights.read_bytes()).hexdigest(),
         data=faces.fingerprint(),
@@ -159,7 +159,7 @@ def evaluate_seeds(folders: Sequence[Path], faces: Faces, folder: Path, facts: M
         command=str(facts["command"]),
         seeds=tuple(seeds),
         architecture=facts.get("architecture"),
-        version=version("fervis"),
+        version=__version__,
         data=faces.fingerprint(),
         extra_data="none",
         trainer=facts["trainer"],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from fervis import __version__
 from fervis.core.protocols import RunInfo
 from fervis.core.results import Explanation
 from fervis.metrics.layer_means import interval_numbers, layer_means
@@ -144,7 +144,7 @@ def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs
     identity = {
         "run": info.key,
         "hashes": record.hashes,
-        "versions": {"fervis": version("fervis"), **installed_versions()},
+        "versions": {"fervis": __version__, **installed_versions()},
     }
     asked = {"command": record.command, "name": info.name, "id": info.id, "tags": info.tags, "config": info.config}
     asked |= {"key": info.key, "cores": training_cores()}

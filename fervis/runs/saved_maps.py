@@ -12,11 +12,11 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from fervis import __version__
 from fervis.core.faces import Faces
 from fervis.core.results import Explanation, Result
 from fervis.runs.artifacts import RunMetadata, installed_versions
@@ -47,7 +47,7 @@ def explanation_key(setup: RunSetup, record: RunMetadata, inputs: RunInputs) -> 
         "target": config.target,
         "seed": config.seed,
         "device": setup.device.partition(":")[0],
-        "versions": {"fervis": version("fervis"), **installed_versions()},
+        "versions": {"fervis": __version__, **installed_versions()},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -17,7 +17,8 @@ from fervis.errors import ConfigError
 from fervis.evidence.protocol import Evidence
 from fervis.explainers.explain import check_takes
 from fervis.models.pretrained import build_config
-from fervis.runs.checkpoints import Checkpoint, parse_checkpoints
+from fervis.models.state_dicts import existing_weights
+from fervis.runs.checkpoints import Checkpoint, check_epochs, parse_checkpoints
 from fervis.runs.config import RunConfig, Shard, parse_shard
 from fervis.system.device import choose_device, choose_precision
 from fervis.system.threads import choose_threads
@@ -90,6 +91,8 @@ def build_run(config: RunConfig) -> RunSetup:
     """
     device = choose_device(config.device)
     model = build_plugin("model", config.model)
+    if model.checkpoint:
+        existing_weights(model.checkpoint)
     checkpoints = parse_checkpoints(config, model)
     shipped = next((checkpoint.weights for checkpoint in checkpoints if checkpoint.shipped), None)
     built_for = build_config(shipped) if shipped else None
@@ -110,6 +113,7 @@ def build_run(config: RunConfig) -> RunSetup:
         shard=parse_shard(config.shard),
         evidence={name: build_plugin("evidence", settings) for name, settings in config.evidence.items()},
     )
+    check_epochs(checkpoints, setup.trainer)
     _check_fit(setup)
     return setup
 

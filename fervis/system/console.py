@@ -23,6 +23,23 @@ def colorize_text(text: str, colour: str, stream: TextIO) -> str:
     return f"\x1b[{ANSI_COLORS[colour]}m{text}\x1b[0m" if use_color(stream) else text
 
 
+def printable(text: str) -> str:
+    r"""Return a text without control characters, which would move the cursor, colour the terminal or forge a line.
+
+    Newlines stay; those of a name are replaced before it is put into a text.
+
+    Example:
+        >>> printable("a\x1b[31mb")
+        'a?[31mb'
+    """
+    return "".join(char if char == "\n" or char.isprintable() else "?" for char in text)
+
+
+def printable_name(name: object) -> str:
+    """Return a file's or class's name for a terminal, on one line."""
+    return printable(str(name)).replace("\n", "?")
+
+
 class StderrHandler(logging.Handler):
     """Writes log words to whatever standard error is, a line each, and redraws a progress bar below them."""
 
@@ -41,7 +58,8 @@ class StderrHandler(logging.Handler):
 
 
 def format_line(message: str, level: int = logging.INFO, *, good: bool = False) -> str:
-    """``fervis: <message>``: the name in red for an error, all in yellow for a warning or in green for what is done."""
+    """Return ``fervis: <message>``, one line: the name in red for an error, a warning in yellow, a success in green."""
+    message = printable_name(" ".join(message.splitlines()) if "\n" in message else message)
     if level >= logging.ERROR:
         return f"{colorize_text('fervis:', 'red', sys.stderr)} {message}"
     if level >= logging.WARNING:

@@ -65,6 +65,11 @@ def acquire_now(lock: FileLock) -> bool:
 
 def lock_for(outputs: Path, folder: Path) -> FileLock:
     """Return the lock of a folder, which is the same for every process."""
-    locks = outputs / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / f"{folder.name}-{digest(str(folder.resolve()), 8)}.lock")
+    path = lock_path(outputs, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path)
+
+
+def lock_path(outputs: Path, folder: Path) -> Path:
+    """Return the file of a folder's lock, which stays after a process has worked on the folder."""
+    return outputs / "locks" / f"{folder.name}-{digest(str(folder.resolve()), 8)}.lock"

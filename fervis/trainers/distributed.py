@@ -32,6 +32,7 @@ from torch import distributed as dist
 from tqdm import tqdm
 
 from fervis.errors import ConfigError, RunError
+from fervis.system.distribution import install_command
 from fervis.system.ranks import ProcessRank, process_rank
 from fervis.trainers.launch import ProcessEndedError, launch_processes
 
@@ -98,7 +99,7 @@ def check_devices(devices: int, nodes: int) -> None:
             f"{rank.size}; trainer.devices counts the processes of each machine, trainer.nodes the machines."
         )
     if size > 1 and find_spec("accelerate") is None:
-        raise ConfigError(f"{setting}: expected the package accelerate; `pip install accelerate` adds it.")
+        raise ConfigError(f"{setting}: it needs Accelerate, which {install_command('parallel')} brings.")
     if nodes > 1 and not rank:
         raise ConfigError(f"{setting}: expected the command to be started on every machine, with torchrun or srun.")
 

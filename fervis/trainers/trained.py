@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fervis import __version__
 from fervis.core.faces import Faces
 from fervis.core.fingerprints import plugin_fingerprint
 from fervis.core.folders import TrainingFolder
@@ -58,7 +58,7 @@ def training_key(
     model = {key: value for key, value in model.items() if key not in ("checkpoint", "weights")}
     parts = [
         TRAINING_FORMAT,
-        version("fervis"),
+        __version__,
         plugin_fingerprint("model", model, cache),
         plugin_fingerprint("trainer", trainer, cache),
         training_faces(faces).fingerprint(),

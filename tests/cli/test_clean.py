@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from support.command import ROOT
 
-from fervis.cli import clean
 from fervis.cli.clean import clean_outputs
+from fervis.cli.clean_items import contents_table, format_size
 from fervis.errors import ConfigError
-from fervis.system.locks import exclusive
+from fervis.system.locks import exclusive, lock_path
+
+PARSED = f"fer2013-1-csv-{'0' * 32}.safetensors"
+CONTENT = f"content-{'0' * 16}.json"
 
 
 def write(path: Path, text: str = "x") -> Path:
@@ -32,7 +35,7 @@ def digest(text: str) -> str:
 def run(folder: Path, weights: str = "", explainer: str = "saliency") -> Path:
     """A whole answer, made from weights that hold this text."""
     hashes = {"config": "0", "weights best": digest(weights)}
-    write(folder / "manifest.json", json.dumps({"hashes": hashes}))
+    write(folder / "manifest.json", json.dumps({"fervis": "0.1.0", "hashes": hashes}))
     write(folder / "config.yaml", f"explainer:\n  name: {explainer}\nmodel:\n  name: vgg8\n")
     write(folder / "figures" / "overview.png")
     write(folder / "summary.json", "{}")
@@ -43,8 +46,17 @@ def training(folder: Path, *, last: int, best: int, whole: bool = True) -> Path:
     for epoch in range(1, last + 1):
         write(folder / f"epoch_{epoch:03d}.safetensors", f"{folder.name} {epoch}")
     write(folder / "metrics.csv")
+    header = json.dumps({"__metadata__": {"course": "{}"}}).encode()
+    (folder / "course.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     if whole:
-        write(folder / "training.json", json.dumps({"best": best, "last": last}))
+        write(folder / "training.json", json.dumps({"best": best, "last": last, "trainer": {}}))
+    return folder
+
+
+def begun(outputs: Path, folder: Path) -> Path:
+    """A folder that a process of fervis has locked."""
+    write(lock_path(outputs, folder), "")
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -54,18 +66,18 @@ def outputs(tmp_path: Path) -> Path:
     outputs = tmp_path / "outputs"
     run(outputs / "runs" / "whole", weights="first 2")
     run(outputs / "runs" / "course", weights="watched 3", explainer="training")
-    write(outputs / "runs" / "killed" / ".partial" / "figures" / "a.png", "12345")
-    write(outputs / "runs" / "going_on" / "blocks" / "about.json", "{}")
+    write(begun(outputs, outputs / "runs" / "killed") / ".partial" / "figures" / "a.png", "12345")
+    write(outputs / "runs" / "going_on" / "blocks" / "about.json", '{"key": {}}')
     sweep = outputs / "sweeps" / "layer-1"
     run(sweep / "answered", weights="first 4")
-    write(sweep / "failed" / "failure.json", "{}")
-    write(sweep / "killed" / ".partial" / "a.png")
-    write(sweep / "multirun.yaml")
+    write(sweep / "failed" / "failure.json", json.dumps({"error": "x", "code": 2, "overrides": []}))
+    write(begun(outputs, sweep / "killed") / ".partial" / "a.png")
+    write(sweep / "multirun.yaml", "hydra:\n  job:\n    chdir: false\n    name: fervis\n")
     training(outputs / "checkpoints" / "first", last=6, best=3)
     training(outputs / "checkpoints" / "watched", last=4, best=3)
     training(outputs / "checkpoints" / "begun", last=2, best=2, whole=False)
-    write(outputs / "cache" / "fer2013-1.safetensors")
-    write(outputs / "cache" / "content-1.json")
+    write(outputs / "cache" / PARSED)
+    write(outputs / "cache" / CONTENT)
     write(outputs / "locks" / "whole-0123abcd.lock", "")
     return outputs
 
@@ -77,11 +89,11 @@ def tree(folder: Path) -> set[str]:
 
 
 def asked(outputs: Path, *words: str) -> str:
-    return clean_outputs([*words, f"outputs={outputs}"])
+    return "\n".join(clean_outputs([*words, f"outputs={outputs}"]))
 
 
 def test_what_is_left_over_goes_and_nothing_else(outputs: Path):
-    (outputs / "runs" / "empty").mkdir()
+    begun(outputs, outputs / "runs" / "empty")
     write(outputs / "runs" / "whole" / ".arrays.99999999.partial.npz")
     before = tree(outputs)
     told = asked(outputs)
@@ -109,7 +121,7 @@ def test_a_dry_run_lists_and_removes_nothing(outputs: Path):
     before = tree(outputs)
     told = asked(outputs, "all", "--dry-run")
     assert tree(outputs) == before
-    for name in ("runs/whole", "runs/killed", "sweeps/layer-1", "checkpoints/begun", "cache/content-1.json"):
+    for name in ("runs/whole", "runs/killed", "sweeps/layer-1", "checkpoints/begun", f"cache/{CONTENT}"):
         assert f"  {outputs}/{name}  (" in told
     assert f"{outputs}/sweeps/layer-1/failed" not in told, "it goes with its sweep"
 
@@ -138,7 +150,7 @@ def test_epochs_that_no_answer_was_made_from(outputs: Path):
         (["runs"], ["runs/whole", "runs/course", "runs/killed", "runs/going_on"]),
         (["sweeps"], ["sweeps/layer-1"]),
         (["failed"], ["sweeps/layer-1/failed"]),
-        (["cache", "checkpoints"], ["cache/fer2013-1.safetensors", "cache/content-1.json", "checkpoints/first"]),
+        (["cache", "checkpoints"], [f"cache/{PARSED}", f"cache/{CONTENT}", "checkpoints/first"]),
     ],
 )
 def test_what_is_named_goes(outputs: Path, words: list[str], gone: list[str]):
@@ -154,7 +166,7 @@ def test_all_leaves_only_what_is_not_known(outputs: Path):
     mine = write(outputs / "runs" / "mine" / "notes.txt")
     asked(outputs, "all", "--yes")
     assert {path for path in outputs.rglob("*") if path.is_file()} == {notes, mine}
-    assert "notes.txt: not known here" in "\n".join(clean.cleanable_items(outputs))
+    assert "notes.txt: not known here" in "\n".join(contents_table(outputs))
 
 
 def test_what_a_living_process_holds_stays(outputs: Path):
@@ -175,7 +187,7 @@ def test_what_a_living_process_holds_stays(outputs: Path):
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         told = asked(outputs, "all", "--yes")
-        assert f"Kept, since a process is at work: {outputs}/runs/killed" in told
+        assert f"Stays, since a process is at work: {outputs}/runs/killed" in told
         gone = before - tree(outputs)
         assert {name.split("/")[0] for name in gone} == {"runs", "sweeps"}, "others may be read by that process"
         assert "runs/killed/.partial/figures/a.png" in tree(outputs)
@@ -206,7 +218,7 @@ def test_links_are_not_followed(outputs: Path, tmp_path: Path):
     assert (outputs / "runs" / "linked").is_symlink()
     assert f"{outputs}/runs/linked" not in told
     assert not (outputs / "runs" / "whole").exists()
-    assert "trainings: a link, which is not followed" in "\n".join(clean.cleanable_items(outputs))
+    assert "trainings: a link, which is not followed" in "\n".join(contents_table(outputs))
 
 
 def test_a_folder_of_others_is_refused(tmp_path: Path):
@@ -226,9 +238,9 @@ def test_words_and_flags(outputs: Path, monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(ConfigError, match="clean --force: there is no such flag"):
         asked(outputs, "runs", "--force")
     monkeypatch.chdir(tmp_path)
-    assert "Removed leftovers: 2" in clean_outputs([]), "outputs is taken where nothing is said"
+    assert "Removed leftovers: 2" in "\n".join(clean_outputs([])), "outputs is taken where nothing is said"
     monkeypatch.chdir(outputs)
-    assert clean_outputs(["all"]) == "There is no folder outputs; nothing to clean."
+    assert list(clean_outputs(["all"])) == ["There is no folder outputs; nothing to clean."]
 
 
 @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("n", False), ("", False)])
@@ -274,6 +286,6 @@ def test_it_needs_no_torch():
 
 
 def test_sizes_in_words():
-    assert [clean.format_size(size) for size in (0, 999, 1000, 12_345_678, 2_500_000_000)] == [
+    assert [format_size(size) for size in (0, 999, 1000, 12_345_678, 2_500_000_000)] == [
         *("0 B", "999 B", "1.0 kB", "12.3 MB", "2.5 GB")
     ]

@@ -17,7 +17,8 @@ from support.command import SMALL
 from fervis.errors import ConfigError
 from fervis.models.pretrained import PRETRAINED_FOLDER, pretrained_epochs
 from fervis.runs.checkpoints import parse_checkpoints, saved_epochs, training_history
-from fervis.runs.config import RunConfig
+from fervis.runs.config import RunConfig, compose_config, to_run_config
+from fervis.runs.setup import build_run
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -118,3 +119,22 @@ def test_what_a_training_kept(tmp_path: Path):
     assert saved_epochs(tmp_path) == {n: tmp_path / f"epoch_{n:03d}.safetensors" for n in (1, 12)}
     assert training_history(tmp_path)[2] == {"train/loss": 1.25, "val/accuracy": 0.5}
     assert training_history(tmp_path / "nothing") == {}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["checkpoint=9999", "trainer.epochs=3"],
+            r"checkpoint=9999: expected an epoch from 1 to 3 \(trainer\.epochs\)",
+        ),
+        (["checkpoint=[best,0]", "trainer.epochs=3"], r"checkpoint=0: expected an epoch from 1 to 3"),
+        (["model.checkpoint=nowhere.pt"], r"checkpoint=nowhere\.pt: there is no such file"),
+        (["model.checkpoint=nowhere.pt", "checkpoint=initial"], r"checkpoint=nowhere\.pt: there is no such file"),
+        (["model.checkpoint=tests"], r"checkpoint=.*tests"),
+    ],
+)
+def test_what_cannot_exist_is_refused_before_anything_is_loaded(overrides: list[str], sentence: str):
+    config = to_run_config(compose_config(overrides))
+    with pytest.raises(ConfigError, match=sentence):
+        build_run(config)

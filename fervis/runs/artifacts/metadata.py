@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fervis import __version__
 from fervis.core.folders import RunFolder
 from fervis.core.protocols import RunInfo
 from fervis.system.files import write_json
@@ -68,7 +69,7 @@ def build_manifest(record: RunMetadata, config: str, inputs: Mapping[str, str]) 
         inputs: path -> content hash of the files that the result comes from.
     """
     return {
-        "fervis": version("fervis"),
+        "fervis": __version__,
         "key": record.card.key,
         **describe_command(record.command),
         "question_id": record.card.id,

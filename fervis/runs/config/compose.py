@@ -16,11 +16,12 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fervis.core.registry import CONF_FOLDER, conf_packages, option_settings, preset_files
+from fervis.core.registry import CONF_FOLDER, conf_packages, config_sources, option_settings, preset_files
 from fervis.errors import ConfigError
 from fervis.models.pretrained import default_weights
 from fervis.runs.config.names import refused_name, run_name
 from fervis.runs.config.schema import RunConfig
+from fervis.runs.overrides import check_overrides, prepare_overrides
 
 
 class _PluginSearchPath(SearchPathPlugin):
@@ -29,6 +30,10 @@ class _PluginSearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for package in conf_packages():
             search_path.append(provider="fervis", path=f"pkg://{package}")
+        for folder in config_sources.folders:
+            search_path.append(provider="user", path=f"file://{folder}")
+        for folder in config_sources.primary:
+            search_path.prepend(provider="user", path=f"file://{folder}")
 
 
 def register_configs() -> None:
@@ -36,6 +41,8 @@ def register_configs() -> None:
     store = ConfigStore.instance()
     store.store(name="settings", node=RunConfig)
     for name, path in preset_files().items():
+        if path.parent.parent in (*config_sources.folders, *config_sources.primary):
+            continue  # Hydra finds it there
         store.store(name=name, node=OmegaConf.load(path), group="experiment", package="_global_", provider=str(path))
     Plugins.instance().register(_PluginSearchPath)
     OmegaConf.register_new_resolver("run_name", _resolve_run_name, replace=True)
@@ -65,11 +72,13 @@ def for_dataset(choices: Mapping[str, Any], otherwise: Any, *, _root_: DictConfi
 def compose_config(overrides: Sequence[str]) -> DictConfig:
     """Compose a config from overrides, Hydra's own part included, as ``python -m fervis`` would."""
     register_configs()
+    overrides = prepare_overrides(overrides)
+    check_overrides(overrides, multirun=False)
     running = GlobalHydra.instance().hydra  # of the job that composes, such as a study its parts
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF_FOLDER), version_base="1.3"):
-            config = compose("config", list(overrides), return_hydra_config=True)
+            config = compose(config_sources.name, overrides, return_hydra_config=True)
     finally:
         GlobalHydra.instance().hydra = running
     return resolve_weights(config, config.hydra.overrides.task, config.hydra.runtime.choices.get("trainer"))
@@ -96,6 +105,7 @@ def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     parser = OverridesParser.create()
+    overrides = prepare_overrides(overrides)
     fixed = [override for override in overrides if not parser.parse_override(override).is_sweep_override()]
     carried = compose_config(fixed).hydra.sweeper.get("params") or {}
     given = [*(f"{key}={values}" for key, values in carried.items()), *overrides]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fervis import __version__
 from fervis.core.fingerprints import path_content, plugin_fingerprint
 from fervis.models.pretrained import pretrained_file
 from fervis.runs.config.schema import EXCLUDED_FROM_KEY, RunConfig, trains
@@ -28,7 +28,7 @@ def run_key(config: RunConfig) -> str:
         name: plugin_fingerprint("evidence", measure, config.cache) for name, measure in plain["evidence"].items()
     }
     plain["checkpoint"] = [_checkpoint_content(spec, config) for spec in config.checkpoints]
-    return digest([KEY_FORMAT, version("fervis"), plain, _machine(config)])
+    return digest([KEY_FORMAT, __version__, plain, _machine(config)])
 
 
 def _checkpoint_content(spec: Any, config: RunConfig) -> Any:

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from fervis.core.registry import preset_files
+from fervis.core.registry import config_sources, preset_files
 from fervis.runs.config.keys import ID_DIGITS, run_key
 from fervis.runs.config.schema import EXCLUDED_FROM_KEY, RunConfig
 from fervis.system.hashing import digest
@@ -73,7 +73,10 @@ def _is_sweep(override: str) -> bool:
 
 def command_line(overrides: Sequence[str]) -> str:
     """Return the command with these overrides, quoted for a shell."""
-    return shlex.join(["python", "-m", "fervis", *overrides])
+    sources = [word for folder in config_sources.folders for word in ("--config-dir", str(folder))]
+    sources += [word for folder in config_sources.primary for word in ("--config-path", str(folder))]
+    sources += [] if config_sources.name == "config" else ["--config-name", config_sources.name]
+    return shlex.join(["python", "-m", "fervis", *sources, *overrides])
 
 
 def run_folder(config: DictConfig) -> Path:

@@ -32,7 +32,7 @@ SUBMITIT = ["hydra/launcher=submitit_local"]
 
 def installed(name: str) -> pytest.MarkDecorator:
     missing = importlib.util.find_spec(name) is None
-    return pytest.mark.skipif(missing, reason=f"needs {name}: pip install 'fervis[launchers]'")
+    return pytest.mark.skipif(missing, reason=f"needs {name}: pip install 'fervis-xai[launchers]'")
 
 
 OTHERS = [
@@ -194,7 +194,7 @@ def test_a_launcher_that_is_not_there_is_said_in_one_sentence(fervis: Run, tmp_p
     assert "hydra/launcher=jobib: there is no such hydra/launcher. Did you mean joblib?" in line
     if importlib.util.find_spec("ray") is None:
         done = fervis(*TINY, "-m", "layer=conv1,conv3", "hydra/launcher=ray", cwd=tmp_path)
-        assert (done.returncode, "pip install 'fervis[ray]'" in done.stderr) == (2, True)
+        assert (done.returncode, "pip install 'fervis-xai[ray]'" in done.stderr) == (2, True)
 
 
 @pytest.fixture

@@ -40,10 +40,24 @@ class Part:
     figures: Mapping[str, str]
 
     def overrides(self, own: Sequence[str]) -> list[str]:
-        """The part's overrides with the reader's own, which win: ``model=resnet18`` changes the model of every part."""
-        mine = [override for override in own if not override.startswith(("experiment=", "hydra.", "hydra/", "rerun="))]
-        told = {override.lstrip("+~").partition("=")[0] for override in mine}
-        return [*(override for override in self.ask if override.partition("=")[0] not in told), *mine]
+        """Return the part's overrides with the user's own, which win: ``model=resnet18`` changes every part's model.
+
+        A part that compares certain checkpoints keeps them: without them its figures would not exist.
+        """
+        fixed = {override_key(override) for override in self.ask if override.startswith("checkpoint=[")}
+        user = [override for override in own if not _is_of_study(override) and override_key(override) not in fixed]
+        replaced = {override_key(override) for override in user}
+        return [*(override for override in self.ask if override_key(override) not in replaced), *user]
+
+
+def override_key(override: str) -> str:
+    """Return the key of an override, without the signs that add or delete it."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _is_of_study(override: str) -> bool:
+    """Whether an override concerns the study as a whole and not its parts."""
+    return override.startswith(("experiment=", "hydra.", "hydra/", "rerun="))
 
 
 def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
@@ -53,12 +67,11 @@ def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
         ConfigError: a part lacks a key or has one too many, or two parts keep a figure under one name.
     """
     parts = []
-    for number, one in enumerate(settings, 1):
-        if set(one) != set(PART_KEYS):
-            raise ConfigError(
-                f"parts: part {number} has {', '.join(one) or 'nothing'}; expected {', '.join(PART_KEYS)}."
-            )
-        parts.append(Part(str(one["title"]), tuple(map(str, one["ask"])), dict(one["figures"])))
+    for number, stated in enumerate(settings, 1):
+        if not isinstance(stated, Mapping) or set(stated) != set(PART_KEYS):
+            keys = ", ".join(map(str, stated)) if isinstance(stated, Mapping) else str(stated)
+            raise ConfigError(f"parts: part {number} has {keys or 'nothing'}; expected {', '.join(PART_KEYS)}.")
+        parts.append(Part(str(stated["title"]), tuple(map(str, stated["ask"])), dict(stated["figures"])))
     names = [name for part in parts for name in part.figures]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"parts: {twice[0]} is kept by two parts; expected a name of its own for each figure.")

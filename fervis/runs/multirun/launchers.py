@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fervis.system.console import configure_logging, log
-from fervis.system.progress import quiet_progress
+from fervis.system.progress import line_progress, quiet_progress
 
 LOG_LISTENERS = 0.2  # seconds between two looks at what jobs have written
 
@@ -58,7 +58,7 @@ def prefix_logs(job: int, *, quiet: bool) -> Iterator[None]:
     tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a worker that is ended leaves behind
     log.addFilter(named)
     try:
-        with quiet_progress():  # several processes would draw over each other
+        with quiet_progress() if quiet else line_progress():  # several processes would draw over each other
             yield
     finally:
         log.removeFilter(named)

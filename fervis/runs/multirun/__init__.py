@@ -1,0 +1,1 @@
+"""A sweep's jobs, in this process and in those of launchers."""

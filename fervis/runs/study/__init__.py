@@ -1,0 +1,1 @@
+"""A study: several runs gathered in one folder."""
