@@ -12,7 +12,7 @@ from torch import nn
 
 import fervis
 from fervis.core.registry import build_plugin
-from fervis.core.targets import Target
+from fervis.core.targets import class_targets
 from fervis.errors import ConfigError
 from fervis.explainers.perturbation.lime import explain_with_lime
 from fervis.explainers.perturbation.lime_reference import no_progress_bar
@@ -76,7 +76,7 @@ def test_coefficients_are_those_of_the_lime_package_for_every_label(channels: in
     # The matrix that the package draws as the first thing from its random state.
     samples = np.random.RandomState(seed).randint(0, 2, 300 * pieces).reshape(300, pieces)
     samples[0] = 1
-    target = Target(torch.tensor([0]))
+    target = class_targets([0])
     ours = explain_with_lime(model, image, target, segments, torch.from_numpy(samples).float(), fill=fill)
     for label in range(7):
         coefficients = [weight for _, weight in sorted(theirs.local_exp[label])]
@@ -130,7 +130,7 @@ def test_the_stability_is_scipys_rank_correlation_over_the_further_seeds():
         seed = int(torch.randint(2**62, (), generator=drawn))
         samples = bernoulli_samples(60, 16, torch.Generator().manual_seed(seed))
         fits.append(
-            explain_with_lime(model, image[0], Target(torch.tensor([3])), segments, samples).coefficients[:, 3].numpy()
+            explain_with_lime(model, image[0], class_targets([3]), segments, samples).coefficients[:, 3].numpy()
         )
     expected = np.mean([spearmanr(fits[0], other).statistic for other in fits[1:]])
     assert found.scores is not None
