@@ -20,14 +20,12 @@ def network(name: str = "vgg8", size: int = 16, channels: int = 1, **knobs: obje
     with torch.random.fork_rng():
         torch.manual_seed(0)
         built = build_plugin("model", name, **knobs).build(channels=channels, size=size, classes=CLASSES).eval()
-        for module in built.modules():  # statistics that are not those of an identity
-            if (
-                isinstance(module, nn.BatchNorm2d)
-                and module.running_mean is not None
-                and module.running_var is not None
-            ):
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 2)
+        # Statistics that are not those of an identity, and no branch that an untrained network scales to nothing.
+        for path, values in built.state_dict().items():
+            if path.endswith("running_mean"):
+                values.normal_(0, 0.1)
+            elif path.endswith(("running_var", "gamma")):
+                values.uniform_(0.5, 2)
     return built
 
 

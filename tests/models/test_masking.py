@@ -11,7 +11,6 @@ from fervis.core.targets import Targets, class_targets
 from fervis.errors import ConfigError
 from fervis.models.masking import (
     channels_last,
-    duplicate_groups,
     fill_masked,
     masked_scores,
     masks_from_segments,
@@ -130,10 +129,3 @@ def test_the_columns_are_the_images_classes_and_a_class_that_is_not_there_is_ref
 def test_a_network_without_logits_is_refused():
     with pytest.raises(ConfigError, match=r"expected \[N,K\] logits"):
         masked_scores(nn.Identity(), noise(1, 4, 4), [torch.ones(2, 4, 4)], torch.tensor(0.0), class_targets([0]))
-
-
-def test_equal_images_are_one_group():
-    images = noise(4, 1, 3, 3)
-    images[3] = images[0]
-    images[2, 0, 1, 1] += 1e-6
-    assert duplicate_groups(images) == [[0, 3], [1], [2]]

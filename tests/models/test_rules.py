@@ -75,7 +75,7 @@ def test_a_rule_for_rectifiers_is_captums_method(method: Any, function: Any):
     for one in batch.gradients({nn.ReLU: lambda _, x: function.apply(x)}):
         # captum replaces modules of the very type nn.ReLU; the subclass is one for this comparison.
         model[7].__class__ = nn.ReLU
-        expected = method(model).attribute(images(), target=one.target)
+        expected = method(model).attribute(images().requires_grad_(), target=one.target)
         model[7].__class__ = Rectified
         scale = float(expected.abs().max())
         torch.testing.assert_close(one.gradients["input"], expected.detach(), rtol=0, atol=1e-6 * scale)

@@ -25,7 +25,11 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
 def network(name: str, size: int, channels: int, **knobs: object) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build_plugin("model", name, **knobs).build(channels=channels, size=size, classes=CLASSES).eval()
+        model = build_plugin("model", name, **knobs).build(channels=channels, size=size, classes=CLASSES).eval()
+        for module in model.modules():  # timm begins residual branches at 0, where no gradient reaches
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+        return model
 
 
 @pytest.mark.parametrize(

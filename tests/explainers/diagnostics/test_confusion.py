@@ -186,7 +186,7 @@ def test_the_shipped_network_on_fer2013_is_as_good_as_its_card_says() -> None:
     )
     found = build_plugin("explainer", "confusion", resamples=20).explain(batch)
     assert found.numbers is not None
-    card = (Path(fervis.__file__).parent / "weights" / "vgg8-fer2013.md").read_text(encoding="utf-8")
+    card = (Path(fervis.__file__).parent / "models" / "weights" / "vgg8-fer2013.md").read_text(encoding="utf-8")
     told = re.search(r"\| PrivateTest \| none \| full \| 3,589 \| ([0-9.]+) \[", card)
     assert told
     assert round(100 * found.numbers["accuracy"], 1) == float(told[1])
