@@ -19,7 +19,8 @@ from fervis.core.results import FeatureMaps, FilterImages, HeatMaps
 from fervis.errors import ConfigError, RunError
 from fervis.runs import inputs, run
 from fervis.runs.chunked import chunks
-from fervis.runs.chunked.chunks import Column, combine_numbers
+from fervis.runs.chunked.chunks import combine_numbers
+from fervis.runs.chunked.columns import Column
 from fervis.runs.chunked.merge import merge_runs
 from fervis.runs.chunked.serialization import pack_result, unpack_result
 from fervis.runs.config import Shard, parse_shard
