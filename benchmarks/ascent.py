@@ -28,12 +28,12 @@ from torch.nn import functional as F
 import fervis
 from fervis.core.layers import find_layer
 from fervis.core.network import Network
-from fervis.core.protocols import NetworkContext
 from fervis.core.registry import build_plugin
 from fervis.explainers.activation_maximization.ascent import maximize, measure_objective
 from fervis.explainers.activation_maximization.objectives import filter_values
 from fervis.explainers.activation_maximization.parameterizations import build_parameterization
 from fervis.models.architectures.timm import import_timm
+from fervis.models.batch import Batch
 
 FILTERS = [4, 6, 18, 20, 21, 22, 24, 25, 41, 42, 43, 44, 47, 53, 57, 59]
 SIZE = 48
@@ -107,11 +107,11 @@ def ours(network: Network, filters: list[int]) -> Tensor:
     layer = find_layer(network, "conv7", torch.zeros(1, 1, SIZE, SIZE))
     nothing = torch.zeros(1, 1, SIZE, SIZE)
     row = torch.zeros(1, dtype=torch.int64)
-    inquiry = NetworkContext(nothing, nothing, row, row, network.classes, (layer,))
+    batch = Batch(network, nothing, (layer,), classes=network.classes, pool=nothing, rows=row, labels=row)
     knobs = build_plugin("explainer", "filters", steps=STEPS)
     canvas = build_parameterization("fourier", (1, SIZE, SIZE))
-    start = torch.stack([canvas.noise(inquiry.generator(f"filters/conv7/{number}")) for number in filters])
-    rules, generator = knobs.rules(nothing, canvas.lr), inquiry.generator("climb/transformations")
+    start = torch.stack([canvas.noise(batch.generator(f"filters/conv7/{number}")) for number in filters])
+    rules, generator = knobs.rules(nothing, canvas.lr), batch.generator("climb/transformations")
     with filter_values(network, layer, filters, "mean", torch.bfloat16 if rules.bf16 else torch.float32) as values:
         return maximize(values, canvas, start, rules, generator, unit=torch.full((len(filters),), 0.03))[0]
 

@@ -25,12 +25,12 @@ from torch import Tensor
 import fervis
 from fervis.core.layers import find_layer
 from fervis.core.network import Network
-from fervis.core.protocols import NetworkContext
 from fervis.core.registry import build_plugin
 from fervis.explainers.activation_maximization import ascent
 from fervis.explainers.activation_maximization.baselines import Baselines, compute_baselines, selected_images
 from fervis.explainers.activation_maximization.maximization import maximize_all
 from fervis.explainers.activation_maximization.objectives import at_position, filter_values
+from fervis.models.batch import Batch
 from fervis.models.hooks import outputs_at
 
 FILTERS = [4, 6, 18, 20, 21, 22, 24, 25, 41, 42, 43, 44, 47, 53, 57, 59]
@@ -63,14 +63,12 @@ def measures(images: Tensor) -> str:
     return f"{ascent.mean_frequency(images).mean():.3f} | {variation:.3f} | {ascent.image_strength(images).mean():.2f}"
 
 
-def images_of(
-    network: Network, inquiry: NetworkContext, beside: Baselines, knobs: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
+def images_of(network: Network, batch: Batch, beside: Baselines, knobs: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """The images [16,1,48,48] of a setting and what they reached [16]."""
-    layer = find_layer(network, "conv7", inquiry.images)
+    layer = find_layer(network, "conv7", batch.images)
     found = maximize_all(
         build_plugin("explainer", "filters", **knobs),
-        inquiry,
+        batch,
         lambda some, quick: filter_values(network, layer, some, "mean", quick),
         FILTERS,
         beside,
@@ -99,9 +97,17 @@ def main() -> None:
         faces = build_plugin("dataset", "fer2013", path=asked.path).load(Path(cache)).split(asked.split)
     first = faces.images[:1].float() / 255
     layer = find_layer(network, "conv7", first)
-    inquiry = NetworkContext(first, faces.images, faces.rows, faces.labels, network.classes, (layer,))
+    batch = Batch(
+        network,
+        first,
+        (layer,),
+        classes=network.classes,
+        pool=faces.images,
+        rows=faces.rows,
+        labels=faces.labels,
+    )
     (every,) = compute_baselines(
-        inquiry, lambda images: [at_position(maps, "mean", "") for maps in outputs_at(network, images, [layer])]
+        batch, lambda images: [at_position(maps, "mean", "") for maps in outputs_at(network, images, [layer])]
     )
     beside = selected_images(every, FILTERS)
     strongest = faces.images[(faces.rows[None] == beside.rows[:, None]).int().argmax(1)].float() / 255
@@ -111,7 +117,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     usual = None
     for knobs in settings():
-        images, reached = images_of(network, inquiry, beside, knobs)
+        images, reached = images_of(network, batch, beside, knobs)
         usual = reached if usual is None else usual
         if usual is reached:
             part = (beside.strongest / usual).median()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fervis
-from fervis.core.targets import Target
+from fervis.core.targets import class_targets
 from fervis.explainers.perturbation.lime import explain_with_lime
 from fervis.explainers.perturbation.lime_reference import no_progress_bar
 from fervis.explainers.perturbation.superpixels import superpixels
@@ -90,10 +90,8 @@ def main() -> None:
 
     works: dict[str, Callable[[], Any]] = {
         "bare passes": bare,
-        "fervis": lambda: explain_with_lime(network, face, Target(torch.tensor([0])), segments, draws).coefficients,
-        "fervis, bf16": lambda: explain_with_lime(
-            network, face, Target(torch.tensor([0])), segments, draws, precision="bf16"
-        ),
+        "fervis": lambda: explain_with_lime(network, face, class_targets([0]), segments, draws).coefficients,
+        "fervis, bf16": lambda: explain_with_lime(network, face, class_targets([0]), segments, draws, precision="bf16"),
         "lime, batches of 10": lambda: by_lime(network, face, segments, asked.samples, 10),
         "lime, batches of 100": lambda: by_lime(network, face, segments, asked.samples, 100),
     }

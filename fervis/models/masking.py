@@ -97,7 +97,7 @@ def _layout(model: nn.Module, image: Tensor, targets: Targets) -> Callable[[Tens
     if image.device.type != "cpu":
         return Tensor.contiguous
     try:
-        read_scores(model, channels_last(image[None]), targets, "logit")
+        read_scores(model, channels_last(image[None].clone()), targets, "logit")
     except RuntimeError:  # an error of another cause comes again
         return Tensor.contiguous
     return channels_last
@@ -145,14 +145,3 @@ def target_columns(targets: Targets, image: int, values: Tensor) -> list[int]:
         return list(range(targets.count))
     targets[image : image + 1].scores(values[:1], {})  # refuses a class that does not exist
     return targets.classes[image].tolist()
-
-
-def duplicate_groups(images: Tensor) -> list[list[int]]:
-    """Positions of [N,...] images in groups of equal ones, in the order of their first.
-
-    A face that is asked about for several classes is so masked and scored once.
-    """
-    groups: dict[bytes, list[int]] = {}
-    for position, image in enumerate(images.detach().cpu()):
-        groups.setdefault(image.contiguous().numpy().tobytes(), []).append(position)
-    return list(groups.values())

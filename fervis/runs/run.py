@@ -133,7 +133,8 @@ def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs
         return None
     groups = len(inputs.layers) * len(inputs.checkpoints)
     kind = setup.explainer.result
-    if not config.rerun and (saved := saved_chunks(config.cache, key, inputs.selected, groups, kind)):
+    saved = None if config.rerun else saved_chunks(config.cache, key, inputs.selected, groups, kind)
+    if saved and not setup.shard:
         log.info("the maps are there already; drawing and writing them")
         return saved
 
@@ -151,6 +152,8 @@ def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs
     with record.stage("explain"):
         with exclusive(Path(config.outputs), folder / CHUNKS_FOLDER, "opens the blocks of this question"):
             chunks = open_chunks(folder, inputs.selected, groups, kind, probe, key=identity, asked=asked)
+        if saved:
+            chunks.copy_from(saved)
         overwrite = config.rerun and setup.shard is not None
         chunks.explain(
             lambda faces: explain_faces(setup, inputs, faces), setup.shard, quiet=config.quiet, overwrite=overwrite

@@ -54,7 +54,7 @@ def test_option_builds_and_remembers_what_it_was_told(kind: str, name: str):
 
 @pytest.mark.parametrize("name", names("explainer"))
 def test_every_explainer_has_a_visualizer_of_its_kind(name: str):
-    kind = plugin_class("explainer", option_settings("explainer", name).name).kind
+    kind = plugin_class("explainer", option_settings("explainer", name).name).result.kind
     assert kind in {plugin_class("visualizer", other).kind for other in plugin_names("visualizer")}
 
 

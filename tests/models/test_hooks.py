@@ -9,9 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fervis.core.targets import Target
+from fervis.core.layers import resolve_layers
+from fervis.core.targets import Targets, class_targets
 from fervis.errors import ConfigError
-from fervis.models.hooks import activations, frozen, gradients
+from fervis.models.hooks import TargetPass, activations, frozen, target_passes
+
+
+def first_pass(model: nn.Module, images: Tensor, targets: Targets, layers: list[str]) -> TargetPass:
+    return next(target_passes(model, images, targets, resolve_layers(model, layers, images[:1])))
 
 
 def state(model: nn.Module) -> list[object]:
@@ -35,7 +40,7 @@ def test_gradients_are_those_of_autograd(residual: nn.Module, generator: torch.G
     images = torch.randn(5, 1, 8, 8, generator=generator)
     classes = torch.tensor([0, 1, 2, 1, 0])
     expected = by_hand(residual, images, classes)
-    found = gradients(residual, images, Target(classes), ["input", "conv1", "conv2"])
+    found = first_pass(residual, images, class_targets(classes), ["input", "conv1", "conv2"])
     for name, value in expected.items():
         torch.testing.assert_close(found.gradients[name], value, rtol=0, atol=1e-7)
     torch.testing.assert_close(found.activations["conv1"], residual.conv1(images).detach())
@@ -46,7 +51,8 @@ def test_a_branch_that_hangs_on_no_graph_gets_its_gradient(residual: nn.Module, 
     # Without the input among the layers nothing before them is recorded; the bypass must still be reached.
     images = torch.randn(2, 1, 8, 8, generator=generator)
     classes = torch.tensor([2, 0])
-    together = gradients(residual, images, Target(classes), ["conv2", "bypass"]).gradients
+    together = first_pass(residual, images, class_targets(classes), ["conv2", "bypass"]).gradients
+    together = {"conv2": together["conv2"], "bypass": together["conv3"]}
     weight = residual.head.weight[classes][:, :, None, None] / 64
     torch.testing.assert_close(together["bypass"], weight.expand(2, 4, 8, 8).detach())
     torch.testing.assert_close(together["conv2"], by_hand(residual, images, classes)["conv2"])
@@ -56,8 +62,8 @@ def test_a_branch_that_hangs_on_no_graph_gets_its_gradient(residual: nn.Module, 
 def test_in_place_operations_change_nothing(in_place: Callable[[bool], nn.Module], layers: list[str]):
     images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     kept = images.clone()
-    target = Target(torch.tensor([0, 1, 2]))
-    one, two = (gradients(in_place(flag), images, target, layers) for flag in (False, True))
+    targets = class_targets([0, 1, 2])
+    one, two = (first_pass(in_place(flag), images, targets, layers) for flag in (False, True))
     for layer in layers:
         assert torch.equal(one.gradients[layer], two.gradients[layer])
         assert torch.equal(one.activations[layer], two.activations[layer])
@@ -70,7 +76,7 @@ def test_in_place_operations_change_nothing(in_place: Callable[[bool], nn.Module
 
 def test_a_filter_as_target(residual: nn.Module, generator: torch.Generator):
     images = torch.randn(2, 1, 8, 8, generator=generator)
-    found = gradients(residual, images, Target(layer="conv2", filter=3), ["conv1"])
+    found = first_pass(residual, images, Targets(layer="conv2", filters=(3,)), ["conv1"])
     one = residual.conv1(images).detach().requires_grad_()
     score = residual.conv2(one.tanh())[:, 3].mean((1, 2))
     (expected,) = torch.autograd.grad(score.sum(), one)
@@ -88,8 +94,8 @@ def test_activations_stop_after_the_deepest_layer(residual: nn.Module):
 
 
 def test_a_layer_without_influence_is_refused(residual: nn.Module):
-    with pytest.raises(ConfigError, match="layer=head: the target does not depend on it"):
-        gradients(residual, torch.ones(1, 1, 8, 8), Target(layer="conv2", filter=0), ["head"])
+    with pytest.raises(ConfigError, match="layer=conv3: the target does not depend on it"):
+        first_pass(residual, torch.ones(1, 1, 8, 8), Targets(layer="conv2", filters=(0,)), ["bypass"])
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -99,9 +105,10 @@ def test_the_network_is_left_as_it_was(residual: nn.Module, fails: bool):
     residual.bypass.weight.requires_grad_(False)
     residual.head.weight.grad = torch.full_like(residual.head.weight, 7.0)
     before = state(residual)
+    layers = resolve_layers(residual, "conv1", torch.ones(1, 1, 8, 8))
     images = torch.ones(1, 1 if not fails else 2, 8, 8)
     try:
-        gradients(residual, images, Target(torch.tensor([0])), ["conv1"])
+        next(target_passes(residual, images, class_targets([0]), layers))
         activations(residual, images, ["conv1"])
     except RuntimeError:
         assert fails
@@ -113,12 +120,12 @@ def test_the_network_is_left_as_it_was(residual: nn.Module, fails: bool):
 
 
 def test_gradients_flow_inside_no_grad_and_inference_mode(residual: nn.Module):
-    images, target = torch.ones(1, 1, 8, 8), Target(torch.tensor([1]))
-    expected = gradients(residual, images, target, ["input"]).gradients["input"]
+    images, targets = torch.ones(1, 1, 8, 8), class_targets([1])
+    expected = first_pass(residual, images, targets, ["input"]).gradients["input"]
     with torch.no_grad():
-        assert torch.equal(gradients(residual, images, target, ["input"]).gradients["input"], expected)
+        assert torch.equal(first_pass(residual, images, targets, ["input"]).gradients["input"], expected)
     with torch.inference_mode():
-        inside = gradients(residual, images.clone(), target, ["input"]).gradients["input"]
+        inside = first_pass(residual, images.clone(), targets, ["input"]).gradients["input"]
     assert torch.equal(inside, expected)
 
 

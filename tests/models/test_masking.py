@@ -7,15 +7,14 @@ import torch
 from torch import nn
 
 from fervis.core.registry import build_plugin
-from fervis.core.targets import Target
+from fervis.core.targets import Targets, class_targets
 from fervis.errors import ConfigError
 from fervis.models.masking import (
     channels_last,
-    class_column,
-    duplicate_groups,
     fill_masked,
     masked_scores,
     masks_from_segments,
+    target_columns,
 )
 
 
@@ -48,24 +47,24 @@ def test_a_mask_between_mixes():
 
 
 @pytest.mark.parametrize(
-    ("target", "output"),
+    ("targets", "output"),
     [
-        (Target(torch.tensor([1])), "probability"),
-        (Target(torch.tensor([1])), "logit"),
-        (Target(layer="conv1", filter=2), "probability"),
+        (class_targets([1]), "probability"),
+        (class_targets([1]), "logit"),
+        (Targets(layer="conv1", filters=(2,)), "probability"),
     ],
 )
-def test_scores_are_those_of_one_image_at_a_time(residual: nn.Module, target: Target, output: str):
+def test_scores_are_those_of_one_image_at_a_time(residual: nn.Module, targets: Targets, output: str):
     image, fill, masks = noise(1, 8, 8), noise(1, 8, 8, seed=1), (noise(11, 8, 8, seed=2) > 0.5).float()
     before = image.clone()
-    found = masked_scores(residual.train(), image, masks.split(4), fill, target, output=output)
+    found = masked_scores(residual.train(), image, masks.split(4), fill, targets, output=output)
     assert residual.training
     assert torch.equal(image, before)
     expected = []
     with torch.no_grad():
         for mask in masks:
             one = hidden(image, mask, fill)[None]
-            if target.classes is None:
+            if targets.classes is None:
                 expected.append(residual.get_submodule("conv1")(one)[0, 2].mean()[None])
             else:
                 logits = residual(one)[0]
@@ -94,7 +93,7 @@ def test_a_network_that_reshapes_by_view_is_served_in_the_usual_layout():
         expected = model(image * masks[:, None])
         with pytest.raises(RuntimeError, match="view"):
             model(channels_last(image[None]))
-    found = masked_scores(model, image, [masks], torch.tensor(0.0), Target(torch.tensor([0])), output="logit")
+    found = masked_scores(model, image, [masks], torch.tensor(0.0), class_targets([0]), output="logit")
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
@@ -112,29 +111,21 @@ def test_bf16_is_near_fp32():
         torch.manual_seed(0)
         model = build_plugin("model", "vgg8", width=4).build(channels=1, size=16, classes=("a", "b", "c"))
     image, masks = noise(1, 16, 16), (noise(20, 16, 16, seed=2) > 0.5).float()
-    given = (model, image, [masks], torch.tensor(0.0), Target(torch.tensor([0])))
+    given = (model, image, [masks], torch.tensor(0.0), class_targets([0]))
     exact, fast = masked_scores(*given), masked_scores(*given, precision="bf16")
     assert 0 < (exact - fast).abs().max() < 0.01
     assert fast.dtype == torch.float32
 
 
-def test_the_column_is_the_images_class_and_a_class_that_is_not_there_is_refused():
+def test_the_columns_are_the_images_classes_and_a_class_that_is_not_there_is_refused():
     values = torch.zeros(5, 3)
-    assert [class_column(Target(torch.tensor([2, 0])), place, values) for place in (0, 1)] == [2, 0]
-    assert class_column(Target(layer="conv1"), 1, values[:, :1]) == 0
+    assert [target_columns(class_targets([2, 0]), image, values) for image in (0, 1)] == [[2], [0]]
+    assert target_columns(class_targets(torch.tensor([[2, 0], [1, 1]])), 0, values) == [2, 0]
+    assert target_columns(Targets(layer="conv1", filters=(5, 3)), 1, values[:, :2]) == [0, 1]
     with pytest.raises(ConfigError, match="target=3: the network has 3 classes"):
-        class_column(Target(torch.tensor([0, 3])), 1, values)
+        target_columns(class_targets([0, 3]), 1, values)
 
 
 def test_a_network_without_logits_is_refused():
     with pytest.raises(ConfigError, match=r"expected \[N,K\] logits"):
-        masked_scores(
-            nn.Identity(), noise(1, 4, 4), [torch.ones(2, 4, 4)], torch.tensor(0.0), Target(torch.tensor([0]))
-        )
-
-
-def test_equal_images_are_one_group():
-    images = noise(4, 1, 3, 3)
-    images[3] = images[0]
-    images[2, 0, 1, 1] += 1e-6
-    assert duplicate_groups(images) == [[0, 3], [1], [2]]
+        masked_scores(nn.Identity(), noise(1, 4, 4), [torch.ones(2, 4, 4)], torch.tensor(0.0), class_targets([0]))

@@ -10,6 +10,7 @@ from fervis.core.results.result import (
     entry_fields,
     join_items,
     join_results,
+    shared_fields,
     take_from_result,
 )
 
@@ -30,5 +31,6 @@ __all__ = [
     "entry_fields",
     "join_items",
     "join_results",
+    "shared_fields",
     "take_from_result",
 ]

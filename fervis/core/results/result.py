@@ -25,7 +25,11 @@ class Result(Protocol):
     kind: ClassVar[str]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the raw values by name, as ``arrays.npz`` holds them."""
+        """Return the raw values by name, as ``arrays.npz`` holds them.
+
+        An array has one item per entry, unless it has the name of a field that is shared by all entries, or is named
+        ``<name>_<n>`` and is of entry n alone.
+        """
         ...
 
     def summary_row(self, entry: int) -> dict[str, Any]:
@@ -40,8 +44,14 @@ SHARED = "shared by all entries"
 
 def entry_fields(result: Any) -> list[str]:
     """Return the names of the fields that have one item per entry."""
-    hints = get_type_hints(type(result), include_extras=True)
-    return [one.name for one in fields(result) if SHARED not in get_args(hints[one.name])]
+    shared = shared_fields(type(result))
+    return [one.name for one in fields(result) if one.name not in shared]
+
+
+def shared_fields(kind: type[Any]) -> list[str]:
+    """Return the names of the fields of a kind of result that are shared by all entries."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [one.name for one in fields(kind) if SHARED in get_args(hints[one.name])]
 
 
 def join_results(results: Sequence[R]) -> R:

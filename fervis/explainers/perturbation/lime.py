@@ -112,7 +112,7 @@ class Lime:
             image = batch.images[number]
             segments = superpixels(image, self.superpixels, segments=self.segments, compactness=self.compactness)
             fits = [self._fit(batch, image, segments, seed) for seed in seeds]
-            columns = target_columns(batch.targets, number, fits[0].coefficients.T)
+            columns = target_columns(batch.targets, number, fits[0].coefficients)
             first, *others = (fit.coefficients[:, columns] for fit in fits)
             maps.append(torch.stack([keep_top(weights, self.top).float()[segments.cpu()] for weights in first.T]))
             rows.append(self._scores(first, others, fits[0].r2[columns]))

@@ -44,7 +44,7 @@ class Occlusion:
     default_layer: ClassVar = INPUT
 
     def __post_init__(self) -> None:
-        if self.stride > self.window:
+        if self.stride > self.window >= 1:
             raise ConfigError(f"explainer.stride={self.stride}: expected at most explainer.window={self.window}.")
 
     def explain(self, batch: Batch) -> LayerMaps:

@@ -17,18 +17,18 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from fervis.core.faces import Faces
-from fervis.core.results import Explanation, Result, join_items, join_results
+from fervis.core.results import Explanation, Result, join_items, join_results, shared_fields
 from fervis.errors import RunError
+from fervis.runs.chunked.columns import Column, write_npy
 from fervis.runs.chunked.serialization import (
     entry_count,
     is_intact,
@@ -110,6 +110,13 @@ class Chunks:
                     save_chunk(self.path(number), explanation, [places[one] for one in who.tolist()], numbers)
                     bar.update(len(places))
 
+    def copy_from(self, saved: Chunks) -> None:
+        """Copy the chunks that are missing from those of the same explanation that were saved, if they are as large."""
+        if saved.size == self.size:
+            for number in self.missing():
+                with atomic_path(self.path(number)) as partial:
+                    shutil.copyfile(saved.path(number), partial)
+
     def load(self, number: int) -> tuple[Explanation, list[int]]:
         """A block: its explanation, and the place in the question of each entry's face."""
         explanation, places = load_chunk(self.path(number), self.faces, self.kind)
@@ -151,9 +158,11 @@ class Chunks:
 
         Args:
             path: of the file.
-            arrays: what is kept of an explanation: arrays of an item an entry; ``classes``, which are those of the
-                whole; and arrays of entry n alone, named ``<name>_<n>``.
+            arrays: what is kept of an explanation: arrays of an item an entry; ``classes`` and what the kind of result
+                shares among its entries, which are those of the whole; and arrays of entry n alone, named
+                ``<name>_<n>``.
         """
+        shared = ["classes", *shared_fields(self.kind)]
         kinds: dict[str, list[NDArray[Any]]] = {}
         total = 0
         for explanation, entries in self.each():
@@ -167,7 +176,7 @@ class Chunks:
             columns = {
                 name: Column(files.enter_context(TemporaryFile(dir=path.parent)), total, one)
                 for name, one in empty.items()
-                if name != "classes"
+                if name not in shared
             }
             for explanation, entries in self.each():
                 found = arrays(explanation)
@@ -175,10 +184,13 @@ class Chunks:
                     column.put(entries, found[name])
                 for name in filter(RUN_NUMBERS.search, found):
                     stem, _, entry = name.rpartition("_")
-                    _write_npy(archive, f"{stem}_{entries[int(entry)]}", found[name])
+                    write_npy(archive, f"{stem}_{entries[int(entry)]}", found[name])
             for name, column in columns.items():
                 column.write(archive, name)
-            _write_npy(archive, "classes", np.array(self.load(0)[0].classes))
+            whole = arrays(self.load(0)[0])
+            for name in shared:
+                if name in whole:
+                    write_npy(archive, name, whole[name])
 
     def write_table(self, path: Path, rows: Callable[[Explanation], Sequence[Mapping[str, Any]]]) -> None:
         """Write a line an entry as CSV, with its number in the arrays."""
@@ -190,50 +202,6 @@ class Chunks:
                     writer = csv.DictWriter(file, list(table[0]))
                     writer.writeheader()
                 writer.writerows(table)
-
-
-class Column:
-    """An array that is written item by item, in any order, to a file and from there into an archive.
-
-    Args:
-        file: an open file of its own.
-        total: how many items there will be.
-        like: an empty array of the items' shape and type.
-    """
-
-    def __init__(self, file: IO[bytes], total: int, like: NDArray[Any]) -> None:
-        self.file, self.dtype = file, like.dtype
-        self.shape = (total, *like.shape[1:])
-        self.bytes = like.itemsize * math.prod(like.shape[1:])
-
-    def put(self, entries: Sequence[int], values: NDArray[Any]) -> None:
-        """Write the items of these numbers."""
-        values = np.ascontiguousarray(values, self.dtype)
-        for start, stop in _contiguous_runs(entries):
-            self.file.seek(entries[start] * self.bytes)
-            self.file.write(values[start:stop].tobytes())
-
-    def write(self, archive: zipfile.ZipFile, name: str) -> None:
-        """Copy what was written into an archive, as ``<name>.npy``."""
-        self.file.seek(0)
-        with archive.open(f"{name}.npy", "w", force_zip64=True) as into:
-            header = {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
-            npy.write_array_header_1_0(into, header)
-            shutil.copyfileobj(self.file, into, 2**20)
-
-
-def _write_npy(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
-    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-        npy.write_array(file, values, allow_pickle=False)
-
-
-def _contiguous_runs(entries: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Where consecutive numbers begin and end: [4, 5, 9] -> (0, 2), (2, 3)."""
-    begun = 0
-    for place in range(1, len(entries) + 1):
-        if place == len(entries) or entries[place] != entries[place - 1] + 1:
-            yield begun, place
-            begun = place
 
 
 def join_explanations(parts: Sequence[Explanation]) -> Explanation:

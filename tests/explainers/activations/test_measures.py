@@ -132,14 +132,17 @@ def test_looks_of_a_ramp():
     assert measures.brightness_and_edges(ramp, (3, 5))[0].shape == (1, 3, 5)
 
 
+PIXELS = find_layer(nn.Identity(), "input", torch.zeros(1, 1, 8, 8))
+
+
 def test_outputs_of_layers_and_of_the_pixels(residual: nn.Module):
     images = noise(2, 1, 8, 8)
-    layers = [None, find_layer(residual, "conv2", images), find_layer(residual, "conv1", images)]
+    layers = [find_layer(residual, name, images) for name in ("input", "conv2", "conv1")]
     pixels, second, first = outputs_at(residual, images, layers)
     assert torch.equal(pixels, images)
     torch.testing.assert_close(first, residual.conv1(images).detach())
     torch.testing.assert_close(second, residual.conv2(residual.conv1(images).tanh()).detach())
-    assert torch.equal(outputs_at(residual, images, [None])[0], images)
+    assert torch.equal(outputs_at(residual, images, layers[:1])[0], images)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_outputs_of_layers_and_of_the_pixels(residual: nn.Module):
 )
 def test_which_filters_are_meant(spec: Any, expected: tuple[int, ...]):
     check_filters(spec)
-    assert select_filters(spec, None, 8) == expected
+    assert select_filters(spec, PIXELS, 8) == expected
 
 
 @pytest.mark.parametrize(
@@ -168,4 +171,4 @@ def test_wrong_filters(spec: Any):
 
 def test_a_filter_that_a_layer_does_not_have():
     with pytest.raises(ConfigError, match=r"explainer.filters=8: input has 8 filters, numbered from 0"):
-        select_filters([1, 8], None, 8)
+        select_filters([1, 8], PIXELS, 8)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fervis.core.layers import find_layer
-from fervis.core.protocols import NetworkContext
+from fervis.core.layers import resolve_layers
 from fervis.core.registry import build_plugin
 from fervis.core.results import ExplainerOutput, TopActivations
 from fervis.errors import ConfigError, RunError
 from fervis.explainers.activations import ranking, top_faces
+from fervis.models.batch import Batch
 
 FACES = 50
 
@@ -25,17 +25,24 @@ def network(channels: int = 1) -> nn.Module:
         return build_plugin("model", "vgg8", width=4).build(channels=channels, size=16, classes=("a", "b", "c"))
 
 
-def inquiry(model: nn.Module, *layers: str, channels: int = 1) -> NetworkContext:
+def batch_of(model: nn.Module, *layers: str, channels: int = 1) -> Batch:
     generator = torch.Generator().manual_seed(1)
     pool = torch.randint(0, 256, (FACES, channels, 16, 16), generator=generator, dtype=torch.uint8)
     rows = torch.randperm(FACES, generator=generator) + 1000
     images = pool[:2].float() / 255
-    places = tuple(None if name == "input" else find_layer(model, name, images[:1]) for name in layers)
-    return NetworkContext(images, pool, rows, torch.arange(FACES) % 3, ("a", "b", "c"), places)
+    return Batch(
+        model,
+        images,
+        resolve_layers(model, layers, images[:1]),
+        classes=("a", "b", "c"),
+        pool=pool,
+        rows=rows,
+        labels=torch.arange(FACES) % 3,
+    )
 
 
-def examine(model: nn.Module, question: NetworkContext, **knobs: Any) -> tuple[TopActivations, ExplainerOutput]:
-    findings = build_plugin("explainer", "top_faces", **knobs).examine(model, question)
+def explain(batch: Batch, **knobs: Any) -> tuple[TopActivations, ExplainerOutput]:
+    findings = build_plugin("explainer", "top_faces", **knobs).explain(batch)
     assert isinstance(findings.result, TopActivations)
     return findings.result, findings
 
@@ -54,29 +61,29 @@ def test_it_is_the_full_sort(batch: int, channels: int, monkeypatch: pytest.Monk
     monkeypatch.setattr(ranking, "RANKING_BATCH", batch)
     monkeypatch.setattr(top_faces, "TOP_FACES_BATCH", batch)
     model = network(channels)
-    question = inquiry(model, "conv3", "relu1", channels=channels)
-    result, findings = examine(model, question, filters=[2, 0, 3], top=5)
+    batch = batch_of(model, "conv3", "relu1", channels=channels)
+    result, findings = explain(batch, filters=[2, 0, 3], top=5)
     assert findings.who is None
     assert findings.targets == ("conv3/2", "conv3/0", "conv3/3", "relu1/2", "relu1/0", "relu1/3")
     assert findings.layers == ("conv3",) * 3 + ("relu1",) * 3
     for entry, (path, one) in enumerate((path, one) for path in ("body.conv3", "body.relu1") for one in (2, 0, 3)):
-        peaks = outputs_of(model, path, question.pool)[:, one].flatten(1).amax(1)
-        best = sorted(range(FACES), key=lambda face: (-float(peaks[face]), int(question.rows[face])))[:5]
-        assert result.rows[entry].tolist() == question.rows[best].tolist()
-        assert result.labels[entry].tolist() == question.labels[best].tolist()
-        assert torch.equal(result.images[entry], question.pool[best])
+        peaks = outputs_of(model, path, batch.pool)[:, one].flatten(1).amax(1)
+        best = sorted(range(FACES), key=lambda face: (-float(peaks[face]), int(batch.rows[face])))[:5]
+        assert result.rows[entry].tolist() == batch.rows[best].tolist()
+        assert result.labels[entry].tolist() == batch.labels[best].tolist()
+        assert torch.equal(result.images[entry], batch.pool[best])
         torch.testing.assert_close(result.values[entry], peaks[best], rtol=1e-5, atol=1e-6)
         assert result.dead[entry].item() == pytest.approx((peaks <= 0).float().mean().item())
 
 
 def test_the_box_is_what_the_strongest_unit_sees():
     model = network()
-    question = inquiry(model, "conv2")
-    result, _ = examine(model, question, filters=2, top=3)
-    outputs = outputs_of(model, "body.conv2", question.pool)
+    batch = batch_of(model, "conv2")
+    result, _ = explain(batch, filters=2, top=3)
+    outputs = outputs_of(model, "body.conv2", batch.pool)
     for entry in range(2):
         for place, row in enumerate(result.rows[entry].tolist()):
-            face = question.rows.tolist().index(row)
+            face = batch.rows.tolist().index(row)
             y, x = divmod(int(outputs[face, entry].argmax()), 16)
             box, core = result.boxes[entry, place].tolist(), result.cores[entry, place].tolist()
             assert box == [max(0, y - 2), max(0, x - 2), min(16, y + 3), min(16, x + 3)]
@@ -86,15 +93,15 @@ def test_the_box_is_what_the_strongest_unit_sees():
 
 def test_of_equal_faces_the_lowest_row_comes_first_and_copies_are_left_out():
     model = network()
-    question = inquiry(model, "conv1")
-    pool = question.pool.clone()
+    batch = batch_of(model, "conv1")
+    pool = batch.pool.clone()
     pool[10:40:10] = pool[0]
-    question = replace(question, pool=pool)
-    copies = question.rows[[0, 10, 20, 30]].sort().values.tolist()
-    everything, _ = examine(model, question, filters=1, top=FACES, copies=True)
+    batch = replace(batch, pool=pool)
+    copies = batch.rows[[0, 10, 20, 30]].sort().values.tolist()
+    everything, _ = explain(batch, filters=1, top=FACES, copies=True)
     ranks = [everything.rows[0].tolist().index(row) for row in copies]
     assert ranks == list(range(ranks[0], ranks[0] + 4))
-    once, _ = examine(model, question, filters=1, top=FACES)
+    once, _ = explain(batch, filters=1, top=FACES)
     assert once.rows.shape == (1, FACES - 3)
     assert once.rows[0].tolist() == [row for row in everything.rows[0].tolist() if row not in copies[1:]]
     assert torch.equal(once.dead, everything.dead)
@@ -104,8 +111,8 @@ def test_dead_filters():
     model = network()
     norm = model.get_submodule("body.norm2")
     norm.weight.data[1], norm.bias.data[1] = 0.0, -1.0
-    _, findings = examine(model, inquiry(model, "relu2"), filters="all", top=2)
-    result, _ = examine(model, inquiry(model, "relu2"), filters=[1], top=2)
+    _, findings = explain(batch_of(model, "relu2"), filters="all", top=2)
+    result, _ = explain(batch_of(model, "relu2"), filters=[1], top=2)
     assert result.dead.tolist() == [1.0]
     # A unit that never changes looks nowhere, so its core is all that it can see.
     assert torch.equal(result.cores, result.boxes)
@@ -116,7 +123,7 @@ def test_dead_filters():
 
 def test_the_network_is_left_as_it_was():
     model = network().train()
-    examine(model, inquiry(model, "conv2"), filters=1, top=1)
+    explain(batch_of(model, "conv2"), filters=1, top=1)
     assert all(module.training and not module._forward_hooks for module in model.modules())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
 
@@ -127,14 +134,14 @@ def test_floats_become_pictures():
     assert top_faces.as_bytes(torch.tensor([7], dtype=torch.uint8)).tolist() == [7]
 
 
-def test_wrong_questions_and_outputs_that_are_not_finite():
+def test_wrong_batchs_and_outputs_that_are_not_finite():
     model = network()
     with pytest.raises(ConfigError, match=r"layer=input: pixels have no filters"):
-        examine(model, inquiry(model, "conv1", "input"))
+        explain(batch_of(model, "conv1", "input"))
     with pytest.raises(ConfigError, match=r"explainer.filters=9: conv1 has 4 filters"):
-        examine(model, inquiry(model, "conv1"), filters=[9])
+        explain(batch_of(model, "conv1"), filters=[9])
     with pytest.raises(ConfigError, match=r"explainer.top=0: expected a number of faces"):
         build_plugin("explainer", "top_faces", top=0)
     model.get_submodule("body.conv1").weight.data[0] = torch.nan
     with pytest.raises(RunError, match=r"layer=conv1: its output for face 10[0-9]+ is not finite"):
-        examine(model, inquiry(model, "conv1"))
+        explain(batch_of(model, "conv1"))

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 import fervis
 from fervis.core.faces import Faces
 from fervis.core.network import Network
-from fervis.core.protocols import NetworkContext
 from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 from fervis.metrics.classifier.evaluation import evaluate
+from fervis.models.batch import Batch
 from fervis.models.predict import predict_views
 
 CLASSES = ("a", "b", "c")
@@ -37,12 +36,12 @@ class Wrong(nn.Module):
         return images
 
 
-def inquiry(labels: list[int], answers: list[int], **changes: object) -> NetworkContext:
+def batch_of(labels: list[int], answers: list[int], model: nn.Module | None = None) -> Batch:
     pool = torch.zeros(len(labels), 1, 4, 4)
     pool[torch.arange(len(labels)), 0, 0, torch.tensor(answers)] = 1
     pool[:, 0, 3, 3] = torch.arange(len(labels)) / len(labels)  # no two faces are the same
-    asked = NetworkContext(pool[:1], pool, torch.arange(len(labels)) + 100, torch.tensor(labels), CLASSES, (None,))
-    return replace(asked, **changes)
+    rows = torch.arange(len(labels)) + 100
+    return Batch(model or Told(), pool[:1], (), classes=CLASSES, pool=pool, rows=rows, labels=torch.tensor(labels))
 
 
 def drawn_faces(count: int = 60) -> tuple[Network, Faces]:
@@ -57,13 +56,21 @@ def drawn_faces(count: int = 60) -> tuple[Network, Faces]:
     return network, Faces(images, labels, torch.arange(count), torch.full((count,), 2, dtype=torch.uint8), CLASSES)
 
 
-def asked_of(faces: Faces, **changes: object) -> NetworkContext:
-    asked = NetworkContext(faces.images[:1].float() / 255, faces.images, faces.rows, faces.labels, CLASSES, (None,))
-    return replace(asked, **changes)
+def batch_of_faces(network: nn.Module, faces: Faces, seed: int) -> Batch:
+    return Batch(
+        network,
+        faces.images[:1].float() / 255,
+        (),
+        classes=CLASSES,
+        seed=seed,
+        pool=faces.images,
+        rows=faces.rows,
+        labels=faces.labels,
+    )
 
 
 def test_faces_are_counted_by_label_and_answer() -> None:
-    found = build_plugin("explainer", "confusion").examine(Told(), inquiry([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]))
+    found = build_plugin("explainer", "confusion").explain(batch_of([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]))
     result = found.result
     assert result.counts.tolist() == [[[2, 1, 0], [0, 1, 1], [0, 0, 1]]]
     assert (result.split, found.layers, found.targets, found.who) == ("test", ("network",), ("3 classes",), None)
@@ -81,8 +88,8 @@ def test_faces_are_counted_by_label_and_answer() -> None:
 
 
 def test_the_best_and_worst_cells_are_named() -> None:
-    asked = inquiry([0] * 10 + [1] * 10 + [2] * 10, [0] * 9 + [1] + [1] * 5 + [2] * 3 + [0] * 2 + [2] * 8 + [0, 0])
-    words = build_plugin("explainer", "confusion").examine(Told(), asked).result.metrics[0]["words"]
+    batch = batch_of([0] * 10 + [1] * 10 + [2] * 10, [0] * 9 + [1] + [1] * 5 + [2] * 3 + [0] * 2 + [2] * 8 + [0, 0])
+    words = build_plugin("explainer", "confusion").explain(batch).result.metrics[0]["words"]
     assert [word.partition(" [")[0] for word in words] == [
         "a is recalled best: 90.0 %",
         "b is recalled worst: 50.0 %",
@@ -97,7 +104,7 @@ def test_the_best_and_worst_cells_are_named() -> None:
 def test_every_number_is_that_of_the_networks_evaluation(views: str) -> None:
     """The same seed gives the same intervals, so a figure and the network's card cannot differ."""
     network, faces = drawn_faces()
-    found = build_plugin("explainer", "confusion", views=views, resamples=50).examine(network, asked_of(faces, seed=3))
+    found = build_plugin("explainer", "confusion", views=views, resamples=50).explain(batch_of_faces(network, faces, 3))
     report = evaluate(network, faces, views=views, seed=3, splits=("test",), resamples=50).report
     scored = report["results"]["test"][views]["full"]
     told = found.result.summary_row(0)
@@ -113,22 +120,22 @@ def test_every_number_is_that_of_the_networks_evaluation(views: str) -> None:
 
 def test_copies_are_drawn_together() -> None:
     """Ten copies of one face tell no more than the face: the interval of its class has two ends only, 0 and 1."""
-    asked = inquiry([0] * 8 + [1] * 8, [0] * 4 + [1] * 4 + [1] * 4 + [2] * 4)
-    asked.pool[:, 0, 3, 3] = 0
-    result = build_plugin("explainer", "confusion").examine(Told(), asked).result
+    batch = batch_of([0] * 8 + [1] * 8, [0] * 4 + [1] * 4 + [1] * 4 + [2] * 4)
+    batch.pool[:, 0, 3, 3] = 0
+    result = build_plugin("explainer", "confusion").explain(batch).result
     assert (result.low[0, 0, 0], result.high[0, 0, 0]) == (0, 1)
-    apart = build_plugin("explainer", "confusion").examine(Told(), inquiry(*asked_as(asked))).result
+    apart = build_plugin("explainer", "confusion").explain(batch_of(*labels_and_answers(batch))).result
     assert result.counts.equal(apart.counts)
     assert apart.low[0, 0, 0] > 0.1
 
 
-def asked_as(asked: NetworkContext) -> tuple[list[int], list[int]]:
-    return asked.labels.tolist(), asked.pool[:, 0, 0, :3].argmax(1).tolist()
+def labels_and_answers(batch: Batch) -> tuple[list[int], list[int]]:
+    return batch.labels.tolist(), batch.pool[:, 0, 0, :3].argmax(1).tolist()
 
 
 def test_faces_without_a_label_are_left_out() -> None:
-    whole = build_plugin("explainer", "confusion").examine(Told(), inquiry([0, 1, 2, 2], [0, 1, 1, 2]))
-    some = build_plugin("explainer", "confusion").examine(Told(), inquiry([0, -1, 1, 2, -1, 2], [0, 2, 1, 1, 0, 2]))
+    whole = build_plugin("explainer", "confusion").explain(batch_of([0, 1, 2, 2], [0, 1, 1, 2]))
+    some = build_plugin("explainer", "confusion").explain(batch_of([0, -1, 1, 2, -1, 2], [0, 2, 1, 1, 0, 2]))
     assert whole.numbers is not None
     assert some.result.counts.equal(whole.result.counts)
     assert some.result.metrics[0]["left_out"] == 2
@@ -136,17 +143,17 @@ def test_faces_without_a_label_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "asked", "knobs", "said"),
+    ("batch", "knobs", "message"),
     [
-        (Told(), inquiry([-1, -1], [0, 1]), {}, "split=test: no face there has a label"),
-        (Told(), inquiry([0, 3], [0, 1]), {}, "its classes are a, b, c, and a face has the label 3"),
-        (Wrong(), inquiry([0, 1], [0, 1]), {}, r"its output is \[2, 1, 4, 4\], expected \[N,3\] logits"),
-        (Told(), inquiry([0, 1], [0, 1]), {"views": "tencrop"}, "views=tencrop: the network takes no crops"),
+        (batch_of([-1, -1], [0, 1]), {}, "split=test: no face there has a label"),
+        (batch_of([0, 3], [0, 1]), {}, "its classes are a, b, c, and a face has the label 3"),
+        (batch_of([0, 1], [0, 1], Wrong()), {}, r"its output is \[2, 1, 4, 4\], expected \[N,3\] logits"),
+        (batch_of([0, 1], [0, 1]), {"views": "tencrop"}, "views=tencrop: the network takes no crops"),
     ],
 )
-def test_what_cannot_be_counted_is_refused(model: nn.Module, asked: NetworkContext, knobs: dict, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        build_plugin("explainer", "confusion", **knobs).examine(model, asked)
+def test_what_cannot_be_counted_is_refused(batch: Batch, knobs: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_plugin("explainer", "confusion", **knobs).explain(batch)
 
 
 @pytest.mark.parametrize(
@@ -168,10 +175,18 @@ def test_the_shipped_network_on_fer2013_is_as_good_as_its_card_says() -> None:
         tiles = np.asarray(sheet).reshape(-1, 48, 190, 48).swapaxes(1, 2).reshape(-1, 48, 48)[test]
     network = fervis.load_model("vgg8", weights="fer2013")
     pool, labels = torch.from_numpy(tiles.copy())[:, None], torch.from_numpy(table["emotion"][test].astype(np.int64))
-    asked = NetworkContext(pool[:1].float() / 255, pool, torch.from_numpy(test), labels, network.classes, (None,))
-    found = build_plugin("explainer", "confusion", resamples=20).examine(network, asked)
+    batch = Batch(
+        network,
+        pool[:1].float() / 255,
+        (),
+        classes=network.classes,
+        pool=pool,
+        rows=torch.from_numpy(test),
+        labels=labels,
+    )
+    found = build_plugin("explainer", "confusion", resamples=20).explain(batch)
     assert found.numbers is not None
-    card = (Path(fervis.__file__).parent / "weights" / "vgg8-fer2013.md").read_text(encoding="utf-8")
+    card = (Path(fervis.__file__).parent / "models" / "weights" / "vgg8-fer2013.md").read_text(encoding="utf-8")
     told = re.search(r"\| PrivateTest \| none \| full \| 3,589 \| ([0-9.]+) \[", card)
     assert told
     assert round(100 * found.numbers["accuracy"], 1) == float(told[1])

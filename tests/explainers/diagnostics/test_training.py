@@ -11,16 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from fervis.core.layers import find_layer
-from fervis.core.protocols import NetworkContext
+from fervis.core.layers import resolve_layers
 from fervis.core.registry import build_plugin
 from fervis.core.results import ExplainerOutput, Progress
 from fervis.errors import ConfigError
 from fervis.metrics.representation.cka import cka, gram
+from fervis.models.batch import Batch
 from fervis.models.state_dicts import save_weights
 
 CLASSES = ("a", "b", "c")
 EPOCHS = (1, 2, 5)
+PIXELS = resolve_layers(nn.Identity(), "input", torch.zeros(1, 1, 16, 16))
 
 
 def network(seed: int) -> nn.Module:
@@ -30,7 +31,7 @@ def network(seed: int) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> NetworkContext:
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     """A training of three epochs, each of other weights, asked about 100 faces of which the last ten have no label."""
     folder = tmp_path_factory.mktemp("training")
     epochs = {epoch: folder / f"epoch_{epoch:03d}.safetensors" for epoch in EPOCHS}
@@ -41,20 +42,21 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> NetworkContext:
     labels = torch.randint(3, (100,), generator=generator)
     labels[90:] = -1
     images = pool[:2].float() / 255
-    return NetworkContext(
+    return Batch(
+        model=network(9),
         images=images,
         pool=pool,
         rows=torch.arange(100),
         labels=labels,
         classes=CLASSES,
-        layers=tuple(find_layer(network(0), name, images[:1]) for name in ("conv1", "conv6")),
+        layers=resolve_layers(network(0), ("conv1", "conv6"), images[:1]),
         epochs=epochs,
         history={1: {"train/loss": 1.9, "val/accuracy": 0.3, "lr": 0.1}, 5: {"train/loss": 0.7}},
     )
 
 
-def followed(model: nn.Module, inquiry: NetworkContext, **knobs: object) -> tuple[ExplainerOutput, Progress]:
-    findings = build_plugin("explainer", "training", **knobs).examine(model, inquiry)
+def followed(batch: Batch, **knobs: object) -> tuple[ExplainerOutput, Progress]:
+    findings = build_plugin("explainer", "training", **knobs).explain(batch)
     assert isinstance(findings.result, Progress)
     return findings, findings.result
 
@@ -68,12 +70,12 @@ def outputs(model: nn.Module, images: torch.Tensor, layer: str) -> torch.Tensor:
     return heard[0]
 
 
-def test_each_number_is_that_of_each_epochs_network(asked: NetworkContext):
-    findings, progress = followed(network(9), asked, faces=50)
+def test_each_number_is_that_of_each_epochs_network(batch: Batch):
+    findings, progress = followed(batch, faces=50)
     assert findings.layers == ("conv1", "conv6", "network")
     assert findings.targets == ("4 filters", "16 filters", "network")
     assert progress.epochs == EPOCHS
-    images, labels = asked.pool[::2].float() / 255, asked.labels[::2]
+    images, labels = batch.pool[::2].float() / 255, batch.labels[::2]
     known = labels >= 0
     final = network(5)
     for column, epoch in enumerate(EPOCHS):
@@ -92,8 +94,8 @@ def test_each_number_is_that_of_each_epochs_network(asked: NetworkContext):
     assert (progress.values["cka"][:2, 0] < 0.99).all()
 
 
-def test_what_is_no_number_of_an_entry_is_nan(asked: NetworkContext):
-    _, progress = followed(network(9), asked, faces=50)
+def test_what_is_no_number_of_an_entry_is_nan(batch: Batch):
+    _, progress = followed(batch, faces=50)
     assert set(progress.values) == {"cka", "dead", "black", "accuracy", "train/loss", "val/accuracy"}
     for name in ("cka", "dead", "black"):
         assert progress.values[name][2].isnan().all()
@@ -108,10 +110,10 @@ def test_what_is_no_number_of_an_entry_is_nan(asked: NetworkContext):
     assert progress.values["val/accuracy"].isfinite().sum() == 1
 
 
-def test_intervals_hold_the_value_and_are_drawn_from_the_seed(asked: NetworkContext):
-    _, one = followed(network(9), asked, faces=64)
-    _, two = followed(network(8), asked, faces=64)
-    _, other = followed(network(9), replace(asked, seed=1), faces=64)
+def test_intervals_hold_the_value_and_are_drawn_from_the_seed(batch: Batch):
+    _, one = followed(batch, faces=64)
+    _, two = followed(replace(batch, model=network(8)), faces=64)
+    _, other = followed(replace(batch, seed=1), faces=64)
     for name in one.values:
         assert torch.equal(one.values[name].nan_to_num(-1), two.values[name].nan_to_num(-1))
         assert torch.equal(one.low[name].nan_to_num(-1), two.low[name].nan_to_num(-1))
@@ -121,8 +123,8 @@ def test_intervals_hold_the_value_and_are_drawn_from_the_seed(asked: NetworkCont
         assert not torch.equal(one.low[name][:2], other.low[name][:2])
 
 
-def test_numbers_are_those_of_the_first_and_the_last_epoch(asked: NetworkContext):
-    findings, progress = followed(network(9), asked, faces=50, epochs=[5, 2])
+def test_numbers_are_those_of_the_first_and_the_last_epoch(batch: Batch):
+    findings, progress = followed(batch, faces=50, epochs=[5, 2])
     assert progress.epochs == (2, 5)
     assert findings.numbers is not None
     assert findings.numbers["2~5/conv6/cka"] == pytest.approx(float(progress.values["cka"][1, 0]), abs=1e-6)
@@ -132,18 +134,18 @@ def test_numbers_are_those_of_the_first_and_the_last_epoch(asked: NetworkContext
     assert all(math.isfinite(value) for value in findings.numbers.values())
 
 
-def test_the_network_is_left_as_it_was(asked: NetworkContext):
+def test_the_network_is_left_as_it_was(batch: Batch):
     model = network(9).train()
     before = copy.deepcopy(model.state_dict())
-    followed(model, asked, faces=16)
+    followed(replace(batch, model=model), faces=16)
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(not module._forward_hooks for module in model.modules())
 
 
-def test_a_small_pool_is_taken_whole_and_unlabelled_faces_have_no_accuracy(asked: NetworkContext):
-    few = replace(asked, pool=asked.pool[90:], rows=asked.rows[90:], labels=asked.labels[90:])
-    findings, progress = followed(network(9), few)
+def test_a_small_pool_is_taken_whole_and_unlabelled_faces_have_no_accuracy(batch: Batch):
+    few = replace(batch, pool=batch.pool[90:], rows=batch.rows[90:], labels=batch.labels[90:])
+    findings, progress = followed(few)
     assert findings.numbers is not None
     assert findings.numbers["faces"] == 10
     assert progress.values["accuracy"].isnan().all()
@@ -155,13 +157,17 @@ def test_a_small_pool_is_taken_whole_and_unlabelled_faces_have_no_accuracy(asked
         ({}, {"epochs": {}}, "of which none are known here; .* model.weights=null trainer.keep=all"),
         ({}, {"epochs": {1: Path("x")}}, "of which 1 is known here"),
         ({"epochs": [1, 4]}, {}, "explainer.epochs=4: there is no such .* Known: 1, 2, 5"),
-        ({}, {"layers": (None,)}, "layer=input: the pixels do not change"),
+        (
+            {},
+            {"layers": resolve_layers(network(0), "input", torch.zeros(1, 1, 16, 16))},
+            "layer=input: the pixels do not change",
+        ),
         ({}, {"pool": torch.zeros(7, 1, 16, 16)}, "split=test: it has 7 faces; at least 8"),
     ],
 )
-def test_what_cannot_be_followed_is_said(asked: NetworkContext, knobs: dict, changes: dict, message: str):
+def test_what_cannot_be_followed_is_said(batch: Batch, knobs: dict, changes: dict, message: str):
     with pytest.raises(ConfigError, match=message):
-        followed(network(9), replace(asked, **changes), **knobs)
+        followed(replace(batch, **changes), **knobs)
 
 
 @pytest.mark.parametrize(

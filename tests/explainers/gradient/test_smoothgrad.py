@@ -122,7 +122,7 @@ def test_a_filter_can_be_the_target(residual: nn.Module):
     ("knobs", "sentence"),
     [
         ({"samples": 0}, "explainer.samples=0: expected a whole number from 1."),
-        ({"noise": -0.1}, "explainer.noise=-0.1: expected a part of the face's range such as 0.15."),
+        ({"noise": -0.1}, "explainer.noise=-0.1: expected a number from 0."),
         (
             {"statistic": "varianz"},
             "explainer.statistic=varianz: expected mean, absolute, square or variance. Did you mean variance?",

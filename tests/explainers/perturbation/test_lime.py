@@ -12,7 +12,7 @@ from torch import nn
 
 import fervis
 from fervis.core.registry import build_plugin
-from fervis.core.targets import Target
+from fervis.core.targets import class_targets
 from fervis.errors import ConfigError
 from fervis.explainers.perturbation.lime import explain_with_lime
 from fervis.explainers.perturbation.lime_reference import no_progress_bar
@@ -76,7 +76,7 @@ def test_coefficients_are_those_of_the_lime_package_for_every_label(channels: in
     # The matrix that the package draws as the first thing from its random state.
     samples = np.random.RandomState(seed).randint(0, 2, 300 * pieces).reshape(300, pieces)
     samples[0] = 1
-    target = Target(torch.tensor([0]))
+    target = class_targets([0])
     ours = explain_with_lime(model, image, target, segments, torch.from_numpy(samples).float(), fill=fill)
     for label in range(7):
         coefficients = [weight for _, weight in sorted(theirs.local_exp[label])]
@@ -130,12 +130,18 @@ def test_the_stability_is_scipys_rank_correlation_over_the_further_seeds():
         seed = int(torch.randint(2**62, (), generator=drawn))
         samples = bernoulli_samples(60, 16, torch.Generator().manual_seed(seed))
         fits.append(
-            explain_with_lime(model, image[0], Target(torch.tensor([3])), segments, samples).coefficients[:, 3].numpy()
+            explain_with_lime(model, image[0], class_targets([3]), segments, samples).coefficients[:, 3].numpy()
         )
     expected = np.mean([spearmanr(fits[0], other).statistic for other in fits[1:]])
     assert found.scores is not None
     np.testing.assert_allclose(found.scores["stability"][0], expected, atol=1e-6)
     np.testing.assert_allclose(found.maps[0], fits[0][segments], atol=1e-7)
+
+
+def test_any_class_can_be_explained_with_fewer_superpixels_than_classes():
+    found = fervis.explain(network(), faces(), "lime", target=6, superpixels="grid", segments=4, repeats=0, samples=50)
+    assert float(found.scores["superpixels"]) == 4
+    assert found.maps.unique().numel() == 4
 
 
 def test_only_the_strongest_superpixels_stay():
@@ -153,9 +159,10 @@ def test_a_face_asked_about_for_all_classes_is_scored_once():
     maps = [fervis.explain(alone, images[:1], "lime", target=label, output="logit").maps[0] for label in range(3)]
     single = alone.passes // 3
     model = Pixels()
-    together = fervis.explain(model, images[[0, 0, 0, 1]], "lime", target=[0, 1, 2, 0], output="logit").maps
+    together = fervis.explain(model, images, "lime", target="all", output="logit", batch_size=1).maps
     assert torch.equal(together[:3], torch.stack(maps))
-    assert model.passes == 2 * single
+    assert not torch.allclose(together[3:], together[:3])
+    assert model.passes <= 2 * single + 2, "the passes of two images, and those that predict"
 
 
 def test_a_filters_mean_output_can_be_explained(residual: nn.Module):
@@ -179,12 +186,12 @@ def test_a_filters_mean_output_can_be_explained(residual: nn.Module):
         ({"superpixels": "slick"}, "explainer.superpixels=slick: expected slic, grid or parts. Did you mean slic?"),
         ({"output": "logits"}, "explainer.output=logits: expected probability or logit. Did you mean logit?"),
         ({"precision": "bf61"}, "explainer.precision=bf61: expected fp32 or bf16. Did you mean bf16?"),
-        ({"fill": "grey"}, "explainer.fill=grey: expected mean or a pixel value"),
-        ({"samples": 1}, "explainer.samples=1: expected a whole number from 2."),
+        ({"fill": "grey"}, "explainer.fill=grey: expected mean or a number."),
+        ({"samples": 1}, "explainer.samples=1: expected a whole number from 2 to 1e+07."),
         ({"segments": 1}, "explainer.segments=1: expected a whole number from 2."),
         ({"alpha": 0.0}, "explainer.alpha=0.0: expected a number above 0."),
         ({"repeats": -1}, "explainer.repeats=-1: expected a whole number from 0."),
-        ({"layer": "conv5"}, "layer=conv5: LIME hides parts of the face"),
+        ({"layer": "conv5"}, "layer=conv5: explainer=lime looks at no layer of its own; expected layer=input."),
         ({"target": 7}, "target=7: the network has 7 classes"),
     ],
 )

@@ -84,10 +84,13 @@ def test_a_single_superpixel_is_said(caplog: pytest.LogCaptureFixture):
     ("knobs", "sentence"),
     [
         ({"feature_selection": "lasso"}, "Did you mean lasso_path?"),
-        ({"kernel_size": 0.5}, "explainer.kernel_size=0.5: expected a number of pixels from 1."),
+        ({"kernel_size": 0.5}, "explainer.kernel_size=0.5: expected a number from 1."),
         ({"ratio": 2.0}, "explainer.ratio=2.0: expected a number from 0 to 1."),
-        ({"num_samples": 1}, "explainer.num_samples=1: expected a whole number from 2."),
-        ({"layer": "conv5"}, "layer=conv5: LIME hides parts of the face"),
+        ({"num_samples": 1}, "explainer.num_samples=1: expected a whole number from 2 to 1e+07."),
+        (
+            {"layer": "conv5"},
+            "layer=conv5: explainer=lime_reference looks at no layer of its own; expected layer=input.",
+        ),
         ({"target": 3}, "target=3: the network has 3 classes"),
     ],
 )

@@ -1,0 +1,106 @@
+"""Grad-CAM at every layer for every class: fervis in one call, captum in a call per layer and class.
+
+Eight layers and seven classes of vgg8, 64 faces of 48x48. captum's LayerGradCam explains one layer and class per call;
+the bare passes that the maps need are one forward pass and seven backward passes down to the first layer. The three
+take turns in one process, so that other work on the machine falls on all of them; the median ratio of the rounds is
+printed, and the largest difference of the maps.
+
+    python benchmarks/gradcam.py [--faces 64] [--rounds 5] [--weights fer2013]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from captum.attr import LayerGradCam
+from torch import Tensor, nn
+
+import fervis
+from fervis.core.layers import resolve_layers
+from fervis.core.registry import build_plugin
+from fervis.core.targets import class_targets
+from fervis.models.batch import Batch
+from fervis.models.hooks import frozen
+
+CLASSES = 7
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the seconds that the work took, and what it returned."""
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+def by_captum(network: nn.Module, faces: Tensor, paths: list[str]) -> list[Tensor]:
+    """Return the maps [N,7,h,w] of each layer, from a call per layer and class."""
+    maps = []
+    for path in paths:
+        method = LayerGradCam(network, network.get_submodule(path))
+        calls = [method.attribute(faces, target=target, relu_attributions=True) for target in range(CLASSES)]
+        maps.append(torch.cat(calls, 1).detach())
+    return maps
+
+
+def bare_passes(network: nn.Module, faces: Tensor, first: nn.Module) -> None:
+    """Run one forward pass, and a backward pass per class down to the output of the first layer."""
+    outputs: list[Tensor] = []
+
+    def begin(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        outputs.append(output.detach().requires_grad_())
+        return outputs[0]
+
+    with frozen(network):
+        handle = first.register_forward_hook(begin)
+        logits = network(faces)
+        handle.remove()
+        for target in range(CLASSES):
+            torch.autograd.grad(logits[:, target].sum(), outputs, retain_graph=target < CLASSES - 1)
+
+
+def main() -> None:
+    """Print the seconds and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--weights", default="fer2013")
+    arguments = parser.parse_args()
+    network = fervis.load_model("vgg8", weights=arguments.weights).eval()
+    faces = torch.rand(arguments.faces, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    layers = resolve_layers(network, "all", faces[:1])
+    targets = class_targets(torch.arange(CLASSES).expand(len(faces), -1))
+    explainer, batch = build_plugin("explainer", "gradcam"), Batch(network, faces, layers, targets)
+    paths = [layer.path for layer in layers]
+    works: dict[str, Callable[[], Any]] = {
+        "fervis": lambda: list(explainer.explain(batch).maps.values()),
+        "captum": lambda: by_captum(network, faces, paths),
+        "bare passes": lambda: bare_passes(network, faces, network.get_submodule(paths[0])),
+    }
+    for work in works.values():  # what is set up at a first call belongs to none
+        work()
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    maps: dict[str, Any] = {}
+    for _ in range(arguments.rounds):
+        for name, work in works.items():
+            taken, maps[name] = timed(work)
+            seconds[name].append(taken)
+    print(
+        f"vgg8 {arguments.weights}, {len(layers)} layers, {CLASSES} classes, {len(faces)} faces of 48x48, "
+        f"{torch.get_num_threads()} threads, {arguments.rounds} rounds"
+    )
+    for name, taken in seconds.items():
+        ratios = [one / own for one, own in zip(taken, seconds["fervis"], strict=True)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"{name:12s} {median(taken):7.3f} s   {median(ratios):6.2f} x fervis ({spread})")
+    pairs = zip(maps["fervis"], maps["captum"], strict=True)
+    difference = max(float((own - other).abs().max() / other.max()) for own, other in pairs)
+    print(f"largest difference of a map, as part of its layer's largest value: {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()
