@@ -20,7 +20,7 @@ from fervis.visualizers.figures.color import colorize, scale_of, to_rgb
 
 MAX_ROWS = 100  # a tracker's page with more images is slow
 MAX_SIDE = 256  # pixels; larger images are reduced
-_FIRST_COLUMNS = ("row", "layer", "target", "checkpoint", "true", "predicted", "probability")
+_LEADING_COLUMNS = ("row", "layer", "target", "checkpoint", "true", "predicted", "probability")
 
 
 def write_image_table(folder: Path, explanation: Explanation, entries: list[dict[str, Any]]) -> None:
@@ -74,7 +74,7 @@ def read_image_table(folder: Path) -> list[ImageRow]:
 def _row_values(entry: Mapping[str, Any], explanation: Explanation, index: int) -> dict[str, Any]:
     """Return the columns of a row: those of the summary, known ones first, then each class's probability."""
     values = {"true" if name == "label" else name: value for name, value in entry.items() if _is_scalar(value)}
-    known = [name for name in _FIRST_COLUMNS if name in values]
+    known = [name for name in _LEADING_COLUMNS if name in values]
     probabilities = {
         f"p({name})": round(float(value), 6)
         for name, value in zip(explanation.classes, explanation.probabilities[index], strict=True)

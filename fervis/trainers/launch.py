@@ -47,7 +47,7 @@ def launch_processes(
     """
     receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
     threads = max(1, torch.get_num_threads() // size)
-    environments = {rank: _environment(rank, size, threads) for rank in range(size)}
+    environments = {rank: _rank_environment(rank, size, threads) for rank in range(size)}
     with _quiet_launcher():
         with _kept_signal_handlers():
             members = dict.fromkeys(range(size), (sender, *arguments))
@@ -70,7 +70,7 @@ def _relay(receiver: Any, receive: Callable[..., None], timeout: float = 0.0) ->
         receive(*receiver.recv())
 
 
-def _environment(rank: int, size: int, threads: int) -> dict[str, str]:
+def _rank_environment(rank: int, size: int, threads: int) -> dict[str, str]:
     """Return the environment variables that torchrun would set for a process."""
     return {
         "RANK": str(rank),

@@ -38,7 +38,9 @@ def test_every_run_is_a_question_of_its_own():
         config = compose_config(command[4:])
         question = to_run_config(config)
         for kind in KINDS:
-            build_plugin(kind, getattr(question, kind))
+            settings = getattr(question, kind)
+            for plugin in settings.values() if kind == "evidence" else [settings]:
+                build_plugin(kind, plugin)
         assert question.tracker["name"] == "wandb"
         names.add(run_name(config, question))
     expected = [len(told["values"]) for told in SWEEP["parameters"].values() if "values" in told]
