@@ -38,7 +38,7 @@ Picture = NDArray[np.uint8]  # [H,W,3]
 
 def table() -> str:
     """Return the table of methods in Markdown, one row per explainer, by family."""
-    rows = sorted(map(method_row, explainer_names()), key=lambda row: (family_order(row[1]), row[2]))
+    rows = sorted(map(method_row, explainer_names()), key=lambda row: (family_order(row[1]), row[2].strip("`")))
     lines = ["| | method | family | what it shows | paper | at | of |", "| --- | --- | --- | --- | --- | --- | --- |"]
     return "\n".join([*lines, *(f"| {' | '.join((row[0], row[2], row[1], *row[3:]))} |" for row in rows)])
 
