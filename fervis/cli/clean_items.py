@@ -22,7 +22,7 @@ from fervis.cli.clean_ownership import (
     is_training_summary,
     is_unfinished,
     list_entries,
-    read_record,
+    read_json_record,
 )
 from fervis.cli.command_table import CLEAN_WORDS
 from fervis.system.console import printable_name
@@ -79,7 +79,7 @@ def epoch_items(outputs: Path) -> Iterator[Item]:
     """Yield epochs from which no answer was made, neither first, best nor last of a training."""
     used, watched = weights_in_use(outputs)
     for item in checkpoint_items(outputs):
-        record = read_record(item.path / "training.json")
+        record = read_json_record(item.path / "training.json")
         if not record:  # the training resumes from them
             continue
         needed = {1, record.get("best"), record.get("last")}
@@ -159,7 +159,7 @@ def weights_in_use(outputs: Path) -> tuple[set[str], set[str]]:
     used: set[str] = set()
     watched: set[str] = set()
     for folder in [*folders_in(outputs / "runs"), *_jobs(outputs)]:
-        hashes = read_record(folder / "manifest.json").get("hashes", {})
+        hashes = read_json_record(folder / "manifest.json").get("hashes", {})
         weights = {value for name, value in hashes.items() if name.startswith("weights")}
         used |= weights
         config = folder / "config.yaml"

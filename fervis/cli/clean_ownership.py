@@ -20,7 +20,7 @@ PARTIAL_MAX_AGE = 3600.0
 HEADER_LIMIT = 1 << 24  # bytes of a safetensors header that are read
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_json_record(path: Path) -> dict[str, Any]:
     """Return a JSON object; empty where the file is missing, damaged or something else."""
     try:
         record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -33,10 +33,10 @@ def is_run(outputs: Path, folder: Path) -> bool:
     """Whether a folder is that of a run: an answer, a failure, or what a process of fervis has begun there."""
     if (folder / RunFolder.MARKER).is_file():
         return True
-    manifest, failure = read_record(folder / "manifest.json"), read_record(folder / "failure.json")
+    manifest, failure = read_json_record(folder / "manifest.json"), read_json_record(folder / "failure.json")
     answered = "fervis" in manifest and "hashes" in manifest
     failed = {"error", "code", "overrides"} <= failure.keys()
-    return answered or failed or "key" in read_record(folder / CHUNKS_METADATA) or is_begun(outputs, folder)
+    return answered or failed or "key" in read_json_record(folder / CHUNKS_METADATA) or is_begun(outputs, folder)
 
 
 def is_begun(outputs: Path, folder: Path) -> bool:
@@ -64,14 +64,14 @@ def is_sweep(outputs: Path, folder: Path) -> bool:
 
 def is_training(outputs: Path, folder: Path) -> bool:
     """Whether a folder is that of a trained network, or of a training that was begun."""
-    if {"best", "last", "trainer"} <= read_record(folder / "training.json").keys():
+    if {"best", "last", "trainer"} <= read_json_record(folder / "training.json").keys():
         return True
     return "course" in _safetensors_metadata(folder / "course.safetensors") or is_begun(outputs, folder)
 
 
 def is_training_summary(folder: Path) -> bool:
     """Whether a folder is that of a summary of trainings that differ in the seed."""
-    return {"trainings", "runs", "ensemble"} <= read_record(folder / "summary.json").keys()
+    return {"trainings", "runs", "ensemble"} <= read_json_record(folder / "summary.json").keys()
 
 
 def _safetensors_metadata(path: Path) -> dict[str, Any]:

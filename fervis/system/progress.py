@@ -41,7 +41,7 @@ def line_progress() -> Iterator[None]:
         _mode.reset(token)
 
 
-class Progress(tqdm):
+class ProgressBar(tqdm):
     """A bar, or log lines where none can be drawn.
 
     Args:
@@ -116,7 +116,7 @@ def progress(
     total: float | None = None,
     scaled: bool = False,
     quiet: bool = False,
-) -> Progress:
+) -> ProgressBar:
     """Return a bar over ``things``, or one to be moved by ``update``; it goes away when all is done.
 
     Where standard error is no terminal, what takes longer than ``LINE_DELAY`` seconds is logged instead.
@@ -130,7 +130,7 @@ def progress(
         quiet: show none in any case.
     """
     mode = "none" if quiet else _mode.get()
-    return Progress(
+    return ProgressBar(
         lines=mode != "none",
         iterable=things,
         desc=doing,
