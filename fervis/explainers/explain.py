@@ -15,9 +15,10 @@ from fervis.core.protocols import Explainer
 from fervis.core.registry import build_plugin
 from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps
 from fervis.core.targets import Targets, class_index, class_targets, resolve_filter
-from fervis.errors import ConfigError
+from fervis.errors import ConfigError, RunError
 from fervis.models.batch import Batch
-from fervis.models.predict import BATCH_SIZE, predict
+from fervis.models.hooks import frozen
+from fervis.models.predict import BATCH_SIZE, check_logits, predict, warn_if_probabilities
 
 
 def explain(
@@ -77,11 +78,52 @@ def explain_batch(method: Explainer, batch: Batch, *, batch_size: int = BATCH_SI
     with torch.random.fork_rng(devices=[]):
         if method.result is not HeatMaps:
             output = method.explain(batch)
-            assert isinstance(output, ExplainerOutput)
+            if not isinstance(output, ExplainerOutput):
+                raise RunError(f"{_named(method)} returned a {type(output).__name__}, expected an ExplainerOutput.")
             return output
         starts = range(0, len(batch), batch_size)
-        parts = [method.explain(batch.part(slice(start, start + batch_size))) for start in starts]
-    return output_of_maps(LayerMaps.join([part for part in parts if isinstance(part, LayerMaps)]), batch)
+        parts = [_maps_of_part(method, batch.part(slice(start, start + batch_size))) for start in starts]
+    return output_of_maps(LayerMaps.join(parts), batch)
+
+
+def _maps_of_part(method: Explainer, part: Batch) -> LayerMaps:
+    """Explain some images, and refuse maps of another shape than the contract states."""
+    maps = method.explain(part)
+    if not isinstance(maps, LayerMaps):
+        raise RunError(f"{_named(method)} returned a {type(maps).__name__}, expected LayerMaps.")
+    missing = [layer.name for layer in part.layers if layer.name not in maps.maps]
+    if missing:
+        raise RunError(f"{_named(method)} returned no maps for layer {missing[0]}.")
+    leading = (len(part), part.targets.count)
+    for name, values in maps.maps.items():
+        if values.ndim != 4 or tuple(values.shape[:2]) != leading:
+            raise RunError(
+                f"{_named(method)} returned maps of shape {list(values.shape)} at {name}, expected [N,T,h,w] with N "
+                f"{leading[0]} and T {leading[1]}."
+            )
+    for name, values in (maps.scores or {}).items():
+        if tuple(values.shape[-2:]) != leading or values.ndim > 3:
+            raise RunError(f"{_named(method)} returned the score {name} of shape {list(values.shape)}, expected [N,T].")
+    return maps
+
+
+def _named(method: Explainer) -> str:
+    return f"explainer {type(method).__name__}"
+
+
+def try_explainer(method: Explainer) -> None:
+    """Run a method of images on a small random image, so that a wrong plug-in is known before any data is loaded.
+
+    Raises:
+        RunError: it returns something else than its contract states.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        body = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 16 * 16, 2))
+        images = torch.rand(1, 1, 16, 16)
+    layer = INPUT if "layers" not in method.takes else "conv1"
+    layers = resolve_layers(body, layer, images)
+    explain_batch(method, Batch(body, images, layers, class_targets([0]), classes=("a", "b")))
 
 
 def output_of_maps(maps: LayerMaps, batch: Batch) -> ExplainerOutput:
@@ -146,9 +188,10 @@ def check_images(images: Any) -> None:
 
 
 def _classes(model: nn.Module, images: Tensor) -> tuple[str, ...]:
-    if isinstance(model, Network):
-        return model.classes
-    return tuple(str(number) for number in range(predict(model, images[:1]).shape[1]))
+    with frozen(model), torch.no_grad():
+        logits = check_logits(model(images[:1].clone()))
+    warn_if_probabilities(logits)
+    return model.classes if isinstance(model, Network) else tuple(str(number) for number in range(logits.shape[1]))
 
 
 def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[str, Any]:

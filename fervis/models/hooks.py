@@ -145,6 +145,9 @@ def target_passes(
         # A copy goes in, so that a network that changes its input in place changes the copy.
         logits = model(source.clone())
         scores = targets.scores(logits, captured)
+        if not scores.isfinite().all():
+            number = int((~scores.isfinite().all(1)).nonzero()[0])
+            raise ConfigError(f"model: its output for image {number} is not finite, so it has no gradient to explain.")
         outputs = [source if layer.is_input else captured[layer.path] for layer in layers]
     values = {layer.name: spatial(output.detach(), layer) for layer, output in zip(layers, outputs, strict=True)}
     for number in range(targets.count):

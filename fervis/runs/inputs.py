@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,16 +22,21 @@ from fervis.core.results import HeatMaps
 from fervis.core.targets import Targets, class_targets, resolve_filter, resolve_targets
 from fervis.datasets.selection import select_faces
 from fervis.models.batch import Batch
+from fervis.models.predict import predict
 from fervis.models.pretrained import pretrained_epochs
 from fervis.models.state_dicts import load_weights
 from fervis.runs.artifacts import RunMetadata
 from fervis.runs.checkpoints import INITIAL_CHECKPOINT, Checkpoint, epoch_numbers, saved_epochs, training_history
 from fervis.runs.chunked.chunks import UNCHUNKED_LIMIT
 from fervis.runs.setup import RunSetup, image_tensor
+from fervis.system.console import log
 from fervis.system.locks import exclusive
 from fervis.system.ranks import is_main_process
 from fervis.system.threads import all_cores
 from fervis.trainers.trained import checkpoint_file, train_or_load, training_folder, training_key
+
+CHECKED_FACES = 256  # labelled faces on which a network of the user's own is checked
+FEWEST_CHECKED = 14  # of fewer, hits and chance cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
         one = setup.network(faces)
         with record.stage("network"):
             metrics = _load_weights(one, checkpoint, setup, training, record)
+        if checkpoint.weights and not checkpoint.shipped:
+            metrics |= _accuracy_seen(one.to(setup.device), faces.split(config.split), setup, record)
         pool = faces.split(config.split)
         epochs, history = _epochs_of(setup, checkpoint, training)
         batch = Batch(
@@ -138,6 +146,34 @@ def _load_weights(
     name = f"weights {checkpoint.name}" if several else "weights"
     record.hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return metrics
+
+
+def _accuracy_seen(network: Network, pool: Faces, setup: RunSetup, record: RunMetadata) -> dict[str, float]:
+    """Measure the accuracy of a network of the user's own on labelled faces of the split; warn at chance level.
+
+    Pixels in another range, another order of classes or damaged weights leave a network that runs and knows nothing;
+    its explanations would be of a broken network. Chance level is 1/K; the network is held to be above it where its
+    hits exceed the mean of as many guesses by two standard deviations.
+    """
+    known = torch.tensor([label >= 0 and pool.classes[label] in network.classes for label in pool.labels.tolist()])
+    labelled = pool.take(known)
+    count = min(len(labelled), CHECKED_FACES)
+    if not count:
+        return {}
+    faces = labelled.take(torch.linspace(0, len(labelled) - 1, count).round().long())
+    predicted = predict(network, image_tensor(faces, setup)).argmax(1).tolist()
+    pairs = zip(predicted, faces.labels.tolist(), strict=True)
+    hits = sum(network.classes[guess] == pool.classes[label] for guess, label in pairs)
+    chance = 1 / len(network.classes)
+    log.info("the network is right for %d of %d labelled faces (split=%s)", hits, count, setup.config.split)
+    if count >= FEWEST_CHECKED and hits <= count * chance + 2 * math.sqrt(count * chance * (1 - chance)):
+        sentence = (
+            f"The network is right for {hits} of {count} labelled faces, which is chance level; check the range of its "
+            "pixels (model.pixels), its channels and the order of its classes before believing an explanation."
+        )
+        record.warnings.append(sentence)
+        log.warning(sentence)
+    return {"checked/accuracy": hits / count}
 
 
 def find_training(setup: RunSetup, faces: Faces) -> tuple[Path, dict[str, Any]]:

@@ -13,9 +13,10 @@ from fervis.core.faces import Faces
 from fervis.core.network import Network
 from fervis.core.protocols import Dataset, Explainer, Model, Tracker, Trainer, Visualizer
 from fervis.core.registry import build_plugin, visualizer_for
+from fervis.core.results import HeatMaps
 from fervis.errors import ConfigError
 from fervis.evidence.protocol import Evidence
-from fervis.explainers.explain import check_takes
+from fervis.explainers.explain import check_takes, try_explainer
 from fervis.models.pretrained import build_config
 from fervis.models.state_dicts import existing_weights
 from fervis.runs.checkpoints import Checkpoint, check_epochs, parse_checkpoints
@@ -115,6 +116,8 @@ def build_run(config: RunConfig) -> RunSetup:
     )
     check_epochs(checkpoints, setup.trainer)
     _check_fit(setup)
+    if setup.explainer.result is HeatMaps and not type(setup.explainer).__module__.startswith("fervis."):
+        try_explainer(setup.explainer)
     return setup
 
 

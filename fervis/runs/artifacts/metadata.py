@@ -73,6 +73,11 @@ def build_manifest(record: RunMetadata, config: str, inputs: Mapping[str, str]) 
         "key": record.card.key,
         **describe_command(record.command),
         "question_id": record.card.id,
+        **(
+            {"sweep": record.card.group}
+            if record.card.group and record.card.folder.parent.name == record.card.group
+            else {}
+        ),
         "versions": {"python": platform.python_version(), **installed_versions()},
         "platform": platform.platform(),
         "hashes": {"config": hashlib.sha256(config.encode()).hexdigest(), **record.hashes},
@@ -86,6 +91,11 @@ def build_manifest(record: RunMetadata, config: str, inputs: Mapping[str, str]) 
         "seconds": record.seconds,
         "warnings": record.warnings,
     }
+
+
+def _sweep_of(info: RunInfo) -> dict[str, str]:
+    """The sweep whose folder the run lies in, for its page's link; the group of a study's part is no sweep."""
+    return {"sweep": info.group} if info.group and info.folder.parent.name == info.group else {}
 
 
 def describe_command(command: str) -> dict[str, Any]:
