@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from fervis.runs.setup import build_run
 from fervis.runs.track import track_training, training_info
 from fervis.system.console import log
 from fervis.system.files import write_text
+from fervis.system.hashing import digest
 from fervis.system.ranks import is_main_process
 from fervis.trainers.trained import checkpoint_file
 
@@ -128,8 +128,7 @@ def summarize_seeds(trainings: Sequence[TrainingRun], facts: Mapping[str, Any]) 
         trainings: results of ``train_networks``.
         facts: of the first training, with the command that made them all.
     """
-    names = " ".join(training.folder.name for training in trainings)
-    digest = hashlib.sha256(names.encode()).hexdigest()[:8]
-    folder = Path(trainings[0].config.outputs) / "trainings" / f"{facts['model']}-{facts['dataset']}-{digest}"
+    named = digest([training.folder.name for training in trainings], 8)
+    folder = Path(trainings[0].config.outputs) / "trainings" / f"{facts['model']}-{facts['dataset']}-{named}"
     facts = {**facts, "seeds": [training.config.seed for training in trainings]}
     return evaluate_seeds([training.folder for training in trainings], trainings[0].faces, folder, facts), folder
