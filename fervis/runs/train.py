@@ -28,8 +28,11 @@ from fervis.trainers.trained import checkpoint_file
 
 def training_config(overrides: Sequence[str]) -> RunConfig:
     """Return the config of a training: the network is trained even where weights of it are available."""
-    config = to_run_config(compose_config(overrides))
-    config.model |= {"checkpoint": None, **({"weights": None} if "weights" in config.model else {})}
+    composed = compose_config(overrides)
+    if "weights" in composed.model:  # the settings are then the user's, and not those of pretrained weights
+        composed = compose_config([*overrides, "model.weights=null"])
+    config = to_run_config(composed)
+    config.model["checkpoint"] = None
     return config
 
 

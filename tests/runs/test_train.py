@@ -150,7 +150,7 @@ def test_several_seeds_give_mean_deviation_and_ensemble(
     assert len({card.group for card in cards}) == 1 < len({card.id for card in cards})
     assert cards[0].group.startswith("seed-")
     assert folder.parent == outputs / "trainings"
-    assert folder.name.startswith("vgg8-faces-")
+    assert folder.name.startswith("vgg8-synthetic-")
     assert sorted(path.name for path in folder.iterdir()) == [
         "card.md", "confusion.png", "probabilities.npz", "summary.json"
     ]  # fmt: skip
