@@ -12,7 +12,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fervis.errors import ConfigError
+from fervis.models.pretrained import pretrained_refusal
 from fervis.runs.config import RunConfig, command_line, compose_config, run_folder, run_id, run_key, to_run_config
+from fervis.runs.config.schema import trains
 from fervis.runs.config_errors import explain_config_error
 from fervis.runs.overrides import as_list, prepare_overrides
 from fervis.system.console import SUCCESS, log
@@ -45,6 +47,8 @@ def _run(question: RunConfig, folder: Path, overrides: Sequence[str], sweep: str
         group=sweep,
         tags=(str(question.explainer["name"]), str(question.model["name"]), str(question.dataset["name"])),
     )
+    if trains(question) and (refusal := pretrained_refusal(card.tags[1], card.tags[2], overrides)):
+        log.info("%s", refusal)
     if question.parts:
         return run_study(question, folder, card, overrides)
     return run(question, folder, card, command_line(overrides))

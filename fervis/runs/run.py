@@ -118,7 +118,8 @@ def run_shard(setup: RunSetup, record: RunMetadata, folder: Path) -> None:
     if missing:
         log.info("shard %s is there; %d of %d blocks are left to the other shards", setup.shard, missing, len(chunks))
     else:
-        log.info("every shard is there: python -m fervis merge %s", folder)
+        trust = " --trust" if setup.config.code_source else ""  # it names Python code, which a folder may not choose
+        log.info("every shard is there: python -m fervis merge %s%s", folder, trust)
 
 
 def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs: RunInputs, key: str) -> Chunks | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +24,7 @@ from fervis.runs.chunked.serialization import is_intact, load_chunk, read_chunk_
 from fervis.runs.inputs import RunInputs
 from fervis.runs.setup import RunSetup
 from fervis.system.files import CHUNKS_FOLDER
-from fervis.system.hashing import content_hash
+from fervis.system.hashing import content_hash, digest
 
 
 def explanation_key(setup: RunSetup, record: RunMetadata, inputs: RunInputs) -> str:
@@ -49,15 +48,15 @@ def explanation_key(setup: RunSetup, record: RunMetadata, inputs: RunInputs) -> 
         "device": setup.device.partition(":")[0],
         "versions": {"fervis": __version__, **installed_versions()},
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    return digest(parts)
 
 
 def _weights_hash(model: nn.Module) -> str:
-    digest = hashlib.sha256()
+    hashed = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+        hashed.update(name.encode())
+        hashed.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()
 
 
 def _code_hash(plugin: object) -> str:

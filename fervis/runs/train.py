@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +21,18 @@ from fervis.runs.setup import build_run
 from fervis.runs.track import track_training, training_info
 from fervis.system.console import log
 from fervis.system.files import write_text
+from fervis.system.hashing import digest
 from fervis.system.ranks import is_main_process
 from fervis.trainers.trained import checkpoint_file
 
 
 def training_config(overrides: Sequence[str]) -> RunConfig:
     """Return the config of a training: the network is trained even where weights of it are available."""
-    config = to_run_config(compose_config(overrides))
-    config.model |= {"checkpoint": None, **({"weights": None} if "weights" in config.model else {})}
+    composed = compose_config(overrides)
+    if "weights" in composed.model:  # the settings are then the user's, and not those of pretrained weights
+        composed = compose_config([*overrides, "model.weights=null"])
+    config = to_run_config(composed)
+    config.model["checkpoint"] = None
     return config
 
 
@@ -128,8 +131,7 @@ def summarize_seeds(trainings: Sequence[TrainingRun], facts: Mapping[str, Any]) 
         trainings: results of ``train_networks``.
         facts: of the first training, with the command that made them all.
     """
-    names = " ".join(training.folder.name for training in trainings)
-    digest = hashlib.sha256(names.encode()).hexdigest()[:8]
-    folder = Path(trainings[0].config.outputs) / "trainings" / f"{facts['model']}-{facts['dataset']}-{digest}"
+    named = digest([training.folder.name for training in trainings], 8)
+    folder = Path(trainings[0].config.outputs) / "trainings" / f"{facts['model']}-{facts['dataset']}-{named}"
     facts = {**facts, "seeds": [training.config.seed for training in trainings]}
     return evaluate_seeds([training.folder for training in trainings], trainings[0].faces, folder, facts), folder

@@ -16,6 +16,7 @@ from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 from fervis.models import pretrained
 from fervis.runs.config import compose_config, run_key, to_run_config
+from fervis.runs.train import training_config
 
 CLASSES = ("a", "b", "c")
 
@@ -82,6 +83,14 @@ def test_an_answer_by_a_shipped_network_is_another_than_by_one_trained(folder: P
     )
     assert taken != trained
     assert run_key(to_run_config(compose_config(["dataset=fer2013", "model.weights=fer2013"]))) == taken
+
+
+def test_a_config_states_what_the_shipped_weights_were_made_with():
+    config = to_run_config(compose_config(["dataset=fer2013"]))
+    assert (config.model["width"], config.trainer["epochs"], config.trainer["lr"]) == (32, 16, 0.03)
+    trained = training_config(["dataset=fer2013"])
+    assert (trained.model["width"], trained.trainer["epochs"], trained.trainer["start"]) == (16, 8, None)
+    assert trained.model["weights"] is None
 
 
 def test_networks_without_shipped_weights_are_trained(folder: Path):

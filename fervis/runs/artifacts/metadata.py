@@ -17,6 +17,7 @@ from typing import Any
 from fervis import __version__
 from fervis.core.folders import RunFolder
 from fervis.core.protocols import RunInfo
+from fervis.models.pretrained import pretrained_recipe
 from fervis.system.files import write_json
 from fervis.system.hashing import digest, file_hash
 
@@ -90,12 +91,20 @@ def build_manifest(record: RunMetadata, config: str, inputs: Mapping[str, str]) 
         "started": record.started,
         "seconds": record.seconds,
         "warnings": record.warnings,
+        **({"pretrained": recipe} if (recipe := _recipe_of(record.card.config["model"])) else {}),
     }
 
 
 def _sweep_of(info: RunInfo) -> dict[str, str]:
     """The sweep whose folder the run lies in, for its page's link; the group of a study's part is no sweep."""
     return {"sweep": info.group} if info.group and info.folder.parent.name == info.group else {}
+
+
+def _recipe_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """How the weights that come with fervis were made, in all stages of their training; empty for other weights."""
+    if not model.get("weights") or model.get("checkpoint"):
+        return {}
+    return pretrained_recipe(str(model["name"]), str(model["weights"]))
 
 
 def describe_command(command: str) -> dict[str, Any]:

@@ -31,8 +31,8 @@ TRUST = "--trust"
 def merge_runs(arguments: Sequence[str]) -> Path:
     """Join what the shards of a run explained into one result.
 
-    A folder may come from somebody else, so that its config is taken as data: device, tracker and outputs are those of
-    this command, and a config that would run a Python file is refused unless ``--trust`` is given.
+    A folder may come from somebody else, so that its config is taken as data: tracker and outputs are those of this
+    command, and a config that would run a Python file is refused unless ``--trust`` is given.
 
     Args:
         arguments: the run folder, and those that other machines brought back, whose chunks are copied into the first;
@@ -72,7 +72,7 @@ def merge_runs(arguments: Sequence[str]) -> Path:
 
 
 def _stored_config(folder: Path, stored: Mapping[str, Any], overrides: Sequence[str], *, trusted: bool) -> RunConfig:
-    """The config that a run folder states, with the machine's settings of this command.
+    """The config that a run folder states, with the tracker, the outputs and the machine of this command.
 
     Raises:
         ConfigError: it would run code or resolve an interpolation, and the folder is not trusted.
@@ -80,7 +80,7 @@ def _stored_config(folder: Path, stored: Mapping[str, Any], overrides: Sequence[
     config = RunConfig.from_plain(stored["config"])
     if trusted:
         return config
-    source = next((config.model[key] for key in ("path", "module") if config.model.get(key)), None)
+    source = config.code_source
     if source is not None:
         raise ConfigError(
             f"merge {folder}: its config runs the Python code of {source}; give {TRUST} where you trust the folder, or "
@@ -89,9 +89,9 @@ def _stored_config(folder: Path, stored: Mapping[str, Any], overrides: Sequence[
     if "${" in json.dumps(stored["config"]):
         raise ConfigError(f"merge {folder}: its config holds an interpolation, which a run folder never states.")
     here = to_run_config(compose_config(overrides))
-    outputs = here.outputs if any(override.startswith("outputs=") for override in overrides) else _outputs_of(folder)
-    machine = {key: getattr(here, key) for key in ("device", "threads", "tracker", "quiet")}
-    return replace(config, **machine, outputs=outputs)
+    typed = {override.partition("=")[0].partition(".")[0] for override in overrides}
+    machine = {key: getattr(here, key) for key in ("device", "threads", "quiet", "outputs") if key in typed}
+    return replace(config, **{"outputs": _outputs_of(folder), "tracker": here.tracker, **machine})
 
 
 def _outputs_of(folder: Path) -> str:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fervis.core.registry import CONF_FOLDER, conf_packages, config_sources, option_settings, preset_files
 from fervis.errors import ConfigError
-from fervis.models.pretrained import default_weights
+from fervis.models.pretrained import default_weights, pretrained_names, pretrained_recipe
 from fervis.runs.config.names import refused_name, run_name
 from fervis.runs.config.schema import RunConfig
 from fervis.runs.overrides import check_overrides, prepare_overrides
@@ -88,15 +88,31 @@ def resolve_weights(config: DictConfig, overrides: Sequence[str], trainer: str |
     """Return the config with ``model.weights=auto`` decided, since that decides the result.
 
     The weights that come with fervis for the data set and the network are taken where there are some and the overrides
-    set nothing of the training or of the network's shape; else a network is trained.
+    set nothing of the training or of the network's shape; else a network is trained. Where such weights are taken, the
+    settings of the network and of the training are those that the weights were made with.
     """
-    if not isinstance(config.model, DictConfig) or config.model.get("weights") != "auto":
+    if not isinstance(config.model, DictConfig) or not config.model.get("weights"):
         return config
+    if config.model.weights != "auto":
+        return _with_recipe(config)
     typed = [override.lstrip("+~") for override in overrides]
     plain = not any(override.startswith(("trainer", "model.")) for override in typed)
     plain = plain and trainer is not None and config.trainer == option_settings("trainer", trainer)
     config = copy.deepcopy(config)
     config.model.weights = default_weights(config.model.name, config.dataset.name) if plain else None
+    return _with_recipe(config)
+
+
+def _with_recipe(config: DictConfig) -> DictConfig:
+    """The config with the settings that its pretrained weights were made with, where it takes any that are known."""
+    model = config.model
+    if model.get("checkpoint") or model.weights not in pretrained_names(str(model.name)):
+        return config
+    recipe = pretrained_recipe(str(model.name), str(model.weights))
+    config = copy.deepcopy(config)
+    config.model.update(recipe.get("model", {}))
+    if "trainer" in recipe:
+        config.trainer = recipe["trainer"]
     return config
 
 

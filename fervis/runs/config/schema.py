@@ -54,6 +54,11 @@ class RunConfig:
         """The checkpoints that are explained, one or several."""
         return list(self.checkpoint) if isinstance(self.checkpoint, list | tuple) else [self.checkpoint]
 
+    @property
+    def code_source(self) -> str | None:
+        """The user's own Python file or module that the config runs, if it does."""
+        return next((self.model[key] for key in ("path", "module") if self.model.get(key)), None)
+
     @classmethod
     def from_plain(cls, settings: Mapping[str, Any]) -> RunConfig:
         """Build a config from plain data, every value checked.
