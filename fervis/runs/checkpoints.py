@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fervis.core.protocols import Model, Trainer
+from fervis.core.protocols import Model
 from fervis.errors import ConfigError, unknown_name
 from fervis.models.pretrained import pretrained_file
 from fervis.models.state_dicts import existing_weights
@@ -55,19 +55,6 @@ def parse_checkpoints(question: RunConfig, model: Model) -> tuple[Checkpoint, ..
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"checkpoint={question.checkpoint}: expected one checkpoint, or a list of different ones.")
     return tuple(found)
-
-
-def check_epochs(checkpoints: Sequence[Checkpoint], trainer: Trainer) -> None:
-    """Check that a training of this length has the epochs that ``checkpoint=`` names.
-
-    Raises:
-        ConfigError: it has fewer epochs.
-    """
-    epochs = getattr(trainer, "epochs", None)
-    for checkpoint in checkpoints:
-        number = str(checkpoint.spec)
-        if checkpoint.trained and number.isdecimal() and epochs and not 1 <= int(number) <= epochs:
-            raise ConfigError(f"checkpoint={number}: expected an epoch from 1 to {epochs} (trainer.epochs).")
 
 
 def _parse_checkpoint(spec: Any, question: RunConfig, model: Model) -> Checkpoint:

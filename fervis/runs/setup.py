@@ -19,7 +19,7 @@ from fervis.evidence.protocol import Evidence
 from fervis.explainers.explain import check_takes, try_explainer
 from fervis.models.pretrained import build_config
 from fervis.models.state_dicts import existing_weights
-from fervis.runs.checkpoints import Checkpoint, check_epochs, parse_checkpoints
+from fervis.runs.checkpoints import Checkpoint, parse_checkpoints
 from fervis.runs.config import RunConfig, Shard, parse_shard
 from fervis.system.device import choose_device, choose_precision
 from fervis.system.threads import choose_threads
@@ -114,7 +114,6 @@ def build_run(config: RunConfig) -> RunSetup:
         shard=parse_shard(config.shard),
         evidence={name: build_plugin("evidence", settings) for name, settings in config.evidence.items()},
     )
-    check_epochs(checkpoints, setup.trainer)
     _check_fit(setup)
     if setup.explainer.result is HeatMaps and not type(setup.explainer).__module__.startswith("fervis."):
         try_explainer(setup.explainer)

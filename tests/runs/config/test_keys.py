@@ -87,7 +87,7 @@ def test_ids_of_former_versions_that_met_have_different_keys(tmp_path: Path):
 
 def test_another_version_has_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     before = key(outputs=tmp_path)
-    monkeypatch.setattr("fervis.runs.config.keys.version", lambda _: "99")
+    monkeypatch.setattr("fervis.runs.config.keys.__version__", "99")
     assert key(outputs=tmp_path) != before
 
 

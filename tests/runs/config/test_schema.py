@@ -34,12 +34,12 @@ WRONG = {
     "precision=fp8": r"precision=fp8: there is no such precision",
     "device=tpu9": r"device=tpu9: this machine cannot use it",
     "outputs=": r"outputs=: expected a folder",
-    "~tracker": r"tracker=null: expected one of none",
-    "~model": r"model=null: expected one of",
-    "explainer.name=[a]": r"explainer=\['a'\]: expected one of",
+    "~tracker": r"~tracker: every question has tracker=; choose one, such as tracker=none",
+    "~model": r"~model: every question has model=; choose one",
+    "explainer.name=[a]": r"explainer\.name=\[a\]: expected the name of one explainer",
     "explainer.name=salency": r"explainer=salency: there is no such explainer",
     "parts=[1]": r"parts=\[1\]: expected a list of parts",
-    "+sead=1": r"sead: there is no such key\. Did you mean seed\?",
+    "+sead=1": r"\+sead=1: there is no such key\. Did you mean seed\?",
 }
 
 
