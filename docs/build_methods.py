@@ -23,6 +23,7 @@ THUMBNAILS = ROOT / "docs" / "methods"
 BEGIN, END = "<!-- methods: written by docs/build_methods.py -->", "<!-- end of methods -->"
 HEIGHT = 96  # pixels of a thumbnail
 SHOWN_CLASS = "happy"
+CLIP = 98.0  # percentile of a map's magnitudes that is drawn as the strongest: single pixels cannot be seen this small
 BASE = ["dataset=synthetic", "faces=per_class:1", "visualizer.dpi=60"]
 OVERRIDES: dict[str, list[str]] = {  # what shows a method at its best in a thumbnail; everything else is its default
     "saliency": ["layer=conv7"],
@@ -126,11 +127,10 @@ def draw_heat_map(arrays: dict[str, Any]) -> Picture:
     row = int(np.flatnonzero(faces.rows.numpy() == arrays["rows"][entry])[0])
     face = colored(faces.images[row, 0].numpy() / 255, "gray")
     values = arrays["maps"][entry]
-    most = np.abs(values).max() or 1.0
     signed = values.min() < 0
-    shade = values / most / 2 + 0.5 if signed else values / most
-    heat = colored(shade, style.diverging if signed else style.colormap)
-    opacity = style.opacity * np.abs(values / most)[..., None]
+    strength = (values / (np.percentile(np.abs(values), CLIP) or 1.0)).clip(-1, 1)
+    heat = colored(strength / 2 + 0.5 if signed else strength, style.diverging if signed else style.colormap)
+    opacity = style.opacity * np.abs(strength)[..., None]
     return beside([face, (face * (1 - opacity) + heat * opacity).astype(np.uint8)])
 
 
@@ -158,7 +158,8 @@ def draw_confusion(arrays: dict[str, Any]) -> Picture:
     """Draw the matrix, normalized by true class."""
     counts = arrays["counts"][0].astype(float)
     shares = counts / counts.sum(1, keepdims=True)
-    return colored(np.kron(1 - shares, np.ones((HEIGHT // len(counts),) * 2)), "gray")
+    enlarged = np.kron(1 - shares, np.ones((HEIGHT // len(counts),) * 2))  # squares stay sharp
+    return beside([colored(enlarged, "gray")])
 
 
 def draw_progress(arrays: dict[str, Any]) -> Picture:

@@ -10,6 +10,7 @@ import torch
 
 from fervis import __version__
 from fervis.core.protocols import RunInfo
+from fervis.core.registry import build_plugin
 from fervis.core.results import Explanation
 from fervis.metrics.layer_means import interval_numbers, layer_means
 from fervis.metrics.representation.checkpoint_comparison import CheckpointComparison
@@ -78,8 +79,8 @@ def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> Non
     """Run a config into its folder, whatever is there, and track it; of a shard, save its chunks only."""
     config = setup.config
     record = RunMetadata(command, info, config.seed, setup.device, setup.precision, setup.threads)
-    if setup.shard:
-        run_shard(setup, record, folder)
+    if setup.shard:  # a shard is not tracked, and no tracker is started for what it may train
+        run_shard(replace(setup, tracker=build_plugin("tracker", "none")), record, folder)
         return
     setup.tracker.start(info)
     ok = False

@@ -98,7 +98,7 @@ def test_the_plugins_of_contributing_answer_many_images_in_shards(package: Path)
     assert "my_mass" in (folder / "metrics.txt").read_text(encoding="utf-8")
     wrong = run_in(package, "-m", "fervis", "explainer=my_cam", "explainer.gamma=0")
     assert wrong.returncode == 2
-    assert "explainer.gamma=0: expected a number above 0." in wrong.stderr
+    assert "explainer.gamma=0.0: expected a number above 0." in wrong.stderr
 
 
 def test_the_kind_of_result_of_contributing_is_drawn(package: Path):
