@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 help:
 	@echo "make demo    set up, answer a first question on drawn faces and print its folder (about 3 minutes, then seconds)"
 	@echo "make test    set up, then lint, types and tests"
-	@echo "make lint    ruff, lint and format"
+	@echo "make lint    ruff (lint and format), import contracts"
 	@echo "make types   basedpyright"
 	@echo "make unit    the tests alone"
 	@echo "make format  let ruff rewrite what it can"
@@ -40,12 +40,13 @@ demo: $(VENV)/.demo
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(VENV)/.test
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical
 
 test: lint types unit
 
@@ -60,4 +61,4 @@ wheel: $(VENV)/.test
 	$(BIN)/python -m build --wheel --installer pip .
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .import_linter_cache

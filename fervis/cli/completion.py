@@ -81,7 +81,7 @@ def completion(arguments: Sequence[str]) -> None:
 
 
 def candidates(before: Sequence[str], word: str) -> dict[str, str]:
-    """What the word can become, with what that is.
+    """Return what a word can be completed to, each with its description.
 
     Args:
         before: the words before it, without ``fervis``.
@@ -89,7 +89,7 @@ def candidates(before: Sequence[str], word: str) -> dict[str, str]:
 
     Example:
         >>> candidates(["explainer=lime"], "explainer.fi")
-        {'explainer.fill=': "what hides a superpixel: mean (its own), or a pixel value such as 0.5"}
+        {'explainer.fill=': 'what hides a superpixel: mean (its own), or a pixel value such as 0.5'}
     """
     found = dict(_known_candidates(before, word))
     return {name: about for name, about in found.items() if name.startswith(word) and name != word}
@@ -156,7 +156,7 @@ def _value_candidates(word: str, chosen: Mapping[str, str]) -> Iterator[tuple[st
 
 
 def documented_values(default: Any, comment: str) -> list[str]:
-    """The values of a setting: those that its comment tells, or true and false, and the one it has.
+    """Return the values of a setting: those that its comment lists, or true and false, and its default.
 
     Example:
         >>> told_values("none", "none | loss | sampling: how rare classes are weighed up")
@@ -171,7 +171,7 @@ def documented_values(default: Any, comment: str) -> list[str]:
 
 
 def file_candidates(word: str) -> list[str]:
-    """The files and folders whose path begins with the word, folders with a slash."""
+    """Return the files and folders whose path begins with the word, folders with a slash."""
     place = Path(word).expanduser()
     folder = place if word.endswith("/") or not word else place.parent
     typed = word[: word.rfind("/") + 1]
@@ -184,6 +184,6 @@ def file_candidates(word: str) -> list[str]:
 
 
 def _chosen_options(before: Sequence[str]) -> dict[str, str]:
-    """The options that the words choose, and those that are taken where they say nothing."""
+    """Return the options that the words choose, and the defaults of the kinds they do not name."""
     said = {key: value for key, _, value in (one.partition("=") for one in before) if key in KINDS}
     return {**{kind: name for kind, name in default_settings().items() if isinstance(name, str)}, **said}

@@ -137,7 +137,7 @@ def _summary_of_preset(override: str) -> str:
 
 
 def option_help(kind: str, name: str) -> str:
-    """What an option is, and its settings with their meaning.
+    """Describe an option and its settings.
 
     Raises:
         ConfigError: there is no such option.
@@ -162,7 +162,7 @@ def choice_lines() -> dict[str, list[str]]:
 
 
 def format_default(value: Any) -> str:
-    """A value as it would be typed."""
+    """Format a value as it would be typed."""
     if isinstance(value, list | dict):
         return str(value).replace("'", "").replace(" ", "")
     if isinstance(value, str):

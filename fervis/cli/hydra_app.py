@@ -146,7 +146,7 @@ def check_not_empty(overrides: Sequence[str]) -> None:
 
 
 def sweep_folder(overrides: Sequence[str]) -> Path:
-    """The folder of the sweep that this command line starts, if it starts one."""
+    """Return the folder of the sweep that this command line starts, if it starts one."""
     values = dict(override.split("=", 1) for override in overrides if "=" in override)
     outputs = str(parsed.value()) if (parsed := parse_override(f"outputs={values.get('outputs', 'outputs')}")) else ""
     return Path(values["hydra.sweep.dir"].replace("${outputs}", outputs))

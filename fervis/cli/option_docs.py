@@ -20,7 +20,7 @@ SettingDocs = dict[str, tuple[Any, str]]
 
 
 def default_settings() -> dict[str, str]:
-    """The option of each kind that is taken where nothing is said."""
+    """Return the default option of each kind."""
     listed = read_yaml(CONF_FOLDER / "config.yaml")["defaults"]
     return {kind: name for entry in listed if isinstance(entry, dict) for kind, name in entry.items()}
 
@@ -60,5 +60,5 @@ def setting_comments(path: Path) -> dict[str, str]:
 
 @cache
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as plain data."""
+    """Read a YAML file as plain data."""
     return yaml.load(path.read_text(encoding="utf-8"), LOADER)

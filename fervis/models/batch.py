@@ -94,11 +94,11 @@ class Batch:
         return self.recorded(layer).logits(activations, torch.arange(len(self.images)))
 
     def with_images(self, images: Tensor, targets: Targets | None = None) -> Batch:
-        """The batch of other images [M,C,H,W], with their targets."""
+        """Return the batch of other images [M,C,H,W], with their targets."""
         return replace(self, images=images, targets=self.targets if targets is None else targets, truth=None)
 
     def part(self, index: slice) -> Batch:
-        """The batch of some of its images."""
+        """Return the batch of some of its images."""
         numbers = torch.arange(len(self.images))[index]
         truth = self.truth and self.truth.take(numbers)
         return replace(self, images=self.images[index], targets=self.targets[index], truth=truth)

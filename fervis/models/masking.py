@@ -44,7 +44,7 @@ def masks_from_segments(samples: Tensor, segments: Tensor, chunk: int = MASKS_PE
 
 
 def fill_masked(image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
-    """The image where a mask is 1, the fill where it is 0, and in between a mixture: [s,C,H,W].
+    """Return [s,C,H,W]: the image where a mask is 1, the fill where it is 0, a mixture in between.
 
     Exact at both ends: at 1 the image's very values, at 0 the fill's.
 
@@ -66,7 +66,7 @@ def masked_scores(
     output: str = "probability",
     precision: str = "fp32",
 ) -> Tensor:
-    """What the network says of the image under each mask, for all its labels at once.
+    """Score an image under each mask, for all labels of the network at once.
 
     Args:
         model: network from [N,C,H,W] images to [N,K] logits; left as it was found.
@@ -104,7 +104,7 @@ def _layout(model: nn.Module, image: Tensor, targets: Targets) -> Callable[[Tens
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """The same [N,C,H,W] values with a pixel's channels side by side, as processors convolve fastest.
+    """Lay [N,C,H,W] values out with a pixel's channels side by side, as processors convolve fastest.
 
     A single channel would count as laid out either way, and the network's first operation would choose the slow one; it
     therefore is the first of two, the other of which is empty.

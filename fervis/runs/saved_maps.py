@@ -60,7 +60,7 @@ def _weights_hash(model: nn.Module) -> str:
 
 
 def _code_hash(plugin: object) -> str:
-    """The hash of the module that defines a plug-in."""
+    """Hash the module that defines a plug-in."""
     return hashlib.sha256(Path(inspect.getfile(type(plugin))).read_bytes()).hexdigest()
 
 

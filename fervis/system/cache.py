@@ -46,7 +46,7 @@ def cached_tensors(
 
 
 def _read_copy(copy: Path) -> dict[str, Tensor] | None:
-    """The tensors of a copy that holds the bytes it was written with; None where there is no such copy."""
+    """Return the tensors of a copy that holds the bytes it was written with; None if there is no such copy."""
     if not copy.is_file():
         return None
     try:

@@ -19,7 +19,7 @@ def use_color(stream: TextIO) -> bool:
 
 
 def colorize_text(text: str, colour: str, stream: TextIO) -> str:
-    """The text in one of ``COLOURS`` where the stream shows any."""
+    """Color the text if the stream shows colors."""
     return f"\x1b[{ANSI_COLORS[colour]}m{text}\x1b[0m" if use_color(stream) else text
 
 

@@ -10,7 +10,7 @@ PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def choose_device(spec: str) -> str:
-    """The device that ``device=`` means here: ``auto`` is the first GPU, else the CPU."""
+    """Resolve ``device=`` on this machine: ``auto`` is the first GPU, else the CPU."""
     if spec == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -123,7 +123,7 @@ def _record(path: Path, cache: Path, kind: str = "content") -> Path:
 
 
 def _remembered(record: Path, signature: str) -> str | None:
-    """The hash that a record holds for files of this signature."""
+    """Return the hash that a record holds for files of this signature."""
     try:
         saved = json.loads(record.read_text(encoding="utf-8"))
         return str(saved["sha256"]) if saved["signature"] == signature else None

@@ -17,7 +17,7 @@ class ProcessRank:
 
 
 def process_rank() -> ProcessRank | None:
-    """What torchrun, ``accelerate launch`` or srun says of this process; None where it was started alone."""
+    """Return the rank that torchrun, ``accelerate launch`` or srun gave this process; None if it runs alone."""
     told = os.environ
     if "RANK" in told and int(told.get("WORLD_SIZE", 1)) > 1:
         return ProcessRank(int(told["RANK"]), int(told["WORLD_SIZE"]), int(told.get("LOCAL_RANK", 0)), "torchrun")

@@ -60,12 +60,12 @@ def handle_signals() -> Iterator[None]:
 
 
 def interruption_message(stopped: KeyboardInterrupt, command: str) -> str:
-    """What is said at the end: what is kept, and the command that goes on from there.
+    """Return the last message of an interrupted command: what is kept, and the command that resumes.
 
     Example:
-        >>> error = Stopped()
+        >>> error = Interrupted(signal.SIGINT)
         >>> error.add_note("3 of 8 answers")
-        >>> farewell(error, "fervis -m layer=each")
+        >>> interruption_message(error, "fervis -m layer=each")
         'Interrupted; kept: 3 of 8 answers. To go on: fervis -m layer=each'
     """
     notes = getattr(stopped, "__notes__", [])
@@ -75,7 +75,7 @@ def interruption_message(stopped: KeyboardInterrupt, command: str) -> str:
 
 
 def typed_command(arguments: Sequence[str]) -> str:
-    """The command as it was typed, quoted for a shell: ``python -m fervis ...`` or the console script."""
+    """Return the command as it was typed, quoted for a shell: ``python -m fervis ...`` or the console script."""
     script = Path(sys.argv[0])
     if script.name == "__main__.py":
         before = sys.orig_argv[: len(sys.orig_argv) - len(arguments)]

@@ -75,7 +75,7 @@ def training_folder(outputs: str, name: str, key: str) -> Path:
 
 
 def training_faces(faces: Faces) -> Faces:
-    """The labelled faces of train and val, which is all a trainer may see.
+    """Return the labelled faces of train and val, which is all a trainer may see.
 
     Where val has no label (layouts that hold back the answers), every tenth training face is held out in its place.
     """
@@ -182,7 +182,7 @@ def epochs_saved(folder: Path) -> int:
 
 
 def checkpoint_file(spec: Any, folder: Path, record: Mapping[str, Any]) -> Path:
-    """The file of weights that ``checkpoint=`` means: ``best``, ``last``, an epoch's number or a path.
+    """Return the file of weights that ``checkpoint=`` means: ``best``, ``last``, an epoch's number or a path.
 
     Raises:
         ConfigError: there is no such epoch or file.
@@ -197,7 +197,7 @@ def checkpoint_file(spec: Any, folder: Path, record: Mapping[str, Any]) -> Path:
 
 
 def initial_network(model: Model, seed: int, *, channels: int, size: int, classes: tuple[str, ...]) -> Network:
-    """A network with its initial weights, which depend on the seed alone."""
+    """Build a network with its initial weights, which depend on the seed alone."""
     with torch.random.fork_rng():
         torch.manual_seed(seed_for(seed, "weights"))
         return model.build(channels=channels, size=size, classes=classes)

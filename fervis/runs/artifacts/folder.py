@@ -37,7 +37,7 @@ def is_complete(folder: Path, key: str, cache: Path, *, warn: bool = True) -> bo
 
 
 def _find_damage(files: RunFolder, key: str, cache: Path) -> str | None:
-    """What is wrong with a folder that seems complete: nothing (empty), or None where it is simply another run's."""
+    """Describe what is wrong with a folder that seems complete: empty for nothing, None if it is another run's."""
     try:
         manifest = read_json(files.manifest)
     except RunError as error:

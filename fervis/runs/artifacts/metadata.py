@@ -96,7 +96,7 @@ def build_manifest(record: RunMetadata, config: str, inputs: Mapping[str, str]) 
 
 
 def _sweep_of(info: RunInfo) -> dict[str, str]:
-    """The sweep whose folder the run lies in, for its page's link; the group of a study's part is no sweep."""
+    """Return the sweep whose folder the run lies in, for its page's link; the group of a study's part is none."""
     return {"sweep": info.group} if info.group and info.folder.parent.name == info.group else {}
 
 

@@ -52,7 +52,7 @@ def write_run(
 
 
 def run_arrays(explanation: Explanation) -> dict[str, np.ndarray]:
-    """The raw results with all that is needed to read them, entry by entry."""
+    """Return the raw results with all that is needed to read them, entry by entry."""
     names = {
         "targets": explanation.targets,
         "layers": explanation.layers,
@@ -72,7 +72,7 @@ def run_arrays(explanation: Explanation) -> dict[str, np.ndarray]:
 
 
 def run_summary(explanation: Explanation, numbers: Mapping[str, float], figures: Sequence[Figure]) -> dict[str, Any]:
-    """What an answer says in numbers and words."""
+    """Return the summary of a run: title, table, numbers and figures."""
     layers = ", ".join(dict.fromkeys(explanation.layers))
     return {
         "title": f"{explanation.explainer} at {layers} of {explanation.model} on {explanation.dataset}",
@@ -83,7 +83,7 @@ def run_summary(explanation: Explanation, numbers: Mapping[str, float], figures:
 
 
 def summary_table(explanation: Explanation) -> list[dict[str, Any]]:
-    """What is said of each entry: its face, where it was explained, and its result's own numbers."""
+    """Return a row per entry: its face, where it was explained, and its result's own numbers."""
     several = explanation.several_checkpoints
     entries = []
     for number, (layer, target) in enumerate(zip(explanation.layers, explanation.targets, strict=True)):
@@ -98,7 +98,7 @@ def summary_table(explanation: Explanation) -> list[dict[str, Any]]:
 
 
 def _score_columns(explanation: Explanation, number: int) -> dict[str, Any]:
-    """The scores of one entry, those of baselines left out; None where a measure gives none."""
+    """Return the scores of one entry without those of baselines; None where a measure gives none."""
     scores = {name: float(values[number]) for name, values in explanation.evidence.items() if "/" not in name}
     return {name: round(score, 6) if score == score else None for name, score in scores.items()}
 
@@ -115,5 +115,5 @@ def _face_columns(explanation: Explanation, number: int) -> dict[str, Any]:
 
 
 def label_names(explanation: Explanation) -> list[str]:
-    """The true class of each entry, ``?`` where the data does not tell."""
+    """Return the true class of each entry, ``?`` where it is unknown."""
     return [explanation.faces.classes[int(label)] if label >= 0 else "?" for label in explanation.faces.labels]

@@ -50,7 +50,7 @@ def register_configs() -> None:
 
 
 def _resolve_run_name(*, _root_: DictConfig) -> str:
-    """What ``${run_name:}`` in the folders of a run and of a sweep's jobs stands for.
+    """Resolve ``${run_name:}`` in the folders of a run and of a sweep's jobs.
 
     Hydra asks for it before it makes the folder, so that a wrong config leaves none. In a sweep the job is to fail
     alone: it is composed and refused once more where its error is caught.
@@ -104,7 +104,7 @@ def resolve_weights(config: DictConfig, overrides: Sequence[str], trainer: str |
 
 
 def _with_recipe(config: DictConfig) -> DictConfig:
-    """The config with the settings that its pretrained weights were made with, where it takes any that are known."""
+    """Return the config with the settings that its pretrained weights were made with, if they are known."""
     model = config.model
     if model.get("checkpoint") or model.weights not in pretrained_names(str(model.name)):
         return config

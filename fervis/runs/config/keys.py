@@ -32,7 +32,7 @@ def run_key(config: RunConfig) -> str:
 
 
 def _checkpoint_content(spec: Any, config: RunConfig) -> Any:
-    """A checkpoint by the content of its file: one that the config names, or one that comes with fervis."""
+    """Identify a checkpoint by the content of its file: one that the config names, or that comes with fervis."""
     path = Path(str(spec))
     if path.is_file():
         return [path.stem, path_content(str(path), config.cache)]
@@ -43,7 +43,7 @@ def _checkpoint_content(spec: Any, config: RunConfig) -> Any:
 
 
 def _machine(config: RunConfig) -> list[Any]:
-    """What a machine changes in the result: nothing, unless the config needs a training of its own."""
+    """Return what the machine changes in the result: nothing, unless the config needs a training of its own."""
     if not trains(config):
         return []
     from fervis.system.device import choose_device, choose_precision

@@ -61,7 +61,7 @@ def _is_of_study(override: str) -> bool:
 
 
 def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
-    """The parts of a study as its preset states them.
+    """Parse the parts of a study as its preset states them.
 
     Raises:
         ConfigError: a part lacks a key or has one too many, or two parts keep a figure under one name.
