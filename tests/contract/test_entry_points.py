@@ -197,25 +197,25 @@ class Notes:
         """Begin."""
         self.path, self.notes = run.folder / self.file, {"start": run.name, "epochs": [], "pictures": 0, "rows": 0}
 
-    def log(self, numbers, epoch=None):
+    def log_metrics(self, numbers, epoch=None):
         """Note the numbers."""
         if epoch is None:
             self.notes["numbers"] = dict(numbers)
         else:
             self.notes["epochs"].append(epoch)
 
-    def picture(self, name, figure):
+    def log_figure(self, name, figure):
         """Count the figure."""
         self.notes["pictures"] += 1
 
-    def faces(self, rows):
+    def log_images(self, rows):
         """Count the rows."""
         self.notes["rows"] = len(rows)
 
-    def confusion(self, name, counts, classes):
+    def log_confusion(self, name, counts, classes):
         """Do nothing."""
 
-    def keep(self, name, kind, files):
+    def log_artifact(self, name, kind, files):
         """Note the kind."""
         self.notes.setdefault("files", []).append(kind)
 
@@ -224,7 +224,7 @@ class Notes:
         self.path.write_text(json.dumps(self.notes | {"ok": ok}))
 ''',
     "conf/tracker/notes.yaml": "# notes in the run folder, for a test\nname: notes\nfile: notes.json\n",
-    "profile.py": '''"""Profile: the mean brightness of each row of pixels, a result with its explainer and its visualizer."""
+    "profile.py": '''"""Profile: the mean brightness of each row of pixels, with explainer and visualizer."""
 
 from dataclasses import dataclass
 from pathlib import Path
