@@ -2,8 +2,8 @@
 
 Eight layers and seven classes of vgg8, 64 faces of 48x48. captum's LayerGradCam explains one layer and class per call;
 the bare passes that the maps need are one forward pass and seven backward passes down to the first layer. The three
-take turns in one process, so that other work on the machine falls on all of them; the median ratio of the rounds is
-printed, and the largest difference of the maps.
+take turns in one process, in processor seconds, so that other work on the machine matters less; the median ratio of the
+rounds is printed, and the largest difference of the maps.
 
     python benchmarks/gradcam.py [--faces 64] [--rounds 5] [--weights fer2013]
 """
@@ -31,10 +31,10 @@ CLASSES = 7
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the seconds that the work took, and what it returned."""
-    started = time.perf_counter()
+    """Return the processor seconds that the work took, and what it returned."""
+    started = time.process_time()
     result = work()
-    return time.perf_counter() - started, result
+    return time.process_time() - started, result
 
 
 def by_captum(network: nn.Module, faces: Tensor, paths: list[str]) -> list[Tensor]:

@@ -186,7 +186,8 @@ def find_training(setup: RunSetup, faces: Faces) -> tuple[Path, dict[str, Any]]:
     folder, key = locate_training(setup, faces)
 
     def log_epoch(epoch: int, numbers: Mapping[str, float]) -> None:
-        setup.tracker.log_metrics(numbers, epoch=epoch)
+        if not setup.shard:  # a shard is not tracked
+            setup.tracker.log_metrics(numbers, epoch=epoch)
 
     context = TrainingContext(config.seed, setup.device, setup.precision, log_epoch, config.quiet)
     # Processes that train together do so under the lock of the first.

@@ -155,7 +155,7 @@ def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs
         with exclusive(Path(config.outputs), folder / CHUNKS_FOLDER, "opens the blocks of this question"):
             chunks = open_chunks(folder, inputs.selected, groups, kind, probe, key=identity, asked=asked)
         if saved:
-            chunks.copy_from(saved)
+            chunks.copy_from(saved, setup.shard)
         overwrite = config.rerun and setup.shard is not None
         chunks.explain(
             lambda faces: explain_faces(setup, inputs, faces), setup.shard, quiet=config.quiet, overwrite=overwrite

@@ -6,6 +6,7 @@ import inspect
 from dataclasses import fields, is_dataclass
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from fervis.core.registry import (
@@ -20,7 +21,8 @@ from fervis.core.registry import (
     preset_files,
 )
 
-OPTIONS = [(kind, name) for kind in KINDS for name in names(kind)]
+OPTIONS = [(kind, name) for kind in KINDS for name in names(kind) if "name" in option_settings(kind, name)]
+LISTS = [(kind, name) for kind in KINDS for name in names(kind) if "name" not in option_settings(kind, name)]
 PLUGINS = [(kind, name) for kind in KINDS for name in plugin_names(kind)]
 
 
@@ -52,6 +54,13 @@ def test_option_builds_and_remembers_what_it_was_told(kind: str, name: str):
             assert getattr(plugin, key) == value
 
 
+def test_only_measures_of_evidence_are_chosen_by_a_list_of_others():
+    assert LISTS == [("evidence", "default")]
+    assert option_summary(option_files("evidence")["default"])
+    listed = yaml.safe_load(option_files("evidence")["default"].read_text(encoding="utf-8"))["defaults"]
+    assert set(listed) <= set(plugin_names("evidence"))
+
+
 @pytest.mark.parametrize("name", names("explainer"))
 def test_every_explainer_has_a_visualizer_of_its_kind(name: str):
     kind = plugin_class("explainer", option_settings("explainer", name).name).result.kind
@@ -65,4 +74,6 @@ def test_every_preset_composes(name: str):
     assert option_summary(preset_files()[name]), "a preset begins with its question"
     question = to_run_config(compose_config([f"experiment={name}"]))
     for kind in KINDS:
-        build_plugin(kind, getattr(question, kind))
+        chosen = getattr(question, kind)
+        for config in chosen.values() if kind == "evidence" else [chosen]:
+            build_plugin(kind, config)

@@ -98,8 +98,8 @@ def _take(value: Any, index: Tensor) -> Any:
 
 
 def as_array(values: Tensor) -> NDArray[Any]:
-    """Return a tensor as numpy holds it, on the CPU."""
-    return values.detach().cpu().numpy()
+    """Return a tensor as numpy holds it, on the CPU, row by row in memory, so that equal values are equal bytes."""
+    return values.detach().cpu().contiguous().numpy()
 
 
 def tensor_arrays(result: Any) -> dict[str, NDArray[Any]]:

@@ -91,7 +91,7 @@ class Chunks:
 
     def explain(self, explain: ExplainFaces, shard: Shard | None, *, quiet: bool, overwrite: bool) -> None:
         """Explain the missing blocks of a shard, or of the run; with ``overwrite`` also those that are there."""
-        mine = range(len(self)) if shard is None else range(shard.number - 1, len(self), shard.of)
+        mine = self.share(shard)
         done = {number for number in mine if not overwrite and is_intact(self.path(number))}
         total, there = (sum(len(self.places(number)) for number in some) for some in (mine, done))
         if there:
@@ -110,10 +110,14 @@ class Chunks:
                     save_chunk(self.path(number), explanation, [places[one] for one in who.tolist()], numbers)
                     bar.update(len(places))
 
-    def copy_from(self, saved: Chunks) -> None:
-        """Copy the chunks that are missing from those of the same explanation that were saved, if they are as large."""
+    def share(self, shard: Shard | None) -> range:
+        """Numbers of the chunks of a shard, or of all."""
+        return range(len(self)) if shard is None else range(shard.number - 1, len(self), shard.of)
+
+    def copy_from(self, saved: Chunks, shard: Shard | None) -> None:
+        """Copy a shard's missing chunks from saved ones of the same explanation, if these are of as many faces."""
         if saved.size == self.size:
-            for number in self.missing():
+            for number in {*self.missing()} & {*self.share(shard)}:
                 with atomic_path(self.path(number)) as partial:
                     shutil.copyfile(saved.path(number), partial)
 
