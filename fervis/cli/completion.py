@@ -159,7 +159,7 @@ def documented_values(default: Any, comment: str) -> list[str]:
     """Return the values of a setting: those that its comment lists, or true and false, and its default.
 
     Example:
-        >>> told_values("none", "none | loss | sampling: how rare classes are weighed up")
+        >>> documented_values("none", "none | loss | sampling: how rare classes are weighed up")
         ['none', 'loss', 'sampling']
     """
     if isinstance(default, bool):
