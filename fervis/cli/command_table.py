@@ -116,9 +116,11 @@ machine and as often as needed; the data and the network are not.""",
 shard=1/4, shard=2/4, ... split the faces of a question over jobs; each prints the question's run
 folder. merge outputs/runs/<name> makes the answer of them, the same to the byte as that of one job.
 Further folders, copied from other machines, complete the first. merge key=value ... finds the folder
-by the question.""",
+by the question. A folder's own word is not enough to run a network's Python file; type the question, or
+give --trust.""",
         folders=True,
         settings=True,
+        flags={"--trust": "run the Python code that the folder's config names"},
     ),
     "clean": Command(
         function="fervis.cli.commands:clean_command",

@@ -118,7 +118,7 @@ def train_or_load(
     """
     files = TrainingFolder(folder)
     cache = cache or folder
-    if (record := read_record(folder, key, cache)) is not None:
+    if (record := read_training_record(folder, key, cache)) is not None:
         log.info("trained before: %s", folder)
         return record
     seen = training_faces(faces)
@@ -146,7 +146,7 @@ def train_or_load(
     return numbers
 
 
-def read_record(folder: Path, key: str, cache: Path) -> dict[str, Any] | None:
+def read_training_record(folder: Path, key: str, cache: Path) -> dict[str, Any] | None:
     """Return the record of a training that is complete and intact; None where it is to be done or resumed.
 
     What is damaged, or of another key, is removed, so that the training begins from the start.

@@ -167,9 +167,7 @@ def _check_checkpoints(config: RunConfig) -> None:
     epochs = config.trainer.get("epochs")
     for spec in specs if trains(config) and isinstance(epochs, int) else []:
         if str(spec).isdecimal() and not 1 <= int(spec) <= int(epochs or 0):
-            raise ConfigError(
-                f"checkpoint={spec}: there is no such epoch; trainer.epochs={epochs} makes 1 to {epochs}."
-            )
+            raise ConfigError(f"checkpoint={spec}: expected an epoch from 1 to {epochs} (trainer.epochs).")
 
 
 def trains(config: RunConfig) -> bool:

@@ -26,7 +26,7 @@ WRONG = {
     "seed=abc": r"seed=abc: expected a whole number",
     "seed=${oc.env:FERVIS_TEST_WORD}": r"seed=.*: expected a whole number",
     "seed=99999999999999999999": r"seed=99999999999999999999: expected a whole number",
-    "checkpoint=2": r"checkpoint=2: there is no such epoch; trainer\.epochs=1 makes 1 to 1",
+    "checkpoint=2": r"checkpoint=2: expected an epoch from 1 to 1 \(trainer\.epochs\)",
     "checkpoint=[]": r"checkpoint=\[\]: expected best, last",
     "target=": r"target=: expected label",
     "target=input/0": r"target=input/0: filters are those of a layer",
@@ -65,7 +65,7 @@ def test_a_wrong_job_of_a_sweep_fails_alone(
     arguments = ["-m", *SMALL, "model.width=2", "checkpoint=1,9"]
     monkeypatch.setattr("sys.argv", ["fervis", *arguments])
     assert main(arguments) == 2
-    assert "1 of 2 jobs failed, the first with: checkpoint=9: there is no such epoch" in capsys.readouterr().err
+    assert "1 of 2 jobs failed, the first with: checkpoint=9: expected an epoch from 1 to 1" in capsys.readouterr().err
     assert len([*tmp_path.glob("outputs/sweeps/*/*/summary.json")]) == 1
     assert len([*tmp_path.glob("outputs/sweeps/*/refused-*/failure.json")]) == 1
 
