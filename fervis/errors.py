@@ -22,7 +22,7 @@ def nearest_name(word: str, known: Iterable[object]) -> str:
 
 
 def unknown_name(what: str, word: object, known: Iterable[object], *, limit: int = 40) -> ConfigError:
-    """The error for a name that does not exist: the value, the nearest name and the names there are.
+    """Return the error for a name that does not exist: the value, the nearest name and the known names.
 
     Example:
         >>> str(unknown_name("layer", "cnv2", ["conv1", "conv2"]))

@@ -70,7 +70,7 @@ def _other_files(kind: str, name: str, settings: Mapping[str, Any], cache: Path)
 
 
 def _source_files(point: EntryPoint) -> list[Path]:
-    """The file of a foreign plug-in's module, which changes without its version while its author works on it."""
+    """Return the file of a foreign plug-in's module, which changes without its version while its author works on it."""
     try:
         spec = importlib.util.find_spec(point.module)
     except ImportError as error:

@@ -79,7 +79,7 @@ def _is_activation(module: nn.Module) -> bool:
 def module_aliases(
     layouts: dict[nn.Module, LayerLayout], paths: dict[nn.Module, str], attentions: list[nn.Module]
 ) -> dict[nn.Module, list[str]]:
-    """The names that modules answer to beside their paths, the most telling first."""
+    """Return the names that modules answer to beside their paths, the most telling first."""
     modules = {path: module for module, path in paths.items()}
     around = {modules.get(paths[module].rpartition(".")[0]) for module in attentions} - set(attentions)
     blocks = [module for module in layouts if module in around]
@@ -99,7 +99,7 @@ def module_aliases(
 
 
 def _stages(layouts: dict[nn.Module, LayerLayout], paths: dict[nn.Module, str]) -> list[nn.Module]:
-    """The last part at each resolution: of the outermost numbered parts that have several, else of all leaves."""
+    """Return the last part at each resolution: of the outermost numbered parts with several, else of all leaves."""
     families: dict[str, dict[tuple[int, int], nn.Module]] = {}
     leaves: dict[tuple[int, int], nn.Module] = {}
     convolved = {layouts[module][1] for module in layouts if isinstance(module, nn.Conv2d)}

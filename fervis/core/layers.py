@@ -88,7 +88,7 @@ def list_layers(model: nn.Module, image: Tensor) -> list[Layer]:
 
 
 def find_layer(model: nn.Module, name: str, image: Tensor) -> Layer:
-    """The layer of this name, fit for a map: it runs once and its output has more than one position.
+    """Return the layer of this name, fit for a map: it runs once and its output has more than one position.
 
     Raises:
         ConfigError: no layer has the name, it does not run, it runs more than once, or its output has no positions.
@@ -120,7 +120,7 @@ def expand_layers(model: nn.Module, spec: str | Sequence[str], image: Tensor) ->
 
 
 def spatial(activation: Tensor, layer: Layer) -> Tensor:
-    """A layer's output as maps: [N,C,H,W], [N,H,W,C] or [N,T,C] -> [N,C,h,w], gradients included.
+    """Return a layer's output as maps: [N,C,H,W], [N,H,W,C] or [N,T,C] -> [N,C,h,w], gradients included.
 
     Tokens in front of the patches' tokens (class token, registers) are left out.
     """
@@ -135,7 +135,7 @@ def spatial(activation: Tensor, layer: Layer) -> Tensor:
 
 
 def layer_table(layers: Iterable[Layer]) -> str:
-    """The layers as aligned lines: names, path, kind, output shape, parameters."""
+    """Return the layers as aligned lines: names, path, kind, output shape, parameters."""
     rows = [("name", "path", "kind", "output", "parameters")]
     for layer in layers:
         names = ", ".join(layer.aliases) or "-"
@@ -161,7 +161,7 @@ def _by_stem(alias: str) -> tuple[str, int]:
 
 
 def _inside(model: nn.Module) -> tuple[nn.Module, str]:
-    """The module inside which names are meant, and its path with a dot."""
+    """Return the module inside which names are meant, and its path with a dot."""
     return (model.body, "body.") if isinstance(model, Network) else (model, "")
 
 

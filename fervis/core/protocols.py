@@ -26,7 +26,7 @@ class Dataset(Protocol):
         ...
 
     def files(self) -> list[Path]:
-        """The files or folders outside fervis that the faces come from, so that a change of them is seen."""
+        """Return the files or folders outside fervis that the faces come from, so that a change of them is seen."""
         ...
 
 
@@ -40,7 +40,7 @@ class Model(Protocol):
         ...
 
     def files(self) -> list[Path]:
-        """The files outside fervis that the network comes from."""
+        """Return the files outside fervis that the network comes from."""
         ...
 
 

@@ -50,7 +50,7 @@ EXPERIMENTS_FOLDER = PACKAGE_FOLDER.parent / "experiments" if IS_CHECKOUT else P
 
 @cache
 def conf_packages() -> tuple[str, ...]:
-    """Packages of other people that carry YAML files for their plug-ins (entry points ``fervis.conf``)."""
+    """Return packages of other people that carry YAML files for their plug-ins (entry points ``fervis.conf``)."""
     return tuple(sorted(point.value for point in entry_points(group="fervis.conf")))
 
 
@@ -88,7 +88,7 @@ def option_files(kind: str) -> dict[str, Path]:
 
 
 def names(kind: str) -> list[str]:
-    """The names that can be asked for: of a kind such as ``explainer``, or of the presets (``experiment``).
+    """Return the names of a kind's options, such as ``explainer``, or of the presets (``experiment``).
 
     Raises:
         ConfigError: there is no such kind.
@@ -105,14 +105,14 @@ def preset_files() -> dict[str, Path]:
 
 
 def option_summary(path: Path) -> str:
-    """What a YAML file says of itself in its first comment."""
+    """Return the first comment of a YAML file, which describes the option."""
     with path.open(encoding="utf-8") as lines:
         first = next((line for line in lines if line.startswith("#") and "@package" not in line), "")
     return first.lstrip("# ").strip()
 
 
 def option_settings(kind: str, name: str) -> DictConfig:
-    """The settings of an option as its YAML states them, those of the options it starts from included."""
+    """Return the settings of an option as its YAML states them, those of the options it starts from included."""
     from omegaconf import DictConfig, OmegaConf  # here, since completion lists names in a moment
 
     known = option_files(kind)
@@ -228,7 +228,7 @@ def _foreign(kind: str) -> tuple[EntryPoint, ...]:
 
 
 def visualizer_for(result_kind: str) -> str:
-    """The name of the visualizer that draws results of a kind."""
+    """Return the name of the visualizer that draws results of a kind."""
     for name in plugin_names("visualizer"):
         if plugin_class("visualizer", name).kind == result_kind:
             return name

@@ -8,7 +8,7 @@ from torch import Generator
 
 
 def generator_for(seed: int, use: str) -> Generator:
-    """A generator for one use of randomness, so that no use changes what another draws."""
+    """Return a generator for one use of randomness, so that no use changes what another draws."""
     return Generator().manual_seed(seed_for(seed, use))
 
 

@@ -195,7 +195,7 @@ def _classes(model: nn.Module, images: Tensor) -> tuple[str, ...]:
 
 
 def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[str, Any]:
-    """The images as the pool of a method of the network, with their labels where ``target`` gives one for each."""
+    """Return the images as the pool of a method of the network, with their labels if ``target`` gives them."""
     labelled = not isinstance(target, (str, int))
     labels = torch.as_tensor(target, dtype=torch.int64).cpu() if labelled else torch.full((len(images),), -1)
     if len(labels) != len(images):

@@ -42,7 +42,7 @@ class Checkpoint:
 
 
 def parse_checkpoints(question: RunConfig, model: Model) -> tuple[Checkpoint, ...]:
-    """The checkpoints that ``checkpoint=`` names: one, or each of a list.
+    """Return the checkpoints that ``checkpoint=`` names: one, or each of a list.
 
     Raises:
         ConfigError: an entry is neither ``best``, ``last``, ``initial``, an epoch's number nor a file, stands twice,
@@ -70,7 +70,7 @@ def _parse_checkpoint(spec: Any, question: RunConfig, model: Model) -> Checkpoin
 
 
 def _weights_file(spec: Any, question: RunConfig, model: Model) -> tuple[Path | None, bool]:
-    """The file of an epoch where it is no training's of the question's own, and whether it is a shipped one."""
+    """Return the file of an epoch if it comes from no training of this config, and whether it is a shipped one."""
     name = question.model.get("weights")
     if model.checkpoint:
         if spec not in TRAINED_CHECKPOINTS:
@@ -82,13 +82,13 @@ def _weights_file(spec: Any, question: RunConfig, model: Model) -> tuple[Path | 
 
 
 def saved_epochs(folder: Path) -> dict[int, Path]:
-    """The epochs whose weights a training kept, each with its file."""
+    """Return the epochs whose weights a training kept, each with its file."""
     files = sorted(folder.glob("epoch_*.safetensors"))
     return {int(path.stem.removeprefix("epoch_")): path for path in files}
 
 
 def training_history(folder: Path) -> dict[int, Mapping[str, float]]:
-    """The numbers of every epoch of a training, from its ``metrics.csv``; empty where there is none."""
+    """Return the numbers of every epoch of a training, from its ``metrics.csv``; empty where there is none."""
     path = folder / "metrics.csv"
     if not path.is_file():
         return {}
@@ -98,6 +98,6 @@ def training_history(folder: Path) -> dict[int, Mapping[str, float]]:
 
 
 def epoch_numbers(folder: Path, path: Path) -> Mapping[str, float]:
-    """The numbers of the epoch whose weights are in a file of a training's folder; empty where they were not kept."""
+    """Return the numbers of the epoch whose weights are in a file of a training's folder; empty if unknown."""
     epochs = {file: epoch for epoch, file in saved_epochs(folder).items()}
     return training_history(folder).get(epochs.get(path, 0), {})

@@ -147,7 +147,7 @@ def _groups(inputs: RunInputs, explanation: Explanation) -> list[Group]:
 
 
 def _batch_of(setup: RunSetup, explanation: Explanation, group: Group) -> tuple[Batch, Tensor]:
-    """The images of a group, each once, with their targets, and their maps [N,T,H,W]."""
+    """Return the images of a group, each once, with their targets, and their maps [N,T,H,W]."""
     rows = explanation.faces.rows[group.entries].tolist()
     count = max(1, sum(1 for row in rows if row == rows[0]))
     first = torch.arange(group.entries.start, group.entries.stop, count)

@@ -208,7 +208,7 @@ def locate_training(setup: RunSetup, faces: Faces) -> tuple[Path, str]:
 def _epochs_of(
     setup: RunSetup, checkpoint: Checkpoint, training: Any
 ) -> tuple[Mapping[int, Path], Mapping[int, Mapping[str, float]]]:
-    """The weights and the metrics of every epoch that is kept of the training a checkpoint comes from.
+    """Return the weights and the metrics of every epoch that is kept of the training a checkpoint comes from.
 
     They are looked up for explainers of the network alone: for a training that is given by file none is known.
     """

@@ -164,7 +164,7 @@ def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs
 
 
 def _explained(setup: RunSetup, inputs: RunInputs, chunks: Chunks | None, key: str) -> Results:
-    """The explanation of all selected faces, or of those displayed where they were explained in chunks."""
+    """Return the explanation of all selected faces, or of those displayed where they were explained in chunks."""
     if chunks:
         return chunks.displayed(), chunks.numbers()
     config = setup.config
@@ -177,7 +177,7 @@ def _explained(setup: RunSetup, inputs: RunInputs, chunks: Chunks | None, key: s
 
 
 def _scored(setup: RunSetup, inputs: RunInputs, results: Results, chunks: Chunks | None) -> Results:
-    """The results with the scores of evidence: of each entry, and as numbers of the run."""
+    """Add the scores of evidence to results: to each entry, and as numbers of the run."""
     explanation, metrics = results
     if not setup.evidence:
         return results
@@ -222,7 +222,7 @@ def _numbers(
     chunks: Chunks | None,
     comparisons: list[CheckpointComparison],
 ) -> dict[str, float]:
-    """The numbers of the run, by checkpoint where there are several; warn where not all faces are displayed."""
+    """Return the numbers of the run, by checkpoint if there are several; warn if not all faces are displayed."""
     explanation, metrics = results
     count, displayed = len(inputs.selected), len(set(explanation.faces.rows.tolist()))
     if chunks and displayed < count:

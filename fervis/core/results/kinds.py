@@ -51,7 +51,7 @@ class FilterImages:
         return tensor_arrays(self) | {name: as_array(values) for name, values in self.numbers.items()}
 
     def summary_row(self, entry: int) -> dict[str, Any]:
-        """What was reached, beside noise and the strongest face."""
+        """Return what was reached, with the values at noise and at the strongest face."""
         one = {name: finite_number(getattr(self, name)[entry]) for name in ("reached", "noise", "strongest")}
         return (
             one
@@ -90,7 +90,7 @@ class FeatureMaps:
         return found
 
     def summary_row(self, entry: int) -> dict[str, Any]:
-        """The black part and the other numbers."""
+        """Return the share at or below zero and the other numbers."""
         numbers = {name: finite_number(values[entry]) for name, values in self.numbers.items()}
         return {"filters": len(self.filters[entry]), "black": finite_number(self.black[entry].mean())} | numbers
 
@@ -126,7 +126,7 @@ class TopActivations:
         return {f"top_{name}" if name in ("rows", "labels") else name: values for name, values in found.items()}
 
     def summary_row(self, entry: int) -> dict[str, Any]:
-        """The strongest faces and what the filter gives at them."""
+        """Return the rows of the top images, the highest output and the share of dead images."""
         return {
             "rows": self.rows[entry].tolist(),
             "strongest": finite_number(self.values[entry, 0]),
@@ -154,11 +154,11 @@ class Confusion:
     kind: ClassVar[str] = "confusion"
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """``counts``, ``low`` and ``high``."""
+        """Return ``counts``, ``low`` and ``high``."""
         return tensor_arrays(self)
 
     def summary_row(self, entry: int) -> dict[str, Any]:
-        """The metrics."""
+        """Return the metrics."""
         return dict(self.metrics[entry])
 
 

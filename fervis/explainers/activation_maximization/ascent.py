@@ -118,7 +118,7 @@ def penalties(images: Tensor, rules: AscentConfig, tie: Tensor | None = None) ->
 
 
 def jitter_view(images: Tensor, rules: AscentConfig, generator: Generator) -> Tensor:
-    """The images as the network sees them in one step: all shifted, scaled and turned alike, mirrored at the edges.
+    """Shift, scale and turn all images alike, mirrored at the edges, as the network sees them in one step.
 
     A shift alone is one of whole pixels and changes no value; else all three are one bilinear interpolation.
     """

@@ -37,7 +37,7 @@ class Baselines:
 
 
 def compute_baselines(batch: Batch, answers: Callable[[Tensor], list[Tensor]]) -> list[Baselines]:
-    """What objectives are at noise with the faces' mean and standard deviation, and at every face, in one pass.
+    """Compute objectives at noise with the faces' mean and standard deviation, and at every face, in one pass.
 
     Args:
         batch: the pool.

@@ -32,7 +32,7 @@ class ClassImage(MaximizationSettings):
     default_layer: ClassVar = "input"
 
     def explain(self, batch: Batch) -> ExplainerOutput:
-        """An entry a class: every one, or those of ``target=``, names or numbers.
+        """Maximize each class, or those of ``target=`` (names or numbers): one entry per class.
 
         Raises:
             ConfigError: the network has no such class, or its output is no row of logits.
@@ -62,7 +62,7 @@ class ClassImage(MaximizationSettings):
 
 
 def chosen_classes(spec: Any, classes: Sequence[str]) -> list[int]:
-    """The numbers of the classes that ``target=`` means: ``auto`` and ``all``, a name, a number, or a list of them."""
+    """Return the numbers of the classes that ``target=`` means: ``auto``, ``all``, a name, a number, or a list."""
     if spec in ("auto", "all"):
         return list(range(len(classes)))
     found = []

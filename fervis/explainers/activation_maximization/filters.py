@@ -52,7 +52,7 @@ class Filters(MaximizationSettings):
         check_position(self.objective)
 
     def explain(self, batch: Batch) -> ExplainerOutput:
-        """An entry a layer and filter; ``target=<layer>/<filter>`` asks for that one alone.
+        """Maximize each filter: one entry per layer and filter; ``target=<layer>/<filter>`` selects one alone.
 
         Raises:
             ConfigError: the pixels were asked for, a filter that a layer does not have, or another target.
@@ -95,7 +95,7 @@ class Filters(MaximizationSettings):
 
 
 def _resolve_filters(batch: Batch) -> tuple[Layer, int] | None:
-    """The layer and the filter of ``target=<layer>/<filter>``."""
+    """Return the layer and the filter of ``target=<layer>/<filter>``."""
     if batch.target == "auto":
         return None
     name, _, number = str(batch.target).rpartition("/")
@@ -115,7 +115,7 @@ def _most_active(spec: Any) -> int:
 
 
 def _filters_of_layer(spec: Any, layer: Layer, beside: Baselines) -> Sequence[int]:
-    """The filters that ``filters=`` means; of the most active ones the most active first."""
+    """Return the filters that ``filters=`` means; of the most active ones the most active first."""
     if most := _most_active(spec):
         return beside.average.argsort(descending=True, stable=True)[:most].tolist()
     return select_filters(spec, layer, layer.channels)

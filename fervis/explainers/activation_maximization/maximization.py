@@ -79,7 +79,7 @@ class MaximizationSettings:
             raise ConfigError(f"explainer.lr={self.lr}: expected a number above 0 and at most 100, or null.")
 
     def rules(self, images: Tensor, lr: float) -> AscentConfig:
-        """The rules of the climb on the images' device.
+        """Return the settings of the ascent on the images' device.
 
         Raises:
             ConfigError: the view may shift by more than there is image.

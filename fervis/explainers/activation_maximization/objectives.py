@@ -25,7 +25,7 @@ class _LayerReached(Exception):
 
 
 def check_position(spec: Any) -> Position:
-    """What ``objective=`` means: ``mean``, ``centre``, or a position (row, column) of the layer's map.
+    """Parse ``objective=``: ``mean``, ``centre``, or a position (row, column) of the layer's map.
 
     Raises:
         ConfigError: another form.
@@ -39,7 +39,7 @@ def check_position(spec: Any) -> Position:
 
 
 def at_position(maps: Tensor, place: Position, layer: str) -> Tensor:
-    """The objective of each map [...,h,w]: its mean, or its value at one position.
+    """Return the objective of each map [...,h,w]: its mean, or its value at one position.
 
     The centre of an even number of positions is the one after the middle, as in Lucid.
 
@@ -61,7 +61,7 @@ def at_position(maps: Tensor, place: Position, layer: str) -> Tensor:
 def filter_values(
     model: nn.Module, layer: Layer, filters: Sequence[int], place: Position, quick: torch.dtype | None = None
 ) -> Iterator[Values]:
-    """The objective of filter n for image n, from passes that end at the layer; the model is left as it was found.
+    """Yield the objective of filter n for image n, from passes that end at the layer; the model stays as it was.
 
     Before a plain convolution the pass ends already: what one filter makes of its input is linear.
 
@@ -106,7 +106,7 @@ def filter_values(
 
 
 def _fast_values(values: Values, model: nn.Module, dtype: torch.dtype, spare: nn.Module, stack: ExitStack) -> Values:
-    """The values from a network that is quickened when the first images come, for as long as the stack is open."""
+    """Return values from a network that is fused when the first images come, for as long as the stack is open."""
     done = False
 
     def quick(images: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def _is_plain(module: nn.Conv2d) -> bool:
 
 
 def _linear(module: nn.Conv2d, filters: Sequence[int], place: Position, layer: str, inputs: Tensor) -> Values:
-    """The objective of filter n of a convolution from its inputs [N,C,H,W], for inputs of this shape.
+    """Return the objective of filter n of a convolution from its inputs [N,C,H,W], for inputs of this shape.
 
     It is linear in them: what it takes of each is the same at all of them, and found once, as the gradient at 0.
     """
@@ -140,7 +140,7 @@ def _linear(module: nn.Conv2d, filters: Sequence[int], place: Position, layer: s
 
 @contextmanager
 def class_values(model: nn.Module, classes: Sequence[int], quick: torch.dtype | None = None) -> Iterator[Values]:
-    """The logit of class ``classes[n]`` for image n, ``quick`` as above; the model is left as it was found."""
+    """Yield the logit of class ``classes[n]`` for image n, ``quick`` as above; the model stays as it was."""
 
     def values(images: Tensor) -> Tensor:
         logits = model(images.clone())

@@ -59,11 +59,11 @@ class Pixels:
         return 0.5 + 0.05 * torch.randn(self.shape, generator=generator)
 
     def of(self, face: Tensor) -> Tensor:
-        """The face."""
+        """Return the parameters of an image."""
         return face.clone()
 
     def images(self, parameters: Tensor) -> Tensor:
-        """The parameters, those that a step has carried beyond [0, 1] brought back for good."""
+        """Return the parameters, clamped in place where a step has carried them beyond [0, 1]."""
         with torch.no_grad():
             parameters.clamp_(0, 1)
         return parameters
@@ -89,7 +89,7 @@ class Fourier:
         return 0.01 * torch.randn(channels, height, width // 2 + 1, 2, generator=generator)
 
     def of(self, face: Tensor) -> Tensor:
-        """The face, where it lies in [0.01, 0.99]; a sigmoid reaches no further."""
+        """Return the parameters of an image, cut to [0.01, 0.99]; a sigmoid reaches no further."""
         values = decorrelated(face.clamp(0.01, 0.99).logit()[None])[0]
         return torch.view_as_real(torch.fft.rfft2(4 * values, norm="ortho")) / self.scale.to(face)[..., None]
 
@@ -127,11 +127,11 @@ class FixedSpectrum:
         return (2 * torch.rand(self.magnitude.shape, generator=generator) - 1) * math.pi
 
     def of(self, face: Tensor) -> Tensor:
-        """The face's phases."""
+        """Return the phases of an image."""
         return torch.fft.rfft2(decorrelated(face[None])[0]).angle()
 
     def images(self, parameters: Tensor) -> Tensor:
-        """The faces' magnitudes with these phases, as an image, cut off at 0 and 1."""
+        """Return the faces' magnitudes with these phases, as an image, cut off at 0 and 1."""
         return correlated(self.uncut(parameters)).clamp(0, 1)
 
     def uncut(self, phases: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class FixedSpectrum:
 
 
 def build_parameterization(name: str, shape: tuple[int, int, int], magnitude: Tensor | None = None) -> Parameterization:
-    """The canvas of this name: ``pixels``, ``fourier`` or ``maco``.
+    """Build the parameterization of a name: ``pixels``, ``fourier`` or ``maco``.
 
     Args:
         name: of the parameterisation.
@@ -177,7 +177,7 @@ def correlated(images: Tensor) -> Tensor:
 
 
 def decorrelated(images: Tensor) -> Tensor:
-    """The inverse of ``correlated``."""
+    """Return the inverse of ``correlated``."""
     return _mix_colors(images, torch.linalg.inv(_mixing_matrix())) if images.shape[1] == 3 else images
 
 

@@ -113,7 +113,7 @@ class ConfusionMatrix:
 
 
 def _class_sentence(scored: dict[str, Any], classes: tuple[str, ...]) -> list[str]:
-    """The best and the worst cells."""
+    """Return the best and the worst cells."""
     cells = scored["confusion"]["shares"]
     shares, low, high = (
         np.array([[np.nan if cell[name] is None else cell[name] for cell in row] for row in cells])
@@ -124,7 +124,7 @@ def _class_sentence(scored: dict[str, Any], classes: tuple[str, ...]) -> list[st
 
 
 def _confusion_numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """What is known of ``accuracy``, ``accuracy/low``, ``accuracy/high``, ..., ``recall/<class>``, ..."""
+    """Return ``accuracy``, ``accuracy/low``, ``accuracy/high``, ..., ``recall/<class>``, ..., where they are known."""
     found = {"faces": float(metrics["n"])}
     for name in SINGLE:
         ends = {f"{name}{end}": metrics[name][key] for end, key in (("", "value"), ("/low", "low"), ("/high", "high"))}

@@ -146,7 +146,7 @@ def _progress(table: dict[str, list[EpochRow]], epochs: list[int]) -> Progress:
 
 
 def _dynamics_numbers(table: dict[str, list[EpochRow]], epochs: list[int]) -> dict[str, float]:
-    """The numbers of the first and the last epoch: ``1~30/conv7/cka``, ``1/conv7/black``, ``30/network/accuracy``."""
+    """Return the numbers of the first and last epoch: ``1~30/conv7/cka``, ``1/conv7/black``, ..."""
     found = {}
     for entry, rows in table.items():
         for epoch, row in ((epochs[0], rows[0]), (epochs[-1], rows[-1])):

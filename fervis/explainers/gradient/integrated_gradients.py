@@ -58,7 +58,7 @@ class IntegratedGradients:
         return LayerMaps({INPUT: torch.cat(maps)}, "{layer} - baseline, × mean ∂ logit / ∂ {layer}", True, scores)
 
     def _averaged(self, batch: Batch, baseline: Tensor, points: Tensor, weights: Tensor) -> Tensor:
-        """The weighted mean [1,T,C,H,W] of the gradients of one image at all points of the line."""
+        """Return the weighted mean [1,T,C,H,W] of the gradients of one image at all points of the line."""
         total = torch.zeros(1, batch.targets.count, *batch.images.shape[1:], device=batch.images.device)
         for some, share in zip(points.split(POINTS_PER_PASS), weights.split(POINTS_PER_PASS), strict=True):
             position = some.to(batch.images)[:, None, None, None]

@@ -32,7 +32,7 @@ STATISTIC_UNITS = {
 
 
 def noisy_copies(image: Tensor, samples: int, noise: float, generator: Generator) -> Iterator[Tensor]:
-    """Copies of a [C,H,W] image with Gaussian noise of ``noise`` times the image's range, some [n,C,H,W] at a time.
+    """Yield copies [n,C,H,W] of an image [C,H,W] with Gaussian noise of ``noise`` times the image's range.
 
     Each copy's noise is drawn by itself, so that it does not depend on the chunks.
     """

@@ -40,7 +40,7 @@ def explain_with_lime(
     alpha: float = 1.0,
     precision: str = "fp32",
 ) -> Surrogate:
-    """The linear model of every label near an image.
+    """Fit the linear model of every label near an image.
 
     Args:
         model: network from images to [N,K] logits.
@@ -138,7 +138,7 @@ class Lime:
         )
 
     def _scores(self, weights: Tensor, others: list[Tensor], r2: Tensor) -> dict[str, Tensor]:
-        """The scores of one image's maps, each [T]; weights are [d,T]."""
+        """Return the scores of one image's maps, each [T]; weights are [d,T]."""
         scores = {"r2": r2.float()}
         if others:
             ranks = [spearman(weights.T.contiguous(), other.T.contiguous()).nan_to_num(0) for other in others]

@@ -112,7 +112,7 @@ def grid_cells(height: int, width: int, segments: int) -> Tensor:
 
 
 def face_parts(height: int, width: int) -> Tensor:
-    """The template's parts: [H,W] int64, numbers in the order of ``PART_NAMES``.
+    """Return the template's parts: [H,W] int64, numbers in the order of ``PART_NAMES``.
 
     A pixel belongs to the part in which its centre lies. Images smaller than the template's finest part lose parts, and
     the rest are numbered anew.
@@ -131,7 +131,7 @@ def face_parts(height: int, width: int) -> Tensor:
 
 
 def consecutive(labels: Tensor) -> Tensor:
-    """The same pieces numbered 0 .. d-1 in the order of their numbers."""
+    """Return the same pieces numbered 0 .. d-1 in the order of their numbers."""
     return labels.unique(return_inverse=True)[1]
 
 

@@ -78,7 +78,7 @@ class Chunks:
         return -(-len(self.faces) // self.size)
 
     def path(self, number: int) -> Path:
-        """The file of a block."""
+        """Return the file of a chunk."""
         return self.folder / f"{number:06d}.safetensors"
 
     def places(self, number: int) -> range:
@@ -122,7 +122,7 @@ class Chunks:
                     shutil.copyfile(saved.path(number), partial)
 
     def load(self, number: int) -> tuple[Explanation, list[int]]:
-        """A block: its explanation, and the place in the question of each entry's face."""
+        """Load a chunk: its explanation, and the position in the run of each entry's face."""
         explanation, places = load_chunk(self.path(number), self.faces, self.kind)
         return replace(explanation, evidence=self.evidence.get(number, {})), places.tolist()
 
@@ -136,7 +136,7 @@ class Chunks:
             before += count
 
     def displayed(self) -> Explanation:
-        """The explanation of the faces that are drawn and listed: all of a small question, or some spread evenly."""
+        """Return the explanation of the faces that are drawn and listed: all of a small run, or some spread evenly."""
         count = len(self.faces)
         chosen = (
             range(count)
@@ -153,7 +153,7 @@ class Chunks:
         return take_entries(join_explanations(parts), sorted(range(len(order)), key=order.__getitem__))
 
     def numbers(self) -> list[dict[str, float]]:
-        """The numbers of each checkpoint over all faces."""
+        """Return the numbers of each checkpoint over all faces."""
         tables = [read_chunk_numbers(self.path(number)) for number in range(len(self))]
         return [combine_numbers([table[place] for table in tables]) for place in range(len(tables[0]))]
 
@@ -209,7 +209,7 @@ class Chunks:
 
 
 def join_explanations(parts: Sequence[Explanation]) -> Explanation:
-    """The explanations of several blocks as one, entry after entry."""
+    """Join the explanations of several chunks, entry after entry."""
     words = {
         name: tuple(word for part in parts for word in getattr(part, name))
         for name in ("layers", "targets", "checkpoints")
@@ -251,7 +251,7 @@ def open_chunks(
     key: Mapping[str, Any],
     asked: Mapping[str, Any],
 ) -> Chunks:
-    """The blocks of a question in its run folder; those of other faces, weights or versions are removed.
+    """Open the chunks in a run folder; those of other faces, weights or versions are removed.
 
     Args:
         folder: the run folder.
@@ -283,7 +283,7 @@ def reopen_chunks(folder: Path, faces: Faces, groups: int, kind: type[Result]) -
 
 
 def _metadata_in(folder: Path) -> dict[str, Any]:
-    """What a folder's chunks are of; nothing where they are not there or it cannot be read, and they begin afresh."""
+    """Read what a folder's chunks are of; empty if there are none or it cannot be read, and they start afresh."""
     with suppress(RunError):
         return read_json(folder / CHUNKS_METADATA)
     return {}

@@ -72,7 +72,7 @@ def merge_runs(arguments: Sequence[str]) -> Path:
 
 
 def _stored_config(folder: Path, stored: Mapping[str, Any], overrides: Sequence[str], *, trusted: bool) -> RunConfig:
-    """The config that a run folder states, with the tracker, the outputs and the machine of this command.
+    """Return the config that a run folder states, with the tracker, the outputs and the machine of this command.
 
     Raises:
         ConfigError: it would run code or resolve an interpolation, and the folder is not trusted.
@@ -95,7 +95,7 @@ def _stored_config(folder: Path, stored: Mapping[str, Any], overrides: Sequence[
 
 
 def _outputs_of(folder: Path) -> str:
-    """The outputs folder that a run folder lies in; the default one for a folder that lies elsewhere."""
+    """Return the outputs folder that a run folder lies in; the default one for a folder that lies elsewhere."""
     parents = [folder.resolve(), *folder.resolve().parents]
     for depth, name in ((1, "runs"), (2, "sweeps")):
         if len(parents) > depth + 1 and parents[depth].name == name:
@@ -123,7 +123,7 @@ def read_metadata_of(folder: Path) -> dict[str, Any]:
 
 
 def chunk_files(folder: Path) -> list[Path]:
-    """The whole blocks of a run folder; what a killed shard left half-written begins with a dot."""
+    """Return the complete chunks of a run folder; what a killed shard left half-written begins with a dot."""
     return [path for path in sorted((folder / CHUNKS_FOLDER).glob("[0-9]*.safetensors")) if is_intact(path)]
 
 

@@ -72,7 +72,7 @@ def load_chunk(path: Path, faces: Faces, kind: type[Result]) -> tuple[Explanatio
 
 
 def _read_chunk(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The metadata and the tensors of a chunk's file, compared with the hash that was stored with them."""
+    """Return the metadata and the tensors of a chunk's file, compared with the hash that was stored with them."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
@@ -102,7 +102,7 @@ def _is_intact(path: Path, modified: int, changed: int) -> bool:
 
 
 def read_chunk_numbers(path: Path) -> list[dict[str, float]]:
-    """The numbers of each checkpoint that ``keep`` wrote."""
+    """Return the numbers of each checkpoint that ``save_chunk`` wrote."""
     with safe_open(path, "pt") as file:
         return json.loads(file.metadata()["told"])["numbers"]
 

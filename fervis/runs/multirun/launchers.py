@@ -92,7 +92,7 @@ def relay_logs(sweep: Path) -> Iterator[None]:
 
 
 def _log_text(sweep: Path) -> list[Path]:
-    """The files that submitit's jobs write into."""
+    """Return the files that submitit's jobs write into."""
     return sorted(sweep.glob(".submitit/*/*_log.*"))
 
 
