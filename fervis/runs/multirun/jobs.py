@@ -27,7 +27,7 @@ def log_job(number: int, sweep: Path, overrides: Sequence[str]) -> None:
 
 @cache
 def job_position(kept: Path) -> tuple[tuple[str, ...], int]:
-    """Return the overrides that a sweep was started with, and how many jobs they make, from the file that Hydra writes."""
+    """Return the overrides that a sweep started with, and how many jobs they make, from a file that Hydra writes."""
     if not kept.is_file():
         return (), 0
     told = tuple(OmegaConf.select(OmegaConf.load(kept), "hydra.overrides.task"))
