@@ -126,11 +126,11 @@ def test_what_a_training_kept(tmp_path: Path):
     [
         (
             ["checkpoint=9999", "trainer.epochs=3"],
-            r"checkpoint=9999: there is no such epoch; trainer\.epochs=3 makes 1 to 3",
+            r"checkpoint=9999: expected an epoch from 1 to 3 \(trainer\.epochs\)",
         ),
         (
             ["checkpoint=[best,0]", "trainer.epochs=3"],
-            r"checkpoint=0: there is no such epoch; trainer\.epochs=3",
+            r"checkpoint=0: expected an epoch from 1 to 3",
         ),
         (["model.checkpoint=nowhere.pt"], r"checkpoint=nowhere\.pt: there is no such file"),
         (["model.checkpoint=nowhere.pt", "checkpoint=initial"], r"checkpoint=nowhere\.pt: there is no such file"),
