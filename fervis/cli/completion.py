@@ -15,7 +15,9 @@ from typing import Any
 
 from fervis.cli.arguments import FLAGS
 from fervis.cli.command_table import COMMANDS
+from fervis.cli.knob_docs import knob_constraints
 from fervis.cli.option_docs import config_setting_docs, default_settings, option_setting_docs
+from fervis.core.knobs import choices
 from fervis.core.registry import KINDS, PACKAGE_FOLDER, option_files, option_summary, preset_files
 from fervis.errors import unknown_name
 from fervis.runs.overrides import PATH_KEYS
@@ -147,7 +149,10 @@ def _value_candidates(word: str, chosen: Mapping[str, str]) -> Iterator[tuple[st
     kind, _, name = bare.rpartition(".")
     settings = option_setting_docs(kind, chosen.get(kind, "")) if kind in KINDS else config_setting_docs()
     if name in settings:
-        yield from ((f"{start}{one}", "") for one in documented_values(*settings[name]))
+        stated = knob_constraints(kind, chosen.get(kind, "")).get(name) if kind in KINDS else None
+        listed = map(str, choices(stated)) if stated else ()
+        values = dict.fromkeys([*documented_values(*settings[name]), *listed])
+        yield from ((f"{start}{value}", "") for value in values)
     if bare == "layer":
         names = json.loads(LAYER_NAMES.read_text(encoding="utf-8")).get(chosen.get("model"), [])
         yield from ((f"{start}{one}", "") for one in (*names, *PATH_PLACEHOLDERS))

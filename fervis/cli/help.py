@@ -15,6 +15,7 @@ from typing import Any
 from fervis import __version__
 from fervis.cli.arguments import FLAGS, Flag
 from fervis.cli.command_table import COMMANDS, Command
+from fervis.cli.knob_docs import describe_constraint
 from fervis.cli.option_docs import config_setting_docs, default_settings, option_setting_docs, read_yaml
 from fervis.core.registry import KINDS, option_files, option_summary, preset_files
 from fervis.errors import unknown_name
@@ -146,12 +147,19 @@ def option_help(kind: str, name: str) -> str:
     if name not in known:
         raise unknown_name(kind, name, known)
     rows = [
-        (f"{kind}.{key}={format_default(value)}", note)
+        (f"{kind}.{key}={format_default(value)}", _setting_note(note, describe_constraint(kind, name, key)))
         for key, (value, note) in option_setting_docs(kind, name).items()
     ]
     return "\n".join(
         [f"{kind}={name}: {option_summary(known[name])}", *(aligned_table(rows) or ["  It has no settings."])]
     )
+
+
+def _setting_note(note: str, expected: str) -> str:
+    """Return the meaning of a setting and what it may be, unless the meaning says so."""
+    if not expected or "|" in note or expected in note:
+        return note
+    return f"{note} ({expected})" if note else expected
 
 
 def choice_lines() -> dict[str, list[str]]:

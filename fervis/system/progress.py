@@ -94,20 +94,6 @@ class LineLog:
         log.info("%s: %s%s%s after %.0f s", self.doing, done, whole, unit, now - self.started)
 
 
-def log_step(message: str, started: float) -> None:
-    """Log a step of long work, such as an epoch, where no bar is drawn and it takes longer than a moment.
-
-    Args:
-        message: what was done.
-        started: when the work began, of ``time.monotonic``.
-    """
-    from sys import stderr
-
-    barless = _mode.get() == "lines" or (_mode.get() == "bars" and not stderr.isatty())
-    if barless and time.monotonic() - started >= LINE_DELAY:
-        log.info("%s", message)
-
-
 def progress(
     things: Iterable[Any] | None,
     doing: str,

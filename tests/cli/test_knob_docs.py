@@ -1,0 +1,54 @@
+"""What help and completion say of settings, read from the source, beside what the imported classes state."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from support.command import ROOT
+
+from fervis.cli.completion import candidates
+from fervis.cli.help import option_help
+from fervis.cli.knob_docs import knob_constraints
+from fervis.core.knobs import constraints
+from fervis.core.registry import KINDS, names, option_settings, plugin_class
+
+OPTIONS = [(kind, name) for kind in KINDS for name in names(kind)]
+BY_IMPORT = {("dataset", "size"), ("visualizer", "colormap"), ("visualizer", "diverging"), ("visualizer", "title")}
+"""Settings whose constraint is a class of its own module, which must be imported."""
+
+
+@pytest.mark.parametrize(("kind", "name"), OPTIONS)
+def test_the_source_says_what_the_class_states(kind: str, name: str):
+    plugin = option_settings(kind, name).get("name")
+    if plugin is None:  # it lists others
+        return
+    stated = {knob: str(constraint) for knob, constraint in constraints(plugin_class(kind, plugin)).items()}
+    read = {knob: str(constraint) for knob, constraint in knob_constraints(kind, name).items()}
+    missing = {(kind, knob) for knob in stated.keys() - read.keys()}
+    assert missing <= BY_IMPORT
+    assert read == {knob: text for knob, text in stated.items() if knob in read}
+
+
+def test_help_shows_ranges_and_choices():
+    assert "a whole number from 1" in " ".join(option_help("trainer", "quick").split())
+    assert "own or shared" in option_help("visualizer", "heatmap") or "own | shared" in option_help(
+        "visualizer", "heatmap"
+    )
+
+
+def test_completion_offers_the_choices():
+    assert {"trainer.optimizer=sgd", "trainer.optimizer=adamw"} & {*candidates([], "trainer.optimizer=")}
+    known = {f"visualizer.scale={word}" for word in ("own", "shared")}
+    assert known <= {*candidates(["explainer=saliency"], "visualizer.scale=")}
+
+
+def test_no_library_is_imported():
+    code = (
+        "import sys; from fervis.cli.knob_docs import knob_constraints\n"
+        "assert knob_constraints('trainer', 'quick')\n"
+        "print({'torch', 'matplotlib', 'numpy', 'omegaconf'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout == "set()\n", done.stderr
