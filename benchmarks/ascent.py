@@ -111,7 +111,7 @@ def ours(network: Network, filters: list[int]) -> Tensor:
     knobs = build_plugin("explainer", "filters", steps=STEPS)
     canvas = build_parameterization("fourier", (1, SIZE, SIZE))
     start = torch.stack([canvas.noise(batch.generator(f"filters/conv7/{number}")) for number in filters])
-    rules, generator = knobs.rules(nothing, canvas.lr), batch.generator("climb/transformations")
+    rules, generator = knobs.ascent_config(nothing, canvas.lr), batch.generator("climb/transformations")
     with filter_values(network, layer, filters, "mean", torch.bfloat16 if rules.bf16 else torch.float32) as values:
         return maximize(values, canvas, start, rules, generator, unit=torch.full((len(filters),), 0.03))[0]
 

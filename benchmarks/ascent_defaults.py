@@ -27,7 +27,7 @@ from fervis.core.layers import find_layer
 from fervis.core.network import Network
 from fervis.core.registry import build_plugin
 from fervis.explainers.activation_maximization import ascent
-from fervis.explainers.activation_maximization.baselines import Baselines, compute_baselines, selected_images
+from fervis.explainers.activation_maximization.baselines import Baselines, compute_baselines
 from fervis.explainers.activation_maximization.maximization import maximize_all
 from fervis.explainers.activation_maximization.objectives import at_position, filter_values
 from fervis.models.batch import Batch
@@ -109,7 +109,7 @@ def main() -> None:
     (every,) = compute_baselines(
         batch, lambda images: [at_position(maps, "mean", "") for maps in outputs_at(network, images, [layer])]
     )
-    beside = selected_images(every, FILTERS)
+    beside = every.take(FILTERS)
     strongest = faces.images[(faces.rows[None] == beside.rows[:, None]).int().argmax(1)].float() / 255
     print(
         "| setting | reached, of the defaults' | at or beyond the strongest face | frequency | variation | contrast |"

@@ -1,6 +1,6 @@
 """Constraints on the settings of plug-ins, declared in their types and checked once, when a plug-in is built.
 
-A plug-in states what a setting may be beside its type::
+A plug-in states the constraint of a setting in its type::
 
     samples: Annotated[int, Whole(1)] = 50
     noise: Annotated[float, Range(0, 1)] = 0.15
@@ -21,19 +21,19 @@ from fervis.errors import ConfigError, nearest_name
 
 
 class Constraint(Protocol):
-    """What a setting may be."""
+    """A condition on the value of a setting."""
 
     def allows(self, value: Any) -> bool:
-        """Whether the value is allowed."""
+        """Return whether the value is allowed."""
         ...
 
     def __str__(self) -> str:
-        """What is expected, as it follows ``expected``: ``a number from 0 to 1``."""
+        """Return what is expected, as it follows ``expected``: ``a number from 0 to 1``."""
         ...
 
 
 class _Alternatives:
-    """Constraints are combined by ``|``."""
+    """Base of constraints that can be combined by ``|``."""
 
     def __or__(self, other: Constraint) -> Either:
         return Either((self, other))  # pyright: ignore[reportArgumentType]
@@ -58,7 +58,7 @@ class Range(_Alternatives):
     whole: bool = False
 
     def allows(self, value: Any) -> bool:
-        """Whether the value is a number within the bounds; neither NaN nor infinite."""
+        """Return whether the value is a number within the bounds; neither NaN nor infinite."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             return False
         if self.whole and not isinstance(value, int):
@@ -74,38 +74,38 @@ class Range(_Alternatives):
 
 
 def Number() -> Range:
-    """Any finite number."""
+    """Allow any finite number."""
     return Range()
 
 
 def Above(low: float) -> Range:
-    """A number greater than ``low``."""
+    """Allow a number greater than ``low``."""
     return Range(low, open_low=True)
 
 
 def Whole(low: float = -math.inf, high: float = math.inf) -> Range:
-    """A whole number from ``low`` to ``high``."""
+    """Allow a whole number from ``low`` to ``high``."""
     return Range(low, high, whole=True)
 
 
 def AtLeast(low: float) -> Range:
-    """A number of at least ``low``."""
+    """Allow a number of at least ``low``."""
     return Range(low)
 
 
 class Choice(_Alternatives):
-    """One of some values."""
+    """One value of a list."""
 
     def __init__(self, *values: Any) -> None:
         self.values = values
 
     def allows(self, value: Any) -> bool:
-        """Whether the value is one of them, of the same type."""
-        return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.values)
+        """Return whether the value is listed; ``True`` is not taken for 1."""
+        return any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in self.values)
 
     def __str__(self) -> str:
-        *most, last = map(str, self.values)
-        return f"{', '.join(most)} or {last}" if most else last
+        *first, last = map(str, self.values)
+        return f"{', '.join(first)} or {last}" if first else last
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Text(_Alternatives):
     what: str = "a text"
 
     def allows(self, value: Any) -> bool:
-        """Whether the value is a non-empty text."""
+        """Return whether the value is a non-empty text."""
         return isinstance(value, str) and bool(value.strip())
 
     def __str__(self) -> str:
@@ -130,8 +130,8 @@ class ListOf(_Alternatives):
     what: str
 
     def allows(self, value: Any) -> bool:
-        """Whether the value is a list whose items are allowed, each once."""
-        listed = isinstance(value, list | tuple) and len(value) > 0 and all(self.item.allows(one) for one in value)
+        """Return whether the value is a list whose items are allowed, each once."""
+        listed = isinstance(value, list | tuple) and len(value) > 0 and all(self.item.allows(item) for item in value)
         return listed and len(set(value)) == len(value)
 
     def __str__(self) -> str:
@@ -145,7 +145,7 @@ class Either(_Alternatives):
     options: tuple[Constraint, ...]
 
     def allows(self, value: Any) -> bool:
-        """Whether any of them allows the value."""
+        """Return whether any of them allows the value."""
         return any(option.allows(value) for option in self.options)
 
     def __str__(self) -> str:
@@ -155,12 +155,12 @@ class Either(_Alternatives):
 def constraints(plugin: type) -> dict[str, Constraint]:
     """Return the constraint of each setting of a plug-in's class that states one."""
     hints = get_type_hints(plugin, include_extras=True)
-    found: dict[str, Constraint] = {}
-    for field in fields(plugin):
-        for part in _annotations(hints[field.name]):
-            if hasattr(part, "allows"):
-                found[field.name] = part
-    return found
+    return {
+        field.name: part
+        for field in fields(plugin)
+        for part in _annotations(hints[field.name])
+        if hasattr(part, "allows")
+    }
 
 
 def _annotations(hint: Any) -> Iterator[Any]:
@@ -169,7 +169,7 @@ def _annotations(hint: Any) -> Iterator[Any]:
 
 
 def check_knobs(kind: str, plugin: Any) -> None:
-    """Check every setting of a plug-in against its constraint; ``None`` is always allowed where the type allows it.
+    """Check every setting of a plug-in against its constraint; ``None`` is allowed where the type names it.
 
     Raises:
         ConfigError: a value that its constraint does not allow.
@@ -183,15 +183,17 @@ def check_knobs(kind: str, plugin: Any) -> None:
         Traceback (most recent call last):
         fervis.errors.ConfigError: explainer.width=0: expected a number above 0.
     """
+    hints = get_type_hints(type(plugin))
     for name, constraint in constraints(type(plugin)).items():
         value = getattr(plugin, name)
-        if value is not None and not constraint.allows(value):
+        optional = type(None) in get_args(hints[name])
+        if not (value is None and optional) and not constraint.allows(value):
             raise ConfigError(f"{kind}.{name}={value}: expected {constraint}.{_nearest(value, constraint)}")
 
 
 def _nearest(value: Any, constraint: Constraint) -> str:
     options = constraint.options if isinstance(constraint, Either) else (constraint,)
-    known = [one for option in options if isinstance(option, Choice) for one in option.values]
+    known = [choice for option in options if isinstance(option, Choice) for choice in option.values]
     return nearest_name(value, known) if isinstance(value, str) else ""
 
 

@@ -66,7 +66,7 @@ def class_index(spec: Any, classes: Sequence[str]) -> int:
 
 
 def parse_filter_target(spec: Any) -> tuple[str, int] | None:
-    """Layer name and filter number of a target such as ``conv7/4``; None for other targets."""
+    """Return the layer's name and the filter's number of a target such as ``conv7/4``; None for other targets."""
     layer, slash, number = str(spec).rpartition("/")
     if not slash:
         return None
@@ -83,35 +83,55 @@ def class_targets(classes: Tensor | Sequence[int]) -> Targets:
 
 def resolve_filter(model: nn.Module, spec: Any, images: Tensor) -> Targets | None:
     """Return the target ``<layer>/<filter>``, or None where ``spec`` is of another form."""
-    found = parse_filter_target(spec)
-    if found is None:
+    parsed = parse_filter_target(spec)
+    if parsed is None:
         return None
-    layer = find_layer(model, found[0], images[:1])
+    name, number = parsed
+    layer = find_layer(model, name, images[:1])
     if layer.is_input:
-        raise ConfigError(f"target={spec}: the pixels have no filters; expected a layer such as conv7/{found[1]}.")
+        raise ConfigError(f"target={spec}: the pixels have no filters; expected a layer such as conv7/{number}.")
     if layer.layout != "NCHW":
         raise ConfigError(f"target={spec}: {layer.name} has no filters; its output is laid out as {layer.layout}.")
-    if found[1] >= layer.channels:
+    if number >= layer.channels:
         raise ConfigError(f"target={spec}: {layer.name} has {layer.channels} filters, numbered from 0.")
-    return Targets(layer=layer.path, filters=(found[1],), name=found[0])
+    return Targets(layer=layer.path, filters=(number,), name=name)
 
 
-FILTERS_FORMAT = "expected a number of filters such as 64, first:64, all, or a list of filters such as [4,6,18]"
+@dataclass(frozen=True)
+class FilterSpec:
+    """Constraint of ``filters=``: ``n`` or ``first:n``, ``all``, or a list of filters, each once.
+
+    Attributes:
+        most_active: allow ``top:n`` or {top: n} too, the n filters that the images excite most on average.
+
+    Example:
+        >>> FilterSpec().allows("first:64"), FilterSpec().allows([4, 4]), FilterSpec(most_active=True).allows("top:8")
+        (True, False, True)
+    """
+
+    most_active: bool = False
+
+    def allows(self, value: Any) -> bool:
+        """Return whether the value has one of the forms."""
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            numbers = all(type(number) is int and number >= 0 for number in value)
+            return numbers and 0 < len(value) == len(set(value))
+        return value == "all" or _first_count(value) > 0 or (self.most_active and top_count(value) > 0)
+
+    def __str__(self) -> str:
+        top = "top:8, " if self.most_active else ""
+        return f"a number of filters such as 64, first:64, {top}all, or a list of filters such as [4,6,18], each once"
 
 
-def check_filters(spec: Any) -> None:
-    """Raise ConfigError where ``filters=`` has none of its forms: ``n``, ``first:n``, ``all`` or a list."""
-    listed = isinstance(spec, Sequence) and not isinstance(spec, str)
-    if listed and spec and all(type(one) is int and one >= 0 for one in spec) and len(set(spec)) == len(spec):
-        return
-    if not listed and (spec == "all" or _first_count(spec)):
-        return
-    shown = str(list(spec)) if listed else spec
-    raise ConfigError(f"explainer.filters={shown}: {FILTERS_FORMAT}, each once.")
+def top_count(spec: Any) -> int:
+    """Return n of ``top:n`` or {top: n}, 0 for other forms."""
+    spec = f"top:{spec['top']}" if isinstance(spec, dict) and list(spec) == ["top"] else spec
+    match = re.fullmatch(r"top:\s*(\d+)", spec) if isinstance(spec, str) else None
+    return int(match[1]) if match else 0
 
 
 def select_filters(spec: Any, layer: Layer, channels: int) -> tuple[int, ...]:
-    """The filters that ``filters=`` means at a layer: of the first n as many as there are, or those of a list.
+    """Return the filters that ``filters=`` means at a layer: of the first n as many as there are, or those of a list.
 
     Raises:
         ConfigError: the layer has no filter of a listed number.
@@ -119,16 +139,16 @@ def select_filters(spec: Any, layer: Layer, channels: int) -> tuple[int, ...]:
     first = channels if spec == "all" else _first_count(spec)
     if first:
         return tuple(range(min(first, channels)))
-    listed = tuple(int(one) for one in spec)
-    if wrong := [one for one in listed if one >= channels]:
+    listed = tuple(int(number) for number in spec)
+    if wrong := [number for number in listed if number >= channels]:
         raise ConfigError(f"explainer.filters={wrong[0]}: {layer.name} has {channels} filters, numbered from 0.")
     return listed
 
 
 def _first_count(spec: Any) -> int:
-    """N of ``n`` and ``first:n``, 0 for other forms."""
-    found = None if isinstance(spec, bool) else re.fullmatch(r"(first:\s*)?(\d+)", str(spec))
-    return int(found[2]) if found else 0
+    """Return n of ``n`` and ``first:n``, 0 for other forms."""
+    match = None if isinstance(spec, bool) else re.fullmatch(r"(first:\s*)?(\d+)", str(spec))
+    return int(match[2]) if match else 0
 
 
 @dataclass(frozen=True)
@@ -141,7 +161,7 @@ class Targets:
         classes: [N,T] int64, the classes of each image, or None where filters are the targets.
         layer: dotted path of the filters' layer.
         filters: the filters' numbers, the same for every image.
-        name: the layer's name as it was asked for, such as ``conv7``.
+        name: the layer's name as the run states it, such as ``conv7``.
     """
 
     classes: Tensor | None = None
@@ -151,21 +171,21 @@ class Targets:
 
     @property
     def count(self) -> int:
-        """How many targets each image has."""
+        """Number of targets per image."""
         return len(self.filters) if self.classes is None else self.classes.shape[1]
 
     def __getitem__(self, index: Tensor | slice | Sequence[int]) -> Targets:
-        """The targets of some of the images."""
+        """Return the targets of a selection of the images."""
         return self if self.classes is None else replace(self, classes=self.classes[index])
 
     def only(self, number: int) -> Targets:
-        """The targets of this number alone, so that T is 1."""
+        """Return the targets of this number alone, so that T is 1."""
         if self.classes is None:
             return replace(self, filters=self.filters[number : number + 1])
         return replace(self, classes=self.classes[:, number : number + 1])
 
     def repeat(self, times: int) -> Targets:
-        """The targets of a batch in which each image stands ``times`` times in a row."""
+        """Return the targets of a batch in which each image is repeated ``times`` times in a row."""
         return self if self.classes is None else replace(self, classes=self.classes.repeat_interleave(times, 0))
 
     def scores(self, logits: Tensor, activations: Mapping[str, Tensor]) -> Tensor:

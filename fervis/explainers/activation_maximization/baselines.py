@@ -1,4 +1,4 @@
-"""What climbed images are held against: noise, and the real faces of the pool."""
+"""Baselines of maximized images: the objectives at noise and at the real faces of the pool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOISE_IMAGES = 64  # images
 
 @dataclass(frozen=True)
 class Baselines:
-    """What M objectives are at images that nobody has climbed.
+    """Values of M objectives at images that were not maximized.
 
     Attributes:
         noise: [M] float32, the mean over noise images.
@@ -35,23 +35,28 @@ class Baselines:
     strongest: Tensor
     rows: Tensor
 
+    def take(self, members: Sequence[int]) -> Baselines:
+        """Return the baselines of the objectives at these positions."""
+        index = list(members)
+        return Baselines(**{name: values[index] for name, values in vars(self).items()})
 
-def compute_baselines(batch: Batch, answers: Callable[[Tensor], list[Tensor]]) -> list[Baselines]:
+
+def compute_baselines(batch: Batch, objectives: Callable[[Tensor], list[Tensor]]) -> list[Baselines]:
     """Compute objectives at noise with the faces' mean and standard deviation, and at every face, in one pass.
 
     Args:
         batch: the pool.
-        answers: [n,C,H,W] images -> for each layer the [n,M] objectives.
+        objectives: [n,C,H,W] images -> for each layer the [n,M] objectives.
     """
     mean, sd = brightness(batch)
     noise = ascent.noise_images(NOISE_IMAGES, batch.images.shape[1:], mean, sd, batch.generator("climb/noise"))
-    at_noise = [found.float().cpu() for found in answers(noise.to(batch.images))]
+    at_noise = [values.float().cpu() for values in objectives(noise.to(batch.images))]
     best: list[tuple[Tensor, Tensor, Tensor]] = []
-    for where, images in batch.batches():
-        for number, found in enumerate(answers(images)):
-            values, places = found.float().cpu().max(0)
-            one = (values, batch.rows[where].cpu()[places], found.double().sum(0).cpu())
-            best[number : number + 1] = [_maximum_so_far(best[number], one) if number < len(best) else one]
+    for positions, images in batch.batches():
+        for number, scores in enumerate(objectives(images)):
+            values, index = scores.float().cpu().max(0)
+            new = (values, batch.rows[positions].cpu()[index], scores.double().sum(0).cpu())
+            best[number : number + 1] = [_maximum_so_far(best[number], new) if number < len(best) else new]
     return [
         Baselines(noise.mean(0), noise.std(0), (total / len(batch.pool)).float(), values, rows)
         for noise, (values, rows, total) in zip(at_noise, best, strict=True)
@@ -59,20 +64,14 @@ def compute_baselines(batch: Batch, answers: Callable[[Tensor], list[Tensor]]) -
 
 
 def _maximum_so_far(
-    kept: tuple[Tensor, Tensor, Tensor], new: tuple[Tensor, Tensor, Tensor]
+    best: tuple[Tensor, Tensor, Tensor], new: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    better = new[0] > kept[0]
-    return torch.where(better, new[0], kept[0]), torch.where(better, new[1], kept[1]), kept[2] + new[2]
-
-
-def selected_images(beside: Baselines, members: Sequence[int]) -> Baselines:
-    """Those of some of the objectives."""
-    index = list(members)
-    return Baselines(**{name: values[index] for name, values in vars(beside).items()})
+    better = new[0] > best[0]
+    return torch.where(better, new[0], best[0]), torch.where(better, new[1], best[1]), best[2] + new[2]
 
 
 def brightness(batch: Batch) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels of the pool, in [0, 1]."""
+    """Return mean and standard deviation of all pixels of the pool, in [0, 1]."""
     total, squares = 0.0, 0.0
     for _, images in batch.batches():
         pixels = images.double()
@@ -82,11 +81,11 @@ def brightness(batch: Batch) -> tuple[float, float]:
 
 
 def mean_spectrum(batch: Batch) -> Tensor:
-    """[C,H,W//2+1] float32: the faces' mean |rfft2| in decorrelated colours; at frequency 0 their signed mean."""
+    """Return [C,H,W//2+1] float32 the faces' mean |rfft2| in decorrelated colours; at frequency 0 their signed mean."""
     total: Any = 0
     for _, images in batch.batches():
         spectra = torch.fft.rfft2(decorrelated(images.double()))
-        sizes = spectra.abs()
-        sizes[..., 0, 0] = spectra[..., 0, 0].real
-        total = total + sizes.sum(0)
+        magnitudes = spectra.abs()
+        magnitudes[..., 0, 0] = spectra[..., 0, 0].real
+        total = total + magnitudes.sum(0)
     return (total / len(batch.pool)).float().cpu()

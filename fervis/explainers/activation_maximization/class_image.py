@@ -1,7 +1,7 @@
 """Class images: the inputs to which a network gives the highest logit of each class (Simonyan et al. 2013).
 
-The classes climb together through the whole network, from logits rather than probabilities: a probability can also be
-raised by lowering the other classes (arXiv:1312.6034, section 2).
+All classes are maximized together through the whole network, as logits rather than probabilities: a probability can
+also be raised by lowering the other classes (arXiv:1312.6034, section 2).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fervis.core.results import ExplainerOutput, FilterImages
 from fervis.errors import ConfigError, unknown_name
-from fervis.explainers.activation_maximization.baselines import compute_baselines, selected_images
+from fervis.explainers.activation_maximization.baselines import compute_baselines
 from fervis.explainers.activation_maximization.maximization import MaximizationSettings, maximize_all
 from fervis.explainers.activation_maximization.objectives import class_values
 from fervis.models.batch import Batch
@@ -24,7 +24,7 @@ from fervis.models.hooks import frozen
 
 @dataclass
 class ClassImage(MaximizationSettings):
-    """Climbs the images that most raise each class's logit; its knobs are those of every climb."""
+    """Compute the images that most raise each class's logit; the settings are those of every maximization."""
 
     result: ClassVar = FilterImages
     scope: ClassVar = "network"
@@ -32,27 +32,27 @@ class ClassImage(MaximizationSettings):
     default_layer: ClassVar = "input"
 
     def explain(self, batch: Batch) -> ExplainerOutput:
-        """Maximize each class, or those of ``target=`` (names or numbers): one entry per class.
+        """Return one entry per class: all classes, or those of ``target=``, names or numbers.
 
         Raises:
             ConfigError: the network has no such class, or its output is no row of logits.
         """
-        classes = chosen_classes(batch.target, batch.classes)
+        classes = _chosen_classes(batch.target, batch.classes)
 
-        def answers(images: Tensor) -> list[Tensor]:
+        def objectives(images: Tensor) -> list[Tensor]:
             with frozen(batch.model), torch.no_grad():
                 logits = batch.model(images.clone())
             if logits.ndim != 2:
                 raise ConfigError(f"model: its output is {list(logits.shape)}, expected [N,K] logits.")
             return [logits]
 
-        (beside,) = compute_baselines(batch, answers)
+        (baselines,) = compute_baselines(batch, objectives)
         result = maximize_all(
             self,
             batch,
-            lambda some, quick: class_values(batch.model, some, quick),
+            lambda members, dtype: class_values(batch.model, members, dtype),
             classes,
-            selected_images(beside, classes),
+            baselines.take(classes),
             use="class_image",
             unit="logit",
         )
@@ -61,16 +61,16 @@ class ClassImage(MaximizationSettings):
         return ExplainerOutput(result, ("network",) * len(names), names, numbers={"beyond_faces": beyond})
 
 
-def chosen_classes(spec: Any, classes: Sequence[str]) -> list[int]:
-    """Return the numbers of the classes that ``target=`` means: ``auto``, ``all``, a name, a number, or a list."""
+def _chosen_classes(spec: Any, classes: Sequence[str]) -> list[int]:
+    """Return the numbers of the classes that ``target=`` means: ``auto`` or ``all``, a name, a number, or a list."""
     if spec in ("auto", "all"):
         return list(range(len(classes)))
-    found = []
-    for one in [spec] if isinstance(spec, str | int) else list(spec):
-        if str(one) in classes:
-            found.append(list(classes).index(str(one)))
-        elif str(one).isdecimal() and int(one) < len(classes):
-            found.append(int(one))
+    numbers = []
+    for name in [spec] if isinstance(spec, str | int) else list(spec):
+        if str(name) in classes:
+            numbers.append(list(classes).index(str(name)))
+        elif str(name).isdecimal() and int(name) < len(classes):
+            numbers.append(int(name))
         else:
-            raise unknown_name("target", one, [*classes, "auto", "all"])
-    return list(dict.fromkeys(found))
+            raise unknown_name("target", name, [*classes, "auto", "all"])
+    return list(dict.fromkeys(numbers))

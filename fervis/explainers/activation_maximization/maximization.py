@@ -1,4 +1,4 @@
-"""What every method that climbs images shares: its knobs, its starts and its results."""
+"""Settings, starting images and results shared by all methods of activation maximization."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from fervis.core.knobs import Choice, Range, Whole
 from fervis.core.results import FilterImages
-from fervis.errors import ConfigError, unknown_name
+from fervis.errors import ConfigError
 from fervis.explainers.activation_maximization import ascent
 from fervis.explainers.activation_maximization.ascent import AscentConfig
 from fervis.explainers.activation_maximization.baselines import Baselines, mean_spectrum
@@ -21,68 +23,49 @@ from fervis.models.batch import Batch
 from fervis.system.device import computes_bf16
 from fervis.system.progress import progress
 
-SETTING_LIMITS = {
-    "steps": (1, 100_000),
-    "l2": (0, 1e6),
-    "total_variation": (0, 1e6),
-    "blur": (0, 20),
-    "jitter": (0, 64),
-}
-SETTING_LIMITS |= {"scale": (0, 0.9), "rotation": (0, 180), "batch_size": (1, 100_000)}
-
 
 @dataclass
 class MaximizationSettings:
-    """The knobs of a climb; 0 switches a rule off.
+    """Settings of a maximization; 0 switches a regularizer or a transformation off.
 
     Attributes:
-        steps: of Adam.
-        lr: Adam's first step; None for what suits the parameterisation.
+        steps: number of steps of Adam.
+        lr: learning rate of Adam at the first step; None for the default of the parameterisation.
         parameterisation: ``fourier``, ``maco`` or ``pixels``.
         start: ``noise``, or ``face`` for the first of the chosen faces (Hamblin et al. 2024, arXiv:2402.10039).
-        l2: weight of the mean squared distance from mid-grey, or from the face it started at.
+        l2: weight of the mean squared distance from mid-grey, or from the face that it starts from.
         total_variation: weight of the mean absolute difference of neighbouring pixels.
-        blur: standard deviation in pixels of the Gaussian that the image is smoothed with.
-        jitter: how many pixels the network's view may shift.
-        scale: by how much it may grow or shrink.
-        rotation: by how many degrees it may turn.
-        batch_size: images that climb at once; their number changes nothing but rounding.
-        precision: of the climb's passes: ``fp32``, ``bf16``, or ``auto`` for bf16 where the processor has it. What was
-            reached is always measured in fp32.
+        blur: standard deviation in pixels of the Gaussian that smooths the image.
+        jitter: largest random shift of the image in pixels.
+        scale: largest random change of the image's size, 0.1 for factors of 0.9 to 1.1.
+        rotation: largest random rotation in degrees.
+        batch_size: number of images that are maximized at once; it changes nothing but rounding.
+        precision: of the passes: ``fp32``, ``bf16``, or ``auto`` for bf16 where the processor computes it natively. The
+            value reached is always measured in fp32.
     """
 
-    steps: int = 128
-    lr: float | None = None
-    parameterisation: str = "fourier"
-    start: str = "noise"
-    l2: float = 0.0
-    total_variation: float = 20.0
-    blur: float = 0.0
-    jitter: int = 4
-    scale: float = 0.1
-    rotation: float = 10.0
-    batch_size: int = 64
-    precision: str = "auto"
+    steps: Annotated[int, Whole(1, 100_000)] = 128
+    lr: Annotated[float | None, Range(0, 100, open_low=True)] = None
+    parameterisation: Annotated[str, Choice(*PARAMETERIZATIONS)] = "fourier"
+    start: Annotated[str, Choice("noise", "face")] = "noise"
+    l2: Annotated[float, Range(0, 1_000_000)] = 0.0
+    total_variation: Annotated[float, Range(0, 1_000_000)] = 20.0
+    blur: Annotated[float, Range(0, 20)] = 0.0
+    jitter: Annotated[int, Whole(0, 64)] = 4
+    scale: Annotated[float, Range(0, 0.9)] = 0.1
+    rotation: Annotated[float, Range(0, 180)] = 10.0
+    batch_size: Annotated[int, Whole(1, 100_000)] = 64
+    precision: Annotated[str, Choice("auto", "fp32", "bf16")] = "auto"
 
-    def __post_init__(self) -> None:
-        for name, known in (
-            ("parameterisation", PARAMETERIZATIONS),
-            ("start", ("noise", "face")),
-            ("precision", ("auto", "fp32", "bf16")),
-        ):
-            if getattr(self, name) not in known:
-                raise unknown_name(f"explainer.{name}", getattr(self, name), known)
-        for name, (low, high) in SETTING_LIMITS.items():
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"explainer.{name}={getattr(self, name)}: expected a number from {low} to {high}.")
-        if self.lr is not None and not 0 < self.lr <= 100:
-            raise ConfigError(f"explainer.lr={self.lr}: expected a number above 0 and at most 100, or null.")
-
-    def rules(self, images: Tensor, lr: float) -> AscentConfig:
+    def ascent_config(self, images: Tensor, lr: float) -> AscentConfig:
         """Return the settings of the ascent on the images' device.
 
+        Args:
+            images: [N,C,H,W] the images of the run.
+            lr: learning rate where the settings state none.
+
         Raises:
-            ConfigError: the view may shift by more than there is image.
+            ConfigError: the image may be shifted by its whole side or more.
         """
         if self.jitter >= min(images.shape[2:]):
             side = min(images.shape[2:])
@@ -102,61 +85,64 @@ class MaximizationSettings:
 
 
 def maximize_all(
-    knobs: MaximizationSettings,
+    settings: MaximizationSettings,
     batch: Batch,
     objective: Callable[[Sequence[int], torch.dtype | None], AbstractContextManager[Values]],
     members: Sequence[int],
-    beside: Baselines,
+    baselines: Baselines,
     *,
     use: str,
     unit: str,
 ) -> FilterImages:
-    """One image for each of N filters or classes.
+    """Maximize an image for each of N filters or classes.
 
     Args:
-        knobs: of the climb.
-        batch: whose images say the size, and whose first image is the face to start from.
-        objective: gives the objectives of some of the members, image n's for member n, from a network that is quick in
-            a precision, or from the network as it is.
+        settings: of the maximization.
+        batch: its images give the size, and its first image is the face to start from.
+        objective: members and a precision -> context of their objectives, image n for member n, from a network that is
+            fused in this precision; with None from the network unchanged.
         members: N filters or classes.
-        beside: their M = N objectives at other images.
-        use: where the members are from, such as ``filters/conv7``: the name of the randomness.
+        baselines: the N objectives at noise and at real faces.
+        use: name of the randomness, such as ``filters/conv7``.
         unit: what the objective is, in words.
     """
     shape = (int(batch.images.shape[1]), int(batch.images.shape[2]), int(batch.images.shape[3]))
-    spectrum = mean_spectrum(batch) if knobs.parameterisation == "maco" else None
-    canvas = build_parameterization(knobs.parameterisation, shape, spectrum)
-    rules = knobs.rules(batch.images, canvas.lr)
-    face = batch.images[0].clamp(0, 1) if knobs.start == "face" else None
+    spectrum = mean_spectrum(batch) if settings.parameterisation == "maco" else None
+    parameterization = build_parameterization(settings.parameterisation, shape, spectrum)
+    config = settings.ascent_config(batch.images, parameterization.lr)
+    face = batch.images[0].clamp(0, 1) if settings.start == "face" else None
+
+    def start_of(member: int) -> Tensor:
+        if face is not None:
+            return parameterization.from_image(face)
+        return parameterization.noise(batch.generator(f"{use}/{member}"))
+
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    total = rules.steps * math.ceil(len(members) / knobs.batch_size)
+    total = config.steps * math.ceil(len(members) / settings.batch_size)
     with progress(None, use, "step", total=total, quiet=batch.quiet) as bar:
-        for first in range(0, len(members), knobs.batch_size):
-            some = members[first : first + knobs.batch_size]
-            start = torch.stack(
-                [canvas.of(face) if face is not None else canvas.noise(batch.generator(f"{use}/{one}")) for one in some]
-            ).to(batch.images)
-            scale = beside.noise_sd[first : first + knobs.batch_size]
-            with objective(some, torch.bfloat16 if rules.bf16 else start.dtype) as values:
+        for first in range(0, len(members), settings.batch_size):
+            chunk = members[first : first + settings.batch_size]
+            start = torch.stack([start_of(member) for member in chunk]).to(batch.images)
+            with objective(chunk, torch.bfloat16 if config.bf16 else start.dtype) as values:
                 images, trace = ascent.maximize(
                     values,
-                    canvas,
+                    parameterization,
                     start,
-                    rules,
-                    batch.generator("climb/transformations"),
-                    unit=scale,
-                    tie=face,
-                    tick=bar.update,
+                    config,
+                    batch.generator("climb/transformations"),  # the name is part of the results of earlier releases
+                    unit=baselines.noise_sd[first : first + settings.batch_size],
+                    anchor=face,
+                    on_step=bar.update,
                 )
-            with objective(some, None) as values:
+            with objective(chunk, None) as values:
                 parts.append((images.float().cpu(), ascent.measure_objective(values, images), trace))
     images, reached, trace = (torch.cat(part) for part in zip(*parts, strict=True))
     return FilterImages(
         images=images,
         reached=reached,
-        noise=beside.noise,
-        strongest=beside.strongest,
-        strongest_rows=beside.rows,
+        noise=baselines.noise,
+        strongest=baselines.strongest,
+        strongest_rows=baselines.rows,
         trace=trace,
         numbers={"frequency": ascent.mean_frequency(images), "strength": ascent.image_strength(images)},
         unit=unit,

@@ -14,12 +14,12 @@ from fervis.errors import ConfigError
 from fervis.explainers.activation_maximization.ascent import (
     AscentConfig,
     image_strength,
-    jitter_view,
     maximize,
     mean_frequency,
     measure_objective,
     noise_images,
     penalties,
+    transform_views,
 )
 from fervis.explainers.activation_maximization.objectives import (
     at_position,
@@ -55,7 +55,7 @@ def test_under_l2_a_linear_objective_is_highest_along_its_weights():
         AscentConfig(steps=250, lr=0.05, l2=20.0),
         generator(),
         unit=unit,
-        tie=tie,
+        anchor=tie,
     )
     expected = tie + 30 * weights / unit[:, None, None, None] / (2 * 20)
     assert ((expected > 0) & (expected < 1)).all()
@@ -201,7 +201,7 @@ def test_jitter_moves_by_whole_pixels_all_images_alike():
     seen = set()
     draws = torch.Generator().manual_seed(3)
     for _ in range(200):
-        found = jitter_view(images, AscentConfig(jitter=2), draws)
+        found = transform_views(images, AscentConfig(jitter=2), draws)
         ways = []
         for down in range(-2, 3):
             for right in range(-2, 3):
@@ -228,7 +228,7 @@ def test_a_slope_is_shifted_scaled_and_turned(rules: AscentConfig):
     zooms, turns, shifts = [], [], []
     draws = generator()
     for _ in range(60):
-        y, x = jitter_view(images, rules, draws)[:, 0]
+        y, x = transform_views(images, rules, draws)[:, 0]
         # The change from a pixel to the next: of a turn by a and a zoom by z it is (cos a, sin a) / z.
         down, right = y[inside].diff(dim=0), y[inside].diff(dim=1)
         torch.testing.assert_close(x[inside].diff(dim=1), down.mean().expand(12, 13))
@@ -252,7 +252,7 @@ def test_what_lies_beyond_the_edge_is_mirrored():
     torch.randint(0, 1, (2,), generator=draws)
     share = float((2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1)[0])
     # At half the size each pixel lies between two by two; those of the outer ring beyond the image.
-    found = jitter_view(images, AscentConfig(scale=-0.5 / share), torch.Generator().manual_seed(1))
+    found = transform_views(images, AscentConfig(scale=-0.5 / share), torch.Generator().manual_seed(1))
     wide = torch.cat([images.flip(2), images, images.flip(2)], 2)
     wide = torch.cat([wide.flip(3), wide, wide.flip(3)], 3)[..., 4:20, 4:20]
     torch.testing.assert_close(found, F.avg_pool2d(wide, 2))
@@ -264,10 +264,10 @@ def test_a_quarter_turn_is_exact():
     draws = torch.Generator().manual_seed(1)
     torch.randint(0, 1, (2,), generator=draws)
     share = float((2 * torch.rand(2, generator=draws, dtype=torch.float64) - 1)[1])
-    found = jitter_view(images, AscentConfig(rotation=90 / share), torch.Generator().manual_seed(1))
+    found = transform_views(images, AscentConfig(rotation=90 / share), torch.Generator().manual_seed(1))
     turned = [torch.rot90(images, way, (2, 3)) for way in (1, -1)]
     assert any(torch.allclose(found, one, atol=1e-5) for one in turned)
-    assert torch.equal(jitter_view(images, AscentConfig(), generator()), images)
+    assert torch.equal(transform_views(images, AscentConfig(), generator()), images)
 
 
 def test_blur_is_a_gaussian():

@@ -233,7 +233,7 @@ def test_class_images_are_of_logits(network: nn.Module):
         ("filters", {"filters": "top"}, "auto", "explainer.filters=top: expected"),
         ("filters", {"objective": [9, 9]}, "auto", "the map of conv5 has 4 rows and 4 columns"),
         ("filters", {"jitter": 16}, "auto", "explainer.jitter=16: expected less than the images' 16 pixels"),
-        ("filters", {"steps": 0}, "auto", "explainer.steps=0: expected a number from 1"),
+        ("filters", {"steps": 0}, "auto", "explainer.steps=0: expected a whole number from 1"),
         ("filters", {"lr": 0.0}, "auto", "explainer.lr=0.0: expected a number above 0"),
         ("filters", {"parameterisation": "fourrier"}, "auto", "Did you mean fourier?"),
         ("filters", {"start": "nose"}, "auto", "Did you mean noise?"),

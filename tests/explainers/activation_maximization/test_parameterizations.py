@@ -55,7 +55,7 @@ def test_maco_has_the_magnitudes_of_the_faces_whatever_the_phases(shape: tuple[i
     canvas = FixedSpectrum(magnitude(shape), shape)
     for seed in range(3):
         phases = canvas.noise(torch.Generator().manual_seed(seed))[None].double()
-        uncut = canvas.uncut(phases)
+        uncut = canvas.unclamped(phases)
         torch.testing.assert_close(torch.fft.rfft2(uncut)[0].abs(), canvas.magnitude, atol=1e-9, rtol=0)
         assert torch.equal(canvas.images(phases), correlated(uncut).clamp(0, 1))
         torch.testing.assert_close(uncut[0].sum((1, 2)), canvas.magnitude[:, 0, 0])
@@ -66,7 +66,7 @@ def test_maco_has_the_magnitudes_of_the_faces_whatever_the_phases(shape: tuple[i
 def test_a_face_on_canvas_is_the_face(name: str, shape: tuple[int, int, int]):
     canvas = build_parameterization(name, shape)
     face = 0.02 + 0.96 * faces(shape)[0]
-    torch.testing.assert_close(canvas.images(canvas.of(face)[None])[0], face, atol=1e-6, rtol=0)
+    torch.testing.assert_close(canvas.images(canvas.from_image(face)[None])[0], face, atol=1e-6, rtol=0)
 
 
 def test_a_face_with_its_own_magnitudes_is_the_face_on_a_maco_canvas():
@@ -78,7 +78,7 @@ def test_a_face_with_its_own_magnitudes_is_the_face_on_a_maco_canvas():
             spectrum[:, row, column] = spectrum[:, row, column].abs()
     face = torch.fft.irfft2(spectrum, s=(8, 8))
     canvas = FixedSpectrum(spectrum.abs(), (1, 8, 8))
-    torch.testing.assert_close(canvas.images(canvas.of(face)[None])[0], face, atol=1e-9, rtol=0)
+    torch.testing.assert_close(canvas.images(canvas.from_image(face)[None])[0], face, atol=1e-9, rtol=0)
 
 
 def test_colours_and_back():

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from fervis.core.layers import find_layer
-from fervis.core.targets import check_filters, select_filters
+from fervis.core.registry import build_plugin
+from fervis.core.targets import FilterSpec, select_filters
 from fervis.errors import ConfigError
 from fervis.explainers.activations import measures
 from fervis.models.hooks import outputs_at
@@ -157,7 +158,7 @@ def test_outputs_of_layers_and_of_the_pixels(residual: nn.Module):
     ],
 )
 def test_which_filters_are_meant(spec: Any, expected: tuple[int, ...]):
-    check_filters(spec)
+    assert FilterSpec().allows(spec)
     assert select_filters(spec, PIXELS, 8) == expected
 
 
@@ -166,7 +167,7 @@ def test_which_filters_are_meant(spec: Any, expected: tuple[int, ...]):
 )
 def test_wrong_filters(spec: Any):
     with pytest.raises(ConfigError, match=r"^explainer\.filters=.*: expected a number of filters"):
-        check_filters(spec)
+        build_plugin("explainer", "feature_maps", filters=spec)
 
 
 def test_a_filter_that_a_layer_does_not_have():

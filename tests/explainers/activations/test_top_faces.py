@@ -140,7 +140,7 @@ def test_wrong_batchs_and_outputs_that_are_not_finite():
         explain(batch_of(model, "conv1", "input"))
     with pytest.raises(ConfigError, match=r"explainer.filters=9: conv1 has 4 filters"):
         explain(batch_of(model, "conv1"), filters=[9])
-    with pytest.raises(ConfigError, match=r"explainer.top=0: expected a number of faces"):
+    with pytest.raises(ConfigError, match=r"explainer.top=0: expected a whole number from 1 to 100"):
         build_plugin("explainer", "top_faces", top=0)
     model.get_submodule("body.conv1").weight.data[0] = torch.nan
     with pytest.raises(RunError, match=r"layer=conv1: its output for face 10[0-9]+ is not finite"):
