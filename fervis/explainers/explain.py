@@ -58,6 +58,8 @@ def explain(
     """
     check_images(images)
     method: Explainer = build_plugin("explainer", explainer, **knobs)
+    if layer is not None and not layer:
+        raise ConfigError(f"layer={layer}: expected the name of a layer, or a list of names that is not empty.")
     check_takes(method, explainer, layer, target)
     layers = resolve_layers(model, layer or method.default_layer, images[:1])
     batch = Batch(

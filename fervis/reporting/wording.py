@@ -77,12 +77,15 @@ def describe_run(settings: Mapping[str, Any], *, of_faces: bool = True) -> str:
     words.append(f"says about {_network_phrase(settings)},")
     count = settings.get("faces.per_class")
     faces = settings.get("faces", "auto" if count is None else f"per_class:{count}")
-    if of_faces:
-        target = settings.get("target", "auto")
-        words.append(f"for {_target_phrase(target)}, on {_faces_phrase(faces)} of")
+    target = settings.get("target", "auto")
+    if settings["dataset.name"] == "photos":  # found faces have no labels, classes or splits
+        explained = _target_phrase("predicted" if target == "auto" else target)
+        words.append(f"for {explained}, on" if of_faces else "on")
+        words.append(f"the faces found in {Path(str(settings.get('dataset.path', ''))).name}")
     else:
-        words.append("on")
-    words.append(f"the {_each_phrase(settings.get('split', 'test'))} split of {_each_phrase(settings['dataset.name'])}")
+        words.append(f"for {_target_phrase(target)}, on {_faces_phrase(faces)} of" if of_faces else "on")
+        dataset = _each_phrase(settings["dataset.name"])
+        words.append(f"the {_each_phrase(settings.get('split', 'test'))} split of {dataset}")
     sentence = " ".join(words).replace("the all split", "all splits")
     return f"{sentence}; seed {_each_phrase(settings.get('seed', 0))}."
 

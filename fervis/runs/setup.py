@@ -126,6 +126,9 @@ def _check_fit(setup: RunSetup) -> None:
     Raises:
         ConfigError: the visualizer draws another kind of result, or a layer, target or shard changes nothing.
     """
+    for path in setup.model.files():
+        if not path.exists():
+            raise ConfigError(f"model={setup.config.model['name']}: there is no file {path}.")
     name, kind = setup.explainer_name, setup.explainer.result.kind
     if setup.visualizer.kind != kind:
         raise ConfigError(

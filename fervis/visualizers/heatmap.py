@@ -127,7 +127,7 @@ class HeatMap:
         width = max(across * step_right - between + 2 * MARGIN, 3.4)
         maps, foot = first.maps[:1] if several else first.maps, 0.26 + rows * step_down
         # The legend fills the rest of the last row, where there is one, instead of a strip at the foot.
-        left_over = (len(blocks) % across) and self._legend_height(maps, step_right - between) <= step_down - 0.13
+        left_over = (len(blocks) % across) and self._legend_height(maps, step_right - between) <= step_down - 0.13 - head
         sheet = canvas.new_figure(width, foot + (0.02 if left_over else 0.34), self.dpi)
 
         layers = dict.fromkeys(entry.layer for block in blocks for entry in block)
@@ -239,7 +239,8 @@ def _overview_caption(blocks: list[list[HeatmapItem]]) -> str:
     layers = dict.fromkeys(entry.layer for block in blocks for entry in block)
     judged = [block[0] for block in blocks if block[0].known]
     right = sum(entry.predicted == entry.label for entry in judged)
+    verdict = f"; predicted as labelled: {right} of {len(judged)}" if judged else ""
     return (
         f"Overview of {first.method} at {', '.join(layers)} for {first.model} on {first.dataset}. "
-        f"Maps: {sum(map(len, blocks))}; faces: {len(blocks)}; predicted as labelled: {right} of {len(judged)}."
+        f"Maps: {sum(map(len, blocks))}; faces: {len(blocks)}{verdict}."
     )

@@ -85,3 +85,16 @@ def test_words_of_values() -> None:
         "a, b and c",
     ]
     assert join_names(["a", "b", "c", "d"], word="or", most=3) == "a, b, … or d (4 in all)"
+
+
+def test_faces_found_in_photos_have_neither_labels_nor_splits() -> None:
+    settings = {
+        "explainer.name": "gradcam",
+        "model.name": "vgg8",
+        "dataset.name": "photos",
+        "dataset.path": "holiday/me.png",
+        "layer": "conv7",
+        "model.checkpoint": "net.safetensors",
+    }
+    expected = "for the class predicted for each face, on the faces found in me.png; seed 0."
+    assert describe_run(settings, of_faces=True).endswith(expected)

@@ -106,8 +106,10 @@ def _score_columns(explanation: Explanation, number: int) -> dict[str, Any]:
 def _face_columns(explanation: Explanation, number: int) -> dict[str, Any]:
     """Which face an entry is of, and what the network says of it."""
     guess = int(explanation.predictions[number])
+    names = explanation.faces.names
     return {
         "row": int(explanation.faces.rows[number]),
+        **({"file": names[number]} if names else {}),
         "label": label_names(explanation)[number],
         "predicted": explanation.classes[guess],
         "probability": round(float(explanation.probabilities[number, guess]), 6),

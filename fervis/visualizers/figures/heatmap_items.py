@@ -100,6 +100,12 @@ class HeatmapItem:
     method: str
     model: str
     dataset: str
+    name: str = ""  # of the face's file; empty where the data set has none
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the data set states a class for the face."""
+        return self.label_index >= 0
 
     @property
     def mark(self) -> str:
@@ -109,7 +115,8 @@ class HeatmapItem:
     @property
     def title(self) -> str:
         """Of the figure: method, layer, class and row."""
-        return f"{self.method} at {self.place} · {self.label} ({self.label_index}), face {self.row}"
+        of = f"{self.label} ({self.label_index}), face {self.row}" if self.labelled else self.name or f"face {self.row}"
+        return f"{self.method} at {self.place} · {of}"
 
     @property
     def place(self) -> str:
@@ -129,16 +136,19 @@ class HeatmapItem:
     @property
     def short(self) -> str:
         """Title of a block of the overview; with several checkpoints each map has its own prediction."""
+        label = self.label if self.labelled else self.name or "?"
         if self.checkpoint:
-            return f"{self.row} {self.label}"
-        return f"{self.row} {self.label} → {self.predicted} {self.probability:.2f}{self.mark[:2]}"
+            return f"{self.row} {label}"
+        return f"{self.row} {label} → {self.predicted} {self.probability:.2f}{self.mark[:2]}"
 
     def caption(self) -> str:
         """Return a sentence that can stand in for the figure."""
         main = self.maps[0]
+        label = f"labelled {self.label}" if self.labelled else "without a label"
         course = f"is constant, {main.extent}" if main.constant else f"runs from {main.extent}; {main.where()}"
         return (
-            f"Face {self.row} of {self.dataset}, labelled {self.label}, predicted {self.predicted} by {self.model} "
+            f"Face {self.row} of {self.dataset}{f' ({self.name})' if self.name else ''}, "
+            f"{label}, predicted {self.predicted} by {self.model} "
             f"(probability {self.probability:.2f}). The map, {self.method} at {self.place} for {self.target} as "
             f"{main.unit}, {course}."
         )
@@ -194,6 +204,7 @@ def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> lis
             method=explanation.explainer,
             model=explanation.model,
             dataset=explanation.dataset,
+            name=faces.names[i] if faces.names else "",
         )
         for i, label in enumerate(labels)
     ]
