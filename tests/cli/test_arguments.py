@@ -88,14 +88,11 @@ SENTENCES = [
     (["--experimental-rerun", "x.pickle"], "--experimental-rerun: it runs what a pickle holds"),
     (["+hydra.callbacks.x._target_=os.getcwd"], "it names Python code to run, which fervis does not do."),
     (["hydra.launcher._target_=os.getcwd"], "it names Python code to run"),
-    (["wandb-report", "--nope"], "wandb-report"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), SENTENCES)
 def test_a_mistake_is_one_sentence(run: Callable[..., tuple[int, str, str]], arguments: list[str], sentence: str):
-    if arguments[0] == "wandb-report":
-        pytest.skip("the command itself is tested with the report")
     code, out, error = run(*arguments)
     assert (code, out) == (2, "")
     assert len(error.splitlines()) == 1
@@ -135,14 +132,20 @@ def test_a_primary_config_of_ones_own(run: Callable[..., tuple[int, str, str]], 
     assert compose_config(["layer=conv1"]).seed == 9, "as the parts of a study are composed"
 
 
+LOAD = "_target_: fervis.models.architectures.own.load_file"
+
+
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("experiment/evil.yaml", "# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: {target}\n"),
-        ("experiment/evil.yaml", "# @package _global_\nhydra:\n  launcher:\n    _target_: {target}\n"),
-        ("hydra/launcher/evil.yaml", "_target_: {target}\n"),
-        ("hydra/job_logging/evil.yaml", "version: 1\nformatters:\n  x:\n    (): {target}\n"),
-        ("experiment/evil.yaml", "# @package _global_\nmodel:\n  x:\n    _target_: {target}\n"),
+        (
+            "experiment/evil.yaml",
+            f"# @package _global_\nhydra:\n  callbacks:\n    x:\n      {LOAD}\n      path: evil.py\n",
+        ),
+        ("experiment/evil.yaml", f"# @package _global_\nhydra:\n  launcher:\n    {LOAD}\n"),
+        ("experiment/evil.yaml", f"# @package _global_\nmodel:\n  x:\n    {LOAD}\n    path: evil.py\n"),
+        ("hydra/launcher/evil.yaml", f"{LOAD}\npath: evil.py\n"),
+        ("hydra/job_logging/evil.yaml", "version: 1\nformatters:\n  x:\n    (): os.getcwd\n"),
     ],
 )
 def test_a_shared_config_folder_runs_no_code(
@@ -150,14 +153,11 @@ def test_a_shared_config_folder_runs_no_code(
 ):
     path = tmp_path / "shared" / file
     path.parent.mkdir(parents=True)
-    path.write_text(text.replace("{target}", "fervis.models.architectures.own.load_file\n      path: evil.py"))
-    text = path.read_text().replace("\n      path", "\n      path" if "      _target_" in text else "")
-    path.write_text(path.read_text() if "      _target_" in text else text.replace(": evil.py", ""))
+    path.write_text(text)
     (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
-    group = file.rpartition("/")[0]
-    code, out, error = run("--config-dir", "shared", f"{group}=evil", "checkpoint=initial")
+    code, out, error = run("--config-dir", "shared", f"{file.rpartition('/')[0]}=evil", "checkpoint=initial")
     assert (code, out) == (2, "")
-    assert "Python code" in error or "there is no such" in error
+    assert "Python code to run, which fervis does not do" in error or "they run Python code" in error
     assert not (tmp_path / "ran").exists()
 
 
