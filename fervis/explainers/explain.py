@@ -32,7 +32,7 @@ def explain(
     batch_size: int = BATCH_SIZE,
     **knobs: Any,
 ) -> Any:
-    """Explain what a network makes of images. Needs no config and no data set.
+    """Explain a network's outputs for images. Needs no config and no data set.
 
     Args:
         model: any network from [N,C,H,W] images to [N,K] logits. Hooks, train and eval mode, ``requires_grad``,
@@ -139,7 +139,7 @@ def output_of_maps(maps: LayerMaps, batch: Batch) -> ExplainerOutput:
         result=maps.heat_maps(names, (int(height), int(width))),
         layers=tuple(name for name in names for _ in images),
         targets=targets * len(names),
-        who=images.repeat(len(names)),
+        images=images.repeat(len(names)),
     )
 
 
@@ -164,10 +164,10 @@ def check_takes(method: Explainer, name: str, layer: Any, target: Any) -> None:
     Raises:
         ConfigError: the method takes no layers, or none but the pixels, or no filter as a target.
     """
-    named = [layer] if isinstance(layer, str) else list(layer or [])
-    if INPUT in named and "pixels" not in method.takes and "layers" in method.takes:
+    layers = [layer] if isinstance(layer, str) else list(layer or [])
+    if INPUT in layers and "pixels" not in method.takes and "layers" in method.takes:
         raise ConfigError(f"layer=input: explainer={name} works at a layer, not at the pixels.")
-    inner = [one for one in named if one != INPUT]
+    inner = [layer for layer in layers if layer != INPUT]
     if inner and "layers" not in method.takes:
         expected = "leave layer= away" if "pixels" not in method.takes else "expected layer=input"
         raise ConfigError(f"layer={inner[0]}: explainer={name} looks at no layer of its own; {expected}.")

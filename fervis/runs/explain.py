@@ -52,9 +52,9 @@ def run_metrics(
 ) -> dict[str, float]:
     """Return how many entries were explained, the accuracy on their faces, and what the method measured."""
     metrics: dict[str, float] = {"entries": len(output.layers)}
-    if output.who is not None:
-        labels = [faces.classes[int(label)] if label >= 0 else "?" for label in faces.labels[output.who]]
-        predicted = [classes[int(index)] for index in predictions[output.who]]
+    if output.images is not None:
+        labels = [faces.classes[int(label)] if label >= 0 else "?" for label in faces.labels[output.images]]
+        predicted = [classes[int(index)] for index in predictions[output.images]]
         right = sum(label == guess for label, guess in zip(labels, predicted, strict=True))
         metrics = {"explained": len(labels), "explained/accuracy": right / len(labels)}
     if isinstance(output.result, HeatMaps):
@@ -97,4 +97,4 @@ def join_outputs(
 
 
 def _faces_of(output: ExplainerOutput) -> Tensor:
-    return torch.zeros(0, dtype=torch.int64) if output.who is None else output.who
+    return torch.zeros(0, dtype=torch.int64) if output.images is None else output.images

@@ -117,7 +117,7 @@ def run_shard(setup: RunSetup, record: RunMetadata, folder: Path) -> None:
     assert chunks is not None
     missing = len(chunks.missing())
     if missing:
-        log.info("shard %s is there; %d of %d blocks are left to the other shards", setup.shard, missing, len(chunks))
+        log.info("shard %s is there; %d of %d chunks are left to the other shards", setup.shard, missing, len(chunks))
     else:
         trust = " --trust" if setup.config.code_source else ""  # it names Python code, which a folder may not choose
         log.info("every shard is there: python -m fervis merge %s%s", folder, trust)
@@ -152,7 +152,7 @@ def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs
     asked = {"command": record.command, "name": info.name, "id": info.id, "tags": info.tags, "config": info.config}
     asked |= {"key": info.key, "cores": training_cores()}
     with record.stage("explain"):
-        with exclusive(Path(config.outputs), folder / CHUNKS_FOLDER, "opens the blocks of this question"):
+        with exclusive(Path(config.outputs), folder / CHUNKS_FOLDER, "opens the chunks of this run"):
             chunks = open_chunks(folder, inputs.selected, groups, kind, probe, key=identity, asked=asked)
         if saved:
             chunks.copy_from(saved, setup.shard)
@@ -234,4 +234,4 @@ def _numbers(
         prefix = f"{loaded.checkpoint.name}/" if len(inputs.checkpoints) > 1 else ""
         numbers |= {f"{prefix}{name}": value for name, value in {**loaded.metrics, **own}.items()}
     numbers |= {name: value for name, value in interval_numbers(explanation.means).items() if name not in numbers}
-    return numbers | {name: value for one in comparisons for name, value in one.numbers().items()}
+    return numbers | {name: value for pair in comparisons for name, value in pair.numbers().items()}

@@ -1,4 +1,4 @@
-"""What explainers return: plain results of a few kinds, un-normalised. The kind chooses the visualizer."""
+"""Results of explainers, of a few kinds, un-normalised. The kind selects the visualizer."""
 
 from fervis.core.results.explanation import ExplainerOutput, Explanation, Figure
 from fervis.core.results.heat_maps import HeatMaps, LayerMaps

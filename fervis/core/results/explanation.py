@@ -1,4 +1,4 @@
-"""An explainer's output, and an explanation: a result with all that a reader must know of it."""
+"""An explainer's output, and an explanation: a result with the faces, names and predictions that belong to it."""
 
 from __future__ import annotations
 
@@ -16,34 +16,33 @@ from fervis.core.results.result import Result
 
 @dataclass(frozen=True)
 class ExplainerOutput:
-    """What an examination of a network found: a result of N entries and what they are of.
+    """An explainer's result of N entries with the layer, target and image of each.
 
     Attributes:
         result: the N entries.
         layers: N layer names; ``input`` for the pixels, ``network`` for the whole of it.
         targets: N names: ``conv7/4`` for a filter, a class, or words such as ``64 filters``.
-        who: [N] int64, the position of each entry's face among the images asked about; None where entries are not
-            of faces.
-        numbers: numbers of the answer as a whole, by name.
+        images: [N] int64, position of each entry's image in the batch; None where entries are not of images.
+        numbers: numbers of the output as a whole, by name.
     """
 
     result: Result
     layers: tuple[str, ...]
     targets: tuple[str, ...]
-    who: Tensor | None = None
+    images: Tensor | None = None
     numbers: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """An explainer's result with what a reader must know of it: N entries.
+    """An explainer's result of N entries with the faces, names and predictions that belong to it.
 
     An entry is one face, layer, target and checkpoint; or, where ``of_faces`` is false, a filter, a class or a network,
     and then ``faces``, ``predictions`` and ``probabilities`` are empty.
 
     Attributes:
         result: the N results, of one kind.
-        faces: the N faces (a face explained at two layers stands twice).
+        faces: the N faces (a face explained at two layers is listed twice).
         layers: N layer names, ``input`` for the pixels.
         targets: N names of what is explained: a class, or ``conv7/4`` for a filter.
         predictions: [N] int64, index of the predicted class.
@@ -58,7 +57,7 @@ class Explanation:
         means_over: the largest number of entries that one of the means is over.
     """
 
-    result: Any  # a Result; each visualizer knows which
+    result: Any  # a Result of the visualizer's kind
     faces: Faces
     layers: tuple[str, ...]
     targets: tuple[str, ...]
@@ -97,7 +96,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture file and what it shows, in a sentence that can stand in for it."""
+    """An image file with a caption that describes it in a sentence."""
 
     path: Path
     caption: str

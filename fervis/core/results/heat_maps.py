@@ -16,7 +16,7 @@ from fervis.core.results.result import as_array, join_items
 
 @dataclass(frozen=True)
 class HeatMaps:
-    """One map per entry: how much each pixel counts, in the method's own unit.
+    """One map per entry: the relevance of each pixel, in the method's own unit.
 
     Attributes:
         maps: [N,H,W] float32 at the images' size, un-normalised.
@@ -24,7 +24,7 @@ class HeatMaps:
         signed: whether negative values mean the opposite of positive ones (or the maps are magnitudes).
         pixel_maps: [N,H,W] float32, the same method at the pixels where ``maps`` are of an inner layer, or None.
         pixel_unit: as ``unit``, of ``pixel_maps``.
-        layer_unit: ``unit`` in words that hold at every layer, where it names one; for maps of several layers.
+        layer_unit: ``unit`` in words that hold for every layer, where it names one; for maps of several layers.
         scores: name -> [N] float32, numbers that the method reports of each map, such as its stability.
     """
 
@@ -75,8 +75,8 @@ class LayerMaps:
     The caller resizes them to the images and lists them entry by entry (``heat_maps``).
 
     Attributes:
-        maps: name of a layer -> [N,T,h,w] float32. A layer that the run did not name is shown beside the others;
-            ``input`` is the only one that may be added.
+        maps: name of a layer -> [N,T,h,w] float32. ``input`` may be added where the run does not name it; its maps are
+            drawn next to the others.
         unit: what a value is, in words for a colour bar; ``{layer}`` stands for the layer's name, or ``pixel``.
         signed: whether negative values mean the opposite of positive ones (or the maps are magnitudes).
         scores: name -> [N,T] or [L,N,T] float32, numbers that the method reports of each map, for all L layers or each.
@@ -102,12 +102,12 @@ class LayerMaps:
         """List the maps as L*N*T entries, layer by layer, image by image, at the images' size (height, width).
 
         Args:
-            layers: names of the L layers that were asked for.
+            layers: names of the run's L layers.
             size: height and width of the images.
         """
         entries = {name: resize_maps(maps.detach().flatten(0, 1).float(), size) for name, maps in self.maps.items()}
-        listed = [self._heat_maps(name, entries) for name in layers]
-        joined = HeatMaps.join(listed) if len(listed) > 1 else listed[0]
+        parts = [self._heat_maps(name, entries) for name in layers]
+        joined = HeatMaps.join(parts) if len(parts) > 1 else parts[0]
         count = len(layers)
         scores = {
             name: (values if values.ndim == 3 else values.expand(count, *values.shape)).flatten().float()

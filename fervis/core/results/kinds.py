@@ -1,4 +1,4 @@
-"""Kinds of results beside heat maps: filter images, feature maps, top activations, confusion, progress."""
+"""Kinds of results other than heat maps: filter images, feature maps, top activations, confusion, progress."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from fervis.core.results.result import SHARED, as_array, finite_number, tensor_a
 
 @dataclass(frozen=True)
 class FilterImages:
-    """Images that were climbed up an objective: one an entry, for a filter or a class.
+    """Images that maximize an objective, one entry per filter or class.
 
     Attributes:
         images: [N,C,H,W] float32 in [0, 1], at the network's own size.
         reached: [N] float32, the objective at the image.
         noise: [N] float32, the mean objective at noise images of the same brightness and contrast as faces.
-        strongest: [N] float32, the highest objective over the real faces, NaN where there were none.
+        strongest: [N] float32, the highest objective over the real faces, NaN without faces.
         strongest_rows: [N] int64, the row of that face, or -1.
         trace: [N,S] float32, the objective at each step.
         numbers: name -> [N] float32, further numbers of each image, such as its mean frequency.
         unit: what the objective is, in words.
-        pairs: name -> N tensors, how each image compares with the others of its layer, where the explainer was to look
-            for flipped and turned copies: ``fervis.metrics.representation.image_symmetry.SymmetricPairs.rows``.
+        pairs: name -> N tensors, how each image compares with the others of its layer, where the explainer searched for
+            flipped and rotated copies: ``fervis.metrics.representation.image_symmetry.SymmetricPairs.rows``.
     """
 
     images: Tensor
@@ -47,14 +47,14 @@ class FilterImages:
         return {"strength": self.numbers["strength"], "frequency": self.numbers["frequency"], "beyond_faces": beyond}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Every tensor under its name."""
+        """Return every tensor under its name."""
         return tensor_arrays(self) | {name: as_array(values) for name, values in self.numbers.items()}
 
     def summary_row(self, entry: int) -> dict[str, Any]:
         """Return what was reached, with the values at noise and at the strongest face."""
-        one = {name: finite_number(getattr(self, name)[entry]) for name in ("reached", "noise", "strongest")}
+        objectives = {name: finite_number(getattr(self, name)[entry]) for name in ("reached", "noise", "strongest")}
         return (
-            one
+            objectives
             | {"strongest_row": int(self.strongest_rows[entry])}
             | {name: finite_number(values[entry]) for name, values in self.numbers.items()}
         )
@@ -62,13 +62,13 @@ class FilterImages:
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """The outputs of chosen filters of a layer for one face, an entry a face and layer.
+    """Outputs of chosen filters of a layer for a face, one entry per face and layer.
 
     Attributes:
         outputs: N tensors [F,h,w] float32, at the layer's own size.
         filters: N tuples of the filters' numbers.
         black: N tensors [F] float32, the part of each filter's output that is black: at or below zero.
-        numbers: name -> [N] float32, numbers of each entry: mean sharpness, sparsity and how far the face is visible.
+        numbers: name -> [N] float32, numbers of each entry: mean sharpness, sparsity and visibility of the face.
     """
 
     outputs: tuple[Tensor, ...]
@@ -82,12 +82,12 @@ class FeatureMaps:
         return {"black": torch.stack([black.mean() for black in self.black]), **self.numbers}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """``outputs_<n>``, ``filters_<n>`` and ``black_<n>`` for entry n, since entries may differ in size."""
-        found: dict[str, NDArray[Any]] = {name: as_array(values) for name, values in self.numbers.items()}
+        """Return ``outputs_<n>``, ``filters_<n>`` and ``black_<n>`` of entry n, since entries may differ in size."""
+        arrays: dict[str, NDArray[Any]] = {name: as_array(values) for name, values in self.numbers.items()}
         for entry, (outputs, filters, black) in enumerate(zip(self.outputs, self.filters, self.black, strict=True)):
-            found |= {f"outputs_{entry}": as_array(outputs), f"black_{entry}": as_array(black)}
-            found[f"filters_{entry}"] = np.array(filters, np.int64)
-        return found
+            arrays |= {f"outputs_{entry}": as_array(outputs), f"black_{entry}": as_array(black)}
+            arrays[f"filters_{entry}"] = np.array(filters, np.int64)
+        return arrays
 
     def summary_row(self, entry: int) -> dict[str, Any]:
         """Return the share at or below zero and the other numbers."""
@@ -97,15 +97,16 @@ class FeatureMaps:
 
 @dataclass(frozen=True)
 class TopActivations:
-    """The faces that excite a filter most, an entry a filter.
+    """Faces that excite a filter most, one entry per filter.
 
     Attributes:
         rows: [N,T] int64, the faces' rows, the strongest first.
         labels: [N,T] int64, their labels.
         values: [N,T] float32, the filter's highest output at each face.
-        boxes: [N,T,4] int64, the pixels that output sees: top, left, and the first row and column beyond.
-        cores: [N,T,4] int64, the part of the box where it looks most: the middle half of its gradient, down and across.
-        images: [N,T,C,H,W] uint8, the faces themselves; drawn, not kept among the arrays.
+        boxes: [N,T,4] int64, the output's receptive field: top, left, and the first row and column beyond.
+        cores: [N,T,4] int64, the part of the box to which it is most sensitive: the middle half of its gradient, down
+            and across.
+        images: [N,T,C,H,W] uint8, the faces themselves; drawn, not written among the arrays.
         dead: [N] float32, the part of all faces at which the filter's output is nowhere above zero.
     """
 
@@ -119,11 +120,11 @@ class TopActivations:
     kind: ClassVar[str] = "top_faces"
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Every tensor but the faces."""
-        found = tensor_arrays(self)
-        del found["images"]
-        # `rows` and `labels` are the names of the explained faces' own.
-        return {f"top_{name}" if name in ("rows", "labels") else name: values for name, values in found.items()}
+        """Return every tensor but the faces."""
+        arrays = tensor_arrays(self)
+        del arrays["images"]
+        # `rows` and `labels` are taken: they are those of the explained faces.
+        return {f"top_{name}" if name in ("rows", "labels") else name: values for name, values in arrays.items()}
 
     def summary_row(self, entry: int) -> dict[str, Any]:
         """Return the rows of the top images, the highest output and the share of dead images."""
@@ -136,7 +137,7 @@ class TopActivations:
 
 @dataclass(frozen=True)
 class Confusion:
-    """A confusion matrix with its intervals, an entry a network.
+    """A confusion matrix with its intervals, one entry per network.
 
     Attributes:
         counts: [N,K,K] int64, faces of true class i predicted as class j.
@@ -164,7 +165,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Progress:
-    """Numbers that change over a training, an entry a layer or ``network`` for what belongs to no layer.
+    """Numbers over the epochs of a training, one entry per layer and ``network`` for those of no layer.
 
     Attributes:
         epochs: [E] the epochs, 0 for the network before training.
@@ -180,12 +181,12 @@ class Progress:
     kind: ClassVar[str] = "progress"
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """``epochs``, and each number under its name with ``<name>_low`` and ``<name>_high``."""
-        found: dict[str, NDArray[Any]] = {"epochs": np.array(self.epochs, np.int64)}
+        """Return ``epochs``, and each number under its name with ``<name>_low`` and ``<name>_high``."""
+        arrays: dict[str, NDArray[Any]] = {"epochs": np.array(self.epochs, np.int64)}
         for ending, table in (("", self.values), ("_low", self.low), ("_high", self.high)):
-            found |= {f"{name}{ending}": as_array(values) for name, values in table.items()}
-        return found
+            arrays |= {f"{name}{ending}": as_array(values) for name, values in table.items()}
+        return arrays
 
     def summary_row(self, entry: int) -> dict[str, Any]:
-        """Each number at the last epoch."""
+        """Return each number at the last epoch."""
         return {name: finite_number(values[entry, -1]) for name, values in self.values.items()}

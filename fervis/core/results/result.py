@@ -1,4 +1,4 @@
-"""What every kind of result is: a dataclass of N entries, joined and taken apart entry by entry.
+"""Results: dataclasses of N entries, which are joined, and from which entries are taken.
 
 Every tensor, dict of tensors and tuple in a result has one item per entry, but for fields marked as ``SHARED``, which
 hold for all entries.
@@ -33,7 +33,7 @@ class Result(Protocol):
         ...
 
     def summary_row(self, entry: int) -> dict[str, Any]:
-        """Return numbers and words of one entry for its row of the summary's table; plain data."""
+        """Return numbers and texts of one entry for its row of the summary's table; plain data."""
         ...
 
 
@@ -45,13 +45,13 @@ SHARED = "shared by all entries"
 def entry_fields(result: Any) -> list[str]:
     """Return the names of the fields that have one item per entry."""
     shared = shared_fields(type(result))
-    return [one.name for one in fields(result) if one.name not in shared]
+    return [field.name for field in fields(result) if field.name not in shared]
 
 
 def shared_fields(kind: type[Any]) -> list[str]:
     """Return the names of the fields of a kind of result that are shared by all entries."""
     hints = get_type_hints(kind, include_extras=True)
-    return [one.name for one in fields(kind) if SHARED in get_args(hints[one.name])]
+    return [field.name for field in fields(kind) if SHARED in get_args(hints[field.name])]
 
 
 def join_results(results: Sequence[R]) -> R:
@@ -76,7 +76,7 @@ def take_from_result(result: R, index: Tensor) -> R:
 
 
 def join_items(values: Sequence[Any]) -> Any:
-    """Concatenate tensors, tuples, or dicts of these; anything else is taken to be equal, and the first returned."""
+    """Concatenate tensors, tuples, or dicts of these; other values are taken to be equal, and the first is returned."""
     first = values[0]
     if isinstance(first, Tensor):
         return torch.cat(list(values))

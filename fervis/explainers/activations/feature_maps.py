@@ -66,7 +66,7 @@ class FeatureMapExplainer:
             result=join_results(results),
             layers=tuple(name for name in names for _ in range(count)),
             targets=tuple(f"{len(filters)} filters" for result in results for filters in result.filters),
-            who=torch.arange(count).repeat(len(names)),
+            images=torch.arange(count).repeat(len(names)),
             numbers={name: value for name, value in numbers.items() if value == value},
         )
 

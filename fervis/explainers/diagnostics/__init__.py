@@ -1,1 +1,1 @@
-"""Diagnoses of the whole network: confusion matrix, training dynamics."""
+"""Diagnostics of the whole network: confusion matrix, training dynamics."""

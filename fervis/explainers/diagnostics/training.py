@@ -1,9 +1,9 @@
-"""What changes over a training: every layer at every epoch, on the same faces.
+"""Training dynamics: every layer at every epoch, on the same faces.
 
-Three numbers a layer, from one pass an epoch: linear CKA to the same layer at the last epoch (how much of what the
-layer will see it sees already; Kornblith et al. 2019, arXiv:1905.00414, and Raghu et al. 2017, arXiv:1706.05806, who
-found that lower layers settle first), the share of dead filters and the share of black outputs. For the network its
-accuracy on the same faces, and what the training noted of itself.
+Three numbers per layer, from one pass per epoch: linear CKA with the same layer at the last epoch (how similar its
+representation is to the final one; Kornblith et al. 2019, arXiv:1905.00414; lower layers converge first according to
+Raghu et al. 2017, arXiv:1706.05806), the share of dead filters and the share of black outputs. For the network its
+accuracy on the same faces, and the metrics that the training recorded.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from fervis.core.intervals import Interval
+from fervis.core.knobs import Whole
 from fervis.core.results import ExplainerOutput, Progress
 from fervis.errors import ConfigError, unknown_name
 from fervis.metrics.bootstrap import bootstrap_mean, resample_indices
@@ -32,22 +33,22 @@ from fervis.models.batch import Batch
 from fervis.models.state_dicts import load_weights
 from fervis.system.progress import progress
 
-FEWEST_IMAGES = 8  # faces that CKA can be resampled of
+FEWEST_IMAGES = 8  # least number of faces for a bootstrap of CKA
 WHOLE_NETWORK = "network"
 HISTORY_METRICS = ("train/loss", "val/accuracy")
-EpochRow = dict[str, Interval]  # what is known of one layer, or the network, at one epoch
+EpochRow = dict[str, Interval]  # the numbers of a layer, or of the network, at an epoch
 
 
 @dataclass
 class TrainingDynamics:
-    """Follows layers over the epochs of the training that a network comes from.
+    """Follow layers over the epochs of the training that a network comes from.
 
     Attributes:
-        faces: how many of the split's faces it is measured on, spread evenly over them; at least 8.
-        epochs: ``all`` that the training kept, or a list of at least two.
+        faces: number of faces to measure on, spread evenly over the split.
+        epochs: ``all`` that the training saved, or a list of at least two.
     """
 
-    faces: int = 256
+    faces: Annotated[int, Whole(FEWEST_IMAGES)] = 256
     epochs: Any = "all"
     result: ClassVar = Progress
     scope: ClassVar = "network"
@@ -55,8 +56,6 @@ class TrainingDynamics:
     default_layer: ClassVar = "all"
 
     def __post_init__(self) -> None:
-        if self.faces < FEWEST_IMAGES:
-            raise ConfigError(f"explainer.faces={self.faces}: at least {FEWEST_IMAGES} faces were expected.")
         listed = isinstance(self.epochs, Sequence) and not isinstance(self.epochs, str)
         if self.epochs != "all" and not (
             listed and all(type(epoch) is int for epoch in self.epochs) and len(set(self.epochs)) > 1
@@ -66,51 +65,50 @@ class TrainingDynamics:
             )
 
     def explain(self, batch: Batch) -> ExplainerOutput:
-        """Follow the layers of ``batch`` over its epochs; ``model`` lends its form only, and a copy the weights.
+        """Follow the layers of ``batch`` over its epochs; the weights are loaded into a copy of the model.
 
         Returns:
-            An entry a layer and a last one, ``network``. What is no number of an entry, or not known, is NaN.
+            One entry per layer and a last one, ``network``. Numbers that an entry does not have are NaN.
 
         Raises:
-            ConfigError: fewer than two epochs are known, one asked for is not, the layer is ``input``, or there are
+            ConfigError: fewer than two epochs are known, a listed one is unknown, the layer is ``input``, or there are
                 fewer than 8 faces.
         """
-        epochs = self._chosen(batch)
+        epochs = self._chosen_epochs(batch)
         layers = [layer for layer in batch.layers if not layer.is_input]
         if len(layers) < len(batch.layers):
             raise ConfigError("layer=input: the pixels do not change over a training; ask for a layer, or all.")
         images, labels = _evenly_spread(batch, self.faces)
         weights = resample_indices(len(images), batch.generator("explainer/training"))
-        copied = copy.deepcopy(batch.model)
+        model = copy.deepcopy(batch.model)
 
-        def at(epoch: int) -> tuple[Interval, dict[str, LayerStatistics]]:
-            load_weights(copied, batch.epochs[epoch])
-            logits, found = layer_statistics(copied, even_batches(images), layers)
-            right = (logits.argmax(1) == labels).double()
-            return bootstrap_mean(torch.where(labels < 0, torch.nan, right), weights), found
+        def statistics_at(epoch: int) -> tuple[Interval, dict[str, LayerStatistics]]:
+            load_weights(model, batch.epochs[epoch])
+            logits, statistics = layer_statistics(model, even_batches(images), layers)
+            correct = (logits.argmax(1) == labels).double()
+            return bootstrap_mean(torch.where(labels < 0, torch.nan, correct), weights), statistics
 
-        last = at(epochs[-1])
+        last = statistics_at(epochs[-1])
         final = last[1]
         table: dict[str, list[EpochRow]] = {name: [] for name in (*final, WHOLE_NETWORK)}
         for epoch in progress(epochs, "training", "epoch", quiet=batch.quiet):
-            accuracy, found = last if epoch == epochs[-1] else at(epoch)
-            for name, seen in found.items():
-                black = bootstrap_mean(seen.black, weights)
+            accuracy, statistics = last if epoch == epochs[-1] else statistics_at(epoch)
+            for name, of_layer in statistics.items():
                 table[name].append(
                     {
-                        "cka": cka_with_interval(seen, final[name], weights),
-                        "dead": dead_units(seen, weights),
-                        "black": black,
+                        "cka": cka_with_interval(of_layer, final[name], weights),
+                        "dead": dead_units(of_layer, weights),
+                        "black": bootstrap_mean(of_layer.black, weights),
                     }
                 )
-            noted = batch.history.get(epoch, {})
-            known = {name: Interval(float(noted[name])) for name in HISTORY_METRICS if name in noted}
-            table[WHOLE_NETWORK].append({"accuracy": accuracy, **known})
+            history = batch.history.get(epoch, {})
+            recorded = {name: Interval(float(history[name])) for name in HISTORY_METRICS if name in history}
+            table[WHOLE_NETWORK].append({"accuracy": accuracy, **recorded})
         words = tuple(f"{layer.channels} {'filters' if layer.layout == 'NCHW' else 'features'}" for layer in layers)
         numbers = _dynamics_numbers(table, epochs) | {"faces": float(len(images)), "epochs": float(len(epochs))}
         return ExplainerOutput(_progress(table, epochs), tuple(table), (*words, WHOLE_NETWORK), numbers=numbers)
 
-    def _chosen(self, batch: Batch) -> list[int]:
+    def _chosen_epochs(self, batch: Batch) -> list[int]:
         known = sorted(batch.epochs)
         if len(known) < 2:
             raise ConfigError(
@@ -125,7 +123,7 @@ class TrainingDynamics:
 
 
 def _evenly_spread(batch: Batch, faces: int) -> tuple[Tensor, Tensor]:
-    """So many of the pool's faces, evenly spread over it, as the network takes them, and their labels."""
+    """Return at most so many faces, evenly spread over the pool, as the network takes them, and their labels."""
     count = len(batch.pool)
     if count < FEWEST_IMAGES:
         raise ConfigError(f"split={batch.split}: it has {count} faces; at least {FEWEST_IMAGES} were expected.")
@@ -147,12 +145,12 @@ def _progress(table: dict[str, list[EpochRow]], epochs: list[int]) -> Progress:
 
 def _dynamics_numbers(table: dict[str, list[EpochRow]], epochs: list[int]) -> dict[str, float]:
     """Return the numbers of the first and last epoch: ``1~30/conv7/cka``, ``1/conv7/black``, ..."""
-    found = {}
+    numbers = {}
     for entry, rows in table.items():
         for epoch, row in ((epochs[0], rows[0]), (epochs[-1], rows[-1])):
             for name, number in row.items():
                 if name == "cka":
-                    found[f"{epochs[0]}~{epochs[-1]}/{entry}/cka"] = rows[0]["cka"].value
+                    numbers[f"{epochs[0]}~{epochs[-1]}/{entry}/cka"] = rows[0]["cka"].value
                 else:
-                    found[f"{epoch}/{entry}/{name}"] = number.value
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+                    numbers[f"{epoch}/{entry}/{name}"] = number.value
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}

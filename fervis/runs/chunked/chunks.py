@@ -1,7 +1,7 @@
-"""A question of many faces, answered block by block: in bounded memory, resumed, split over jobs, and joined.
+"""Runs over many faces, explained chunk by chunk: in bounded memory, resumable, split over jobs, and joined.
 
-Every block of faces is explained alike, whoever does it, and kept in a file of its own. A question that is split over
-jobs (``shard=2/4``) and one that is not find the same blocks, so what is joined of them is the same to the byte.
+Every chunk of faces is explained in the same way by every job and saved in a file of its own. A run that is split over
+jobs (``shard=2/4``) and one that is not have the same chunks, so the joined results are equal to the byte.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,30 +41,30 @@ from fervis.runs.config import Shard
 from fervis.system.console import log
 from fervis.system.files import CHUNKS_FOLDER, CHUNKS_METADATA, atomic_path, read_json, write_text
 
-# Faces per chunk: as many as a pass, so that a face meets the same ones in a large run and in a small one.
+# Faces per chunk: as many as per pass, so that a face is in the same batch in a large run as in a small one.
 CHUNK_SIZE = 64
-UNCHUNKED_LIMIT = 256  # a question of more faces than this is answered by blocks
-DISPLAYED = 35  # faces of such a question that are drawn and listed
-CHUNK_BYTES = 2**27  # that a block's results may take
-COUNTED_NUMBERS = ("entries", "explained")  # numbers that add up; the others are means
+UNCHUNKED_LIMIT = 256  # runs over more faces than this are explained in chunks
+DISPLAYED = 35  # faces of such a run that are drawn and listed
+CHUNK_BYTES = 2**27  # upper limit of the size of a chunk's results
+COUNTED_NUMBERS = ("entries", "explained")  # these are added up over chunks; all other numbers are averaged
 
-RUN_NUMBERS = re.compile(r"_\d+$")  # the name of an array that belongs to one entry
+ENTRY_ARRAY = re.compile(r"_\d+$")  # the end of the name of an array that belongs to a single entry
 
-# Explains some faces: the explanation, the position of each entry's face, and the numbers of each checkpoint.
 ExplainFaces = Callable[[Faces], tuple[Explanation, Tensor, list[dict[str, float]]]]
+"""Explains faces: the explanation, the position of each entry's face, and the numbers of each checkpoint."""
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """The blocks of a question: where they are, and which faces each has.
+    """The chunks of a run: their files, and the faces of each.
 
     Attributes:
-        folder: of the blocks' files.
-        faces: all faces of the question, in its order.
-        size: faces a block, but for the last.
-        groups: layers times checkpoints; the entries of a block stand group by group.
+        folder: folder of the chunks' files.
+        faces: all faces of the run, in order.
+        size: faces per chunk; the last may have fewer.
+        groups: layers times checkpoints; the entries of a chunk are listed group by group.
         kind: class of the results.
-        evidence: number of a block -> measure -> scores of its entries.
+        evidence: number of a chunk -> measure -> scores of its entries.
     """
 
     folder: Path
@@ -81,37 +81,40 @@ class Chunks:
         """Return the file of a chunk."""
         return self.folder / f"{number:06d}.safetensors"
 
-    def places(self, number: int) -> range:
-        """Positions of a block's faces in the question."""
+    def positions(self, number: int) -> range:
+        """Return the positions of a chunk's faces among those of the run."""
         return range(number * self.size, min((number + 1) * self.size, len(self.faces)))
 
     def missing(self) -> list[int]:
-        """Numbers of the blocks that are not there yet."""
+        """Return the numbers of the chunks that do not exist yet."""
         return [number for number in range(len(self)) if not is_intact(self.path(number))]
 
     def explain(self, explain: ExplainFaces, shard: Shard | None, *, quiet: bool, overwrite: bool) -> None:
-        """Explain the missing blocks of a shard, or of the run; with ``overwrite`` also those that are there."""
-        mine = self.share(shard)
-        done = {number for number in mine if not overwrite and is_intact(self.path(number))}
-        total, there = (sum(len(self.places(number)) for number in some) for some in (mine, done))
-        if there:
-            log.info("going on: %d of %d faces are explained", there, total)
-        with tqdm(total=total, initial=there, unit=" faces", disable=True if quiet else None) as bar:
-            for number in mine:
+        """Explain the missing chunks of a shard, or of the run; with ``overwrite`` the existing ones too."""
+        share = self.share(shard)
+        done = {number for number in share if not overwrite and is_intact(self.path(number))}
+        total, explained = self._face_count(share), self._face_count(done)
+        if explained:
+            log.info("resuming: %d of %d faces are explained", explained, total)
+        with tqdm(total=total, initial=explained, unit=" faces", disable=True if quiet else None) as bar:
+            for number in share:
                 if number not in done:
-                    places = self.places(number)
+                    positions = self.positions(number)
                     try:
-                        explanation, who, numbers = explain(self.faces.take(torch.tensor(places)))
-                    except KeyboardInterrupt as stopped:
-                        whole = sum(len(self.places(one)) for one in mine if self.path(one).is_file())
-                        if whole and not overwrite:
-                            stopped.add_note(f"the maps of {whole} of {total} faces")
+                        explanation, images, numbers = explain(self.faces.take(torch.tensor(positions)))
+                    except KeyboardInterrupt as interrupt:
+                        saved = self._face_count(other for other in share if self.path(other).is_file())
+                        if saved and not overwrite:
+                            interrupt.add_note(f"the maps of {saved} of {total} faces")
                         raise
-                    save_chunk(self.path(number), explanation, [places[one] for one in who.tolist()], numbers)
-                    bar.update(len(places))
+                    save_chunk(self.path(number), explanation, [positions[image] for image in images.tolist()], numbers)
+                    bar.update(len(positions))
+
+    def _face_count(self, numbers: Iterable[int]) -> int:
+        return sum(len(self.positions(number)) for number in numbers)
 
     def share(self, shard: Shard | None) -> range:
-        """Numbers of the chunks of a shard, or of all."""
+        """Return the numbers of the chunks of a shard, or of all."""
         return range(len(self)) if shard is None else range(shard.number - 1, len(self), shard.of)
 
     def copy_from(self, saved: Chunks, shard: Shard | None) -> None:
@@ -123,15 +126,15 @@ class Chunks:
 
     def load(self, number: int) -> tuple[Explanation, list[int]]:
         """Load a chunk: its explanation, and the position in the run of each entry's face."""
-        explanation, places = load_chunk(self.path(number), self.faces, self.kind)
-        return replace(explanation, evidence=self.evidence.get(number, {})), places.tolist()
+        explanation, positions = load_chunk(self.path(number), self.faces, self.kind)
+        return replace(explanation, evidence=self.evidence.get(number, {})), positions.tolist()
 
     def each(self) -> Iterator[tuple[Explanation, list[int]]]:
-        """Every block's explanation with the numbers of its entries in the answer, where they stand group by group."""
+        """Yield each chunk's explanation with its entries' numbers in the run, whose entries are listed by group."""
         counts = [entry_count(self.path(number)) // self.groups for number in range(len(self))]
         total, before = sum(counts), 0
         for number, count in enumerate(counts):
-            entries = [group * total + before + one for group in range(self.groups) for one in range(count)]
+            entries = [group * total + before + entry for group in range(self.groups) for entry in range(count)]
             yield self.load(number)[0], entries
             before += count
 
@@ -145,59 +148,62 @@ class Chunks:
         )
         parts: list[Explanation] = []
         order: list[tuple[int, int, int]] = []
-        for number in sorted({place // self.size for place in chosen}):
-            explanation, places = self.load(number)
-            entries = [entry for entry, place in enumerate(places) if place in chosen]
+        for number in sorted({position // self.size for position in chosen}):
+            explanation, positions = self.load(number)
+            entries = [entry for entry, position in enumerate(positions) if position in chosen]
             parts.append(take_entries(explanation, entries))
-            order += [(entry // (len(places) // self.groups), number, entry) for entry in entries]
+            order += [(entry // (len(positions) // self.groups), number, entry) for entry in entries]
         return take_entries(join_explanations(parts), sorted(range(len(order)), key=order.__getitem__))
 
     def numbers(self) -> list[dict[str, float]]:
         """Return the numbers of each checkpoint over all faces."""
         tables = [read_chunk_numbers(self.path(number)) for number in range(len(self))]
-        return [combine_numbers([table[place] for table in tables]) for place in range(len(tables[0]))]
+        return [combine_numbers(of_checkpoint) for of_checkpoint in zip(*tables, strict=True)]
 
     def write_arrays(self, path: Path, arrays: Callable[[Explanation], Mapping[str, NDArray[Any]]]) -> None:
-        """Write the arrays of all entries as ``.npz``, holding no more than a block of them.
+        """Write the arrays of all entries as ``.npz``, with no more than a chunk of them in memory.
+
+        ``numpy.savez`` takes whole arrays; here each array is collected in a temporary file (``Column``), since
+        explanations of a large data set exceed the memory.
 
         Args:
-            path: of the file.
-            arrays: what is kept of an explanation: arrays of an item an entry; ``classes`` and what the kind of result
-                shares among its entries, which are those of the whole; and arrays of entry n alone, named
-                ``<name>_<n>``.
+            path: path of the file.
+            arrays: explanation -> its arrays: with one item per entry; ``classes`` and the fields that the kind of
+                result shares among entries, which are written once; and arrays of entry n alone, ``<name>_<n>``.
         """
         shared = ["classes", *shared_fields(self.kind)]
-        kinds: dict[str, list[NDArray[Any]]] = {}
+        empty_parts: dict[str, list[NDArray[Any]]] = {}
         total = 0
         for explanation, entries in self.each():
             total += len(entries)
             for name, values in arrays(explanation).items():
-                if not RUN_NUMBERS.search(name):
-                    kinds.setdefault(name, []).append(np.empty((0, *values.shape[1:]), values.dtype))
-        empty = {name: max(parts, key=lambda part: part.itemsize) for name, parts in kinds.items()}
+                if not ENTRY_ARRAY.search(name):
+                    empty_parts.setdefault(name, []).append(np.empty((0, *values.shape[1:]), values.dtype))
+        # Texts have the length of the longest in their array, so the widest type holds those of all chunks.
+        empty = {name: max(parts, key=lambda part: part.itemsize) for name, parts in empty_parts.items()}
         with ExitStack() as files, atomic_path(path) as partial:
             archive = files.enter_context(zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED))
             columns = {
-                name: Column(files.enter_context(TemporaryFile(dir=path.parent)), total, one)
-                for name, one in empty.items()
+                name: Column(files.enter_context(TemporaryFile(dir=path.parent)), total, like)
+                for name, like in empty.items()
                 if name not in shared
             }
             for explanation, entries in self.each():
-                found = arrays(explanation)
+                values = arrays(explanation)
                 for name, column in columns.items():
-                    column.put(entries, found[name])
-                for name in filter(RUN_NUMBERS.search, found):
+                    column.put(entries, values[name])
+                for name in filter(ENTRY_ARRAY.search, values):
                     stem, _, entry = name.rpartition("_")
-                    write_npy(archive, f"{stem}_{entries[int(entry)]}", found[name])
+                    write_npy(archive, f"{stem}_{entries[int(entry)]}", values[name])
             for name, column in columns.items():
                 column.write(archive, name)
-            whole = arrays(self.load(0)[0])
+            first = arrays(self.load(0)[0])
             for name in shared:
-                if name in whole:
-                    write_npy(archive, name, whole[name])
+                if name in first:
+                    write_npy(archive, name, first[name])
 
     def write_table(self, path: Path, rows: Callable[[Explanation], Sequence[Mapping[str, Any]]]) -> None:
-        """Write a line an entry as CSV, with its number in the arrays."""
+        """Write one line per entry as CSV, with the entry's number in the arrays."""
         with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = None
             for explanation, entries in self.each():
@@ -210,8 +216,8 @@ class Chunks:
 
 def join_explanations(parts: Sequence[Explanation]) -> Explanation:
     """Join the explanations of several chunks, entry after entry."""
-    words = {
-        name: tuple(word for part in parts for word in getattr(part, name))
+    names = {
+        name: tuple(value for part in parts for value in getattr(part, name))
         for name in ("layers", "targets", "checkpoints")
     }
     return replace(
@@ -221,24 +227,22 @@ def join_explanations(parts: Sequence[Explanation]) -> Explanation:
         predictions=torch.cat([part.predictions for part in parts]),
         probabilities=torch.cat([part.probabilities for part in parts]),
         evidence=join_items([part.evidence for part in parts]),
-        **words,
+        **names,
     )
 
 
 def combine_numbers(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Numbers of all blocks: ``entries`` and ``explained`` added up, all others means, weighted by entries."""
-    found: dict[str, float] = {}
+    """Combine the numbers of all chunks: sums of ``entries`` and ``explained``, means over entries of all others."""
+    combined: dict[str, float] = {}
     for name in dict.fromkeys(name for table in tables for name in table):
-        there = [table for table in tables if table.get(name, math.nan) == table.get(name)]
-        weights = [table["explained" if "explained" in table else "entries"] for table in there]
+        known = [table for table in tables if not math.isnan(table.get(name, math.nan))]
         if name in COUNTED_NUMBERS:
-            found[name] = sum(int(table[name]) for table in there)
-        else:
-            told = zip(there, weights, strict=True)
-            found[name] = (
-                math.fsum(table[name] * weight for table, weight in told) / math.fsum(weights) if there else math.nan
-            )
-    return found
+            combined[name] = sum(int(table[name]) for table in known)
+            continue
+        weights = [table["explained" if "explained" in table else "entries"] for table in known]
+        products = (table[name] * weight for table, weight in zip(known, weights, strict=True))
+        combined[name] = math.fsum(products) / math.fsum(weights) if known else math.nan
+    return combined
 
 
 def open_chunks(
@@ -255,25 +259,25 @@ def open_chunks(
 
     Args:
         folder: the run folder.
-        faces: all faces of the question.
+        faces: all faces of the run.
         groups: layers times checkpoints.
         kind: class of the results.
-        probe: how many bytes the results of one face take; asked once, to choose the faces a block.
-        key: what makes a block another: the question's hash, those of data and weights, versions.
-        asked: how the question was asked, for who joins the blocks.
+        probe: returns the bytes of the results of one face, to choose the number of faces per chunk; called once.
+        key: all that chunks depend on: the run's key, hashes of data and weights, versions.
+        asked: the command and the config of the run, for ``merge``.
     """
-    place, about = folder / CHUNKS_FOLDER, folder / CHUNKS_METADATA
-    told = _metadata_in(folder)
-    if told.get("key") != dict(key):
-        if told:
-            log.info("the data, the weights or a version changed: the faces explained before are explained anew")
-        shutil.rmtree(place, ignore_errors=True)
+    chunks_folder = folder / CHUNKS_FOLDER
+    metadata = _metadata_in(folder)
+    if metadata.get("key") != dict(key):
+        if metadata:
+            log.info("the data, the weights or a version changed: all faces are explained again")
+        shutil.rmtree(chunks_folder, ignore_errors=True)
         size = CHUNK_SIZE
         while size > 1 and size * probe() > CHUNK_BYTES:
             size //= 2
-        told = {"key": dict(key), "size": size, "blocks": -(-len(faces) // size), "asked": dict(asked)}
-        write_text(about, json.dumps(told, indent=1) + "\n")
-    return Chunks(place, faces, told["size"], groups, kind)
+        metadata = {"key": dict(key), "size": size, "blocks": -(-len(faces) // size), "asked": dict(asked)}
+        write_text(folder / CHUNKS_METADATA, json.dumps(metadata, indent=1) + "\n")
+    return Chunks(chunks_folder, faces, metadata["size"], groups, kind)
 
 
 def reopen_chunks(folder: Path, faces: Faces, groups: int, kind: type[Result]) -> Chunks | None:

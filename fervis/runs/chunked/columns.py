@@ -1,4 +1,8 @@
-"""Arrays that are written part by part into an ``.npz``, so that they never stand in memory whole."""
+"""Arrays that are written part by part into an ``.npz``, without ever being whole in memory.
+
+``numpy.savez`` takes whole arrays, and ``numpy.lib.format.open_memmap`` writes only uncompressed files; every run has
+one compressed ``arrays.npz``, whether it was computed in chunks or not.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class Column:
         self.bytes = like.itemsize * math.prod(like.shape[1:])
 
     def put(self, entries: Sequence[int], values: NDArray[Any]) -> None:
-        """Write the items of these numbers."""
+        """Write items at these positions."""
         values = np.ascontiguousarray(values, self.dtype)
         for start, stop in _contiguous_runs(entries):
             self.file.seek(entries[start] * self.bytes)
@@ -37,10 +41,10 @@ class Column:
     def write(self, archive: zipfile.ZipFile, name: str) -> None:
         """Copy what was written into an archive, as ``<name>.npy``."""
         self.file.seek(0)
-        with archive.open(f"{name}.npy", "w", force_zip64=True) as into:
+        with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
             header = {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
-            npy.write_array_header_1_0(into, header)
-            shutil.copyfileobj(self.file, into, 2**20)
+            npy.write_array_header_1_0(target, header)
+            shutil.copyfileobj(self.file, target, 2**20)
 
 
 def write_npy(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
@@ -50,9 +54,9 @@ def write_npy(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None
 
 
 def _contiguous_runs(entries: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Where consecutive numbers begin and end: [4, 5, 9] -> (0, 2), (2, 3)."""
-    begun = 0
-    for place in range(1, len(entries) + 1):
-        if place == len(entries) or entries[place] != entries[place - 1] + 1:
-            yield begun, place
-            begun = place
+    """Yield start and stop of each run of consecutive numbers: [4, 5, 9] -> (0, 2), (2, 3)."""
+    start = 0
+    for position in range(1, len(entries) + 1):
+        if position == len(entries) or entries[position] != entries[position - 1] + 1:
+            yield start, position
+            start = position

@@ -56,7 +56,7 @@ def merge_runs(arguments: Sequence[str]) -> Path:
     else:
         raise ConfigError("merge: expected the run folder that the shards printed, or the run itself.")
     if (folder / RunFolder.SUMMARY).is_file() and not (folder / CHUNKS_METADATA).is_file():
-        log.info("it is one answer already")
+        log.info("the run is complete already")
         return folder
     metadata = read_metadata_of(folder)
     config = typed or _stored_config(folder, metadata["asked"], overrides, trusted=TRUST in arguments)
@@ -65,8 +65,8 @@ def merge_runs(arguments: Sequence[str]) -> Path:
     missing = metadata["blocks"] - len(chunk_files(folder))
     if missing:
         raise RunError(
-            f"merge {folder}: {missing} of {metadata['blocks']} blocks of faces are missing; run the shards that are "
-            "left, or ask without shard=, which explains the rest."
+            f"merge {folder}: {missing} of {metadata['blocks']} chunks of faces are missing; run the remaining "
+            "shards, or run without shard=, which explains the rest."
         )
     return run_merged(folder, config, metadata["asked"])
 
@@ -104,13 +104,13 @@ def _outputs_of(folder: Path) -> str:
 
 
 def read_metadata_of(folder: Path) -> dict[str, Any]:
-    """How the question of these shards was asked.
+    """Read the command, the config and the key of the run of these shards.
 
     Raises:
         ConfigError: the folder holds no shards.
     """
     if not (folder / CHUNKS_METADATA).is_file():
-        raise ConfigError(f"merge {folder}: it holds no shards of a question; they are made with shard=1/4.")
+        raise ConfigError(f"merge {folder}: it holds no shards of a run; they are made with shard=1/4.")
     metadata = read_json(folder / CHUNKS_METADATA)
     stored = metadata.get("asked")
     if (
@@ -127,21 +127,21 @@ def chunk_files(folder: Path) -> list[Path]:
     return [path for path in sorted((folder / CHUNKS_FOLDER).glob("[0-9]*.safetensors")) if is_intact(path)]
 
 
-def copy_chunks(other: Path, folder: Path, told: dict[str, Any]) -> None:
-    """Copy the blocks that another folder has and this one lacks.
+def copy_chunks(other: Path, folder: Path, metadata: dict[str, Any]) -> None:
+    """Copy the chunks that another folder has and this one lacks.
 
     Raises:
-        ConfigError: they are of another question, of other data, weights or versions.
+        ConfigError: they are of another run, of other data, weights or versions.
     """
-    theirs = read_metadata_of(other)
-    differ = [key for key in told["key"] if theirs["key"].get(key) != told["key"][key]]
-    if differ or theirs["blocks"] != told["blocks"]:
+    other_metadata = read_metadata_of(other)
+    differ = [key for key in metadata["key"] if other_metadata["key"].get(key) != metadata["key"][key]]
+    if differ or other_metadata["blocks"] != metadata["blocks"]:
         raise ConfigError(f"merge {other}: its shards differ from those of {folder} in {', '.join(differ) or 'size'}.")
-    for block in chunk_files(other):
-        place = folder / CHUNKS_FOLDER / block.name
-        if not is_intact(place):
-            with atomic_path(place) as partial:
-                shutil.copyfile(block, partial)
+    for chunk in chunk_files(other):
+        path = folder / CHUNKS_FOLDER / chunk.name
+        if not is_intact(path):
+            with atomic_path(path) as partial:
+                shutil.copyfile(chunk, partial)
 
 
 def run_merged(folder: Path, config: RunConfig, stored: Mapping[str, Any]) -> Path:

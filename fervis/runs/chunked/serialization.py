@@ -23,76 +23,73 @@ from fervis.system.tensor_hash import tensors_hash
 
 
 def save_chunk(
-    path: Path, explanation: Explanation, places: Sequence[int], numbers: Sequence[Mapping[str, float]]
+    path: Path, explanation: Explanation, positions: Sequence[int], numbers: Sequence[Mapping[str, float]]
 ) -> None:
-    """Write an explanation of some faces into a file, whole or not at all.
+    """Write an explanation of a part of the faces into a file, atomically.
 
     Args:
-        path: of the file, safetensors.
-        explanation: what is kept, but for the faces themselves.
-        places: N positions of the entries' faces among the faces asked about.
-        numbers: of each checkpoint.
-
-    Raises:
-        ConfigError: results of this kind cannot be kept in parts.
+        path: path of the file, safetensors.
+        explanation: what is saved, without the images of the faces.
+        positions: N positions of the entries' faces among the faces of the run.
+        numbers: the numbers of each checkpoint.
     """
-    tensors, told = pack_result(explanation.result)
-    tensors |= {"of/places": torch.tensor(places, dtype=torch.int64), "of/probabilities": explanation.probabilities}
-    told |= {name: list(getattr(explanation, name)) for name in ("layers", "targets", "checkpoints", "classes")}
-    told |= {name: getattr(explanation, name) for name in ("explainer", "model", "dataset")}
-    told |= {"numbers": [dict(one) for one in numbers]}
+    tensors, metadata = pack_result(explanation.result)
+    tensors |= {"of/places": torch.tensor(positions, dtype=torch.int64), "of/probabilities": explanation.probabilities}
+    metadata |= {name: list(getattr(explanation, name)) for name in ("layers", "targets", "checkpoints", "classes")}
+    metadata |= {name: getattr(explanation, name) for name in ("explainer", "model", "dataset")}
+    metadata |= {"numbers": [dict(table) for table in numbers]}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    told = json.loads(json.dumps(told))  # as it is read back: tuples become lists
+    metadata = json.loads(json.dumps(metadata))  # as it is read back: tuples become lists
     with atomic_path(path) as partial:
-        save_file(tensors, partial, {"told": json.dumps(told), "sha256": tensors_hash(tensors, told)})
+        save_file(tensors, partial, {"told": json.dumps(metadata), "sha256": tensors_hash(tensors, metadata)})
 
 
 def load_chunk(path: Path, faces: Faces, kind: type[Result]) -> tuple[Explanation, Tensor]:
     """Return what ``save_chunk`` wrote: the explanation, and the positions [N] int64 of its entries among ``faces``.
 
     Args:
-        path: of the file.
-        faces: those of the run.
-        kind: class of the result, which the run's explainer names; a file never chooses what is built from it.
+        path: path of the file.
+        faces: the faces of the run.
+        kind: class of the result, from the run's explainer: a file never decides which class is built from it.
 
     Raises:
         RunError: the file is damaged.
     """
-    told, tensors = _read_chunk(path)
-    places, probabilities = tensors.pop("of/places"), tensors.pop("of/probabilities")
+    metadata, tensors = _read_chunk(path)
+    positions, probabilities = tensors.pop("of/places"), tensors.pop("of/probabilities")
     explanation = Explanation(
-        result=unpack_result(tensors, told, kind),
-        faces=faces.take(places),
+        result=unpack_result(tensors, metadata, kind),
+        faces=faces.take(positions),
         predictions=probabilities.argmax(1),
         probabilities=probabilities,
-        **{name: tuple(told[name]) for name in ("layers", "targets", "checkpoints", "classes")},
-        **{name: told[name] for name in ("explainer", "model", "dataset")},
+        **{name: tuple(metadata[name]) for name in ("layers", "targets", "checkpoints", "classes")},
+        **{name: metadata[name] for name in ("explainer", "model", "dataset")},
     )
-    return explanation, places
+    return explanation, positions
 
 
 def _read_chunk(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the metadata and the tensors of a chunk's file, compared with the hash that was stored with them."""
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata()
+            stored = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        told = json.loads(metadata["told"])
-        if metadata["sha256"] == tensors_hash(tensors, told):
-            return told, tensors
+        metadata = json.loads(stored["told"])
+        if stored["sha256"] == tensors_hash(tensors, metadata):
+            return metadata, tensors
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
         pass
     raise RunError(f"{path}: it is damaged; run again without it.")
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether a chunk's file is there and holds what ``save_chunk`` wrote; damage is logged."""
+    """Return whether a chunk's file exists and holds what ``save_chunk`` wrote; damage is logged."""
     return path.is_file() and _is_intact(path, path.stat().st_mtime_ns, path.stat().st_ctime_ns)
 
 
 @cache
 def _is_intact(path: Path, modified: int, changed: int) -> bool:
-    """Whether the file of these times is intact; each is read once."""
+    """Return whether a file of these times is intact; each is read once."""
     try:
         _read_chunk(path)
     except RunError:
@@ -108,7 +105,7 @@ def read_chunk_numbers(path: Path) -> list[dict[str, float]]:
 
 
 def entry_count(path: Path) -> int:
-    """How many entries ``keep`` wrote."""
+    """Return the number of entries of a chunk's file."""
     with safe_open(path, "pt") as file:
         return file.get_slice("of/places").get_shape()[0]
 
@@ -176,5 +173,5 @@ def take_entries(explanation: Explanation, entries: Sequence[int]) -> Explanatio
 
 
 def _as_tuples(value: Any) -> Any:
-    """JSON's lists as the tuples they were."""
+    """Convert JSON's lists back to tuples."""
     return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value

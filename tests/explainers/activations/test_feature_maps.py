@@ -56,8 +56,8 @@ def test_entries_stand_layer_by_layer_with_the_hooked_outputs(channels: int):
     batch = batch_of(model, "conv3", "input", "relu1", channels=channels)
     result, findings = explain(batch, filters=[0])
     assert findings.layers == ("conv3",) * 3 + ("input",) * 3 + ("relu1",) * 3
-    assert findings.who is not None
-    assert findings.who.tolist() == [0, 1, 2] * 3
+    assert findings.images is not None
+    assert findings.images.tolist() == [0, 1, 2] * 3
     assert [tuple(one.shape) for one in result.outputs] == [(1, 8, 8)] * 3 + [(1, 16, 16)] * 6
     torch.testing.assert_close(torch.stack(result.outputs[3:6]), batch.images[:, :1])
 

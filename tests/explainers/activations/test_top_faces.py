@@ -63,7 +63,7 @@ def test_it_is_the_full_sort(batch: int, channels: int, monkeypatch: pytest.Monk
     model = network(channels)
     batch = batch_of(model, "conv3", "relu1", channels=channels)
     result, findings = explain(batch, filters=[2, 0, 3], top=5)
-    assert findings.who is None
+    assert findings.images is None
     assert findings.targets == ("conv3/2", "conv3/0", "conv3/3", "relu1/2", "relu1/0", "relu1/3")
     assert findings.layers == ("conv3",) * 3 + ("relu1",) * 3
     for entry, (path, one) in enumerate((path, one) for path in ("body.conv3", "body.relu1") for one in (2, 0, 3)):

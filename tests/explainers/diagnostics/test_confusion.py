@@ -73,7 +73,7 @@ def test_faces_are_counted_by_label_and_answer() -> None:
     found = build_plugin("explainer", "confusion").explain(batch_of([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2]))
     result = found.result
     assert result.counts.tolist() == [[[2, 1, 0], [0, 1, 1], [0, 0, 1]]]
-    assert (result.split, found.layers, found.targets, found.who) == ("test", ("network",), ("3 classes",), None)
+    assert (result.split, found.layers, found.targets, found.images) == ("test", ("network",), ("3 classes",), None)
     numbers = found.numbers
     assert numbers["accuracy"] == pytest.approx(4 / 6)
     assert numbers["recall/a"] == pytest.approx(2 / 3)
@@ -158,7 +158,10 @@ def test_what_cannot_be_counted_is_refused(batch: Batch, knobs: dict, message: s
 
 @pytest.mark.parametrize(
     ("knobs", "said"),
-    [({"views": "flipp"}, "explainer.views=flipp.*Did you mean flip?"), ({"resamples": 5}, "resamples=5: expected 20")],
+    [
+        ({"views": "flipp"}, "explainer.views=flipp.*Did you mean flip?"),
+        ({"resamples": 5}, "resamples=5: expected a whole number from 20"),
+    ],
 )
 def test_wrong_knobs_are_refused(knobs: dict, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

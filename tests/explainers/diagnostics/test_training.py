@@ -173,7 +173,7 @@ def test_what_cannot_be_followed_is_said(batch: Batch, knobs: dict, changes: dic
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"faces": 7}, "explainer.faces=7: at least 8"),
+        ({"faces": 7}, "explainer.faces=7: expected a whole number from 8"),
         ({"epochs": [3]}, "two or more epochs"),
         ({"epochs": [3, 3]}, "two or more epochs"),
         ({"epochs": "last"}, "explainer.epochs=last: expected all, or a list"),

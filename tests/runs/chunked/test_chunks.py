@@ -106,7 +106,7 @@ def test_shards_in_any_order_make_the_answer_of_one_job(small_blocks: None, outp
     for number in (3, 1):
         folder = ask(outputs, *question, f"shard={number}/3")
         assert not (folder / "summary.json").exists()
-    with pytest.raises(RunError, match=r"2 of 5 blocks of faces are missing; run the shards that are left"):
+    with pytest.raises(RunError, match=r"2 of 5 chunks of faces are missing; run the remaining shards"):
         merge_runs([str(folder)])
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(outputs / "cache", elsewhere / "cache")
@@ -176,7 +176,7 @@ def test_shards_of_another_question_are_not_mixed_in(small_blocks: None, outputs
     one, two = (ask(outputs, f"layer={layer}", "shard=1/2") for layer in ("relu1", "relu2"))
     with pytest.raises(ConfigError, match=r"differ from those of .* in run"):
         merge_runs([str(one), str(two)])
-    with pytest.raises(ConfigError, match=r"it holds no shards of a question; they are made with shard=1/4"):
+    with pytest.raises(ConfigError, match=r"it holds no shards of a run; they are made with shard=1/4"):
         merge_runs([str(outputs)])
 
 

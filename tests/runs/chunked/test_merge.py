@@ -106,7 +106,7 @@ def test_a_damaged_chunk_is_logged_and_explained_again(ran: Path, caplog: pytest
     data = bytearray(chunk.read_bytes())
     data[-10] ^= 1
     chunk.write_bytes(data)
-    with pytest.raises(RunError, match="1 of 1 blocks of faces are missing"):
+    with pytest.raises(RunError, match="1 of 1 chunks of faces are missing"):
         merge_runs([str(folder)])
     assert "000000.safetensors is damaged" in caplog.text
     shards("model.width=2")
