@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fervis.models.pretrained import load_model
     from fervis.runs.api import ask
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC_NAMES = {
     "ConfigError": "fervis.errors",

@@ -127,7 +127,9 @@ class HeatMap:
         width = max(across * step_right - between + 2 * MARGIN, 3.4)
         maps, foot = first.maps[:1] if several else first.maps, 0.26 + rows * step_down
         # The legend fills the rest of the last row, where there is one, instead of a strip at the foot.
-        left_over = (len(blocks) % across) and self._legend_height(maps, step_right - between) <= step_down - 0.13 - head
+        left_over = len(blocks) % across
+        if self._legend_height(maps, step_right - between) > step_down - 0.13 - head:
+            left_over = 0
         sheet = canvas.new_figure(width, foot + (0.02 if left_over else 0.34), self.dpi)
 
         layers = dict.fromkeys(entry.layer for block in blocks for entry in block)
