@@ -22,7 +22,8 @@ from fervis.core.results import HeatMaps
 from fervis.core.targets import Targets, class_targets, resolve_filter, resolve_targets
 from fervis.datasets.selection import select_faces
 from fervis.models.batch import Batch
-from fervis.models.predict import predict
+from fervis.models.hooks import frozen
+from fervis.models.predict import are_probabilities, check_logits, predict
 from fervis.models.pretrained import pretrained_epochs
 from fervis.models.state_dicts import load_weights
 from fervis.runs.artifacts import RunMetadata
@@ -161,6 +162,10 @@ def _accuracy_seen(network: Network, pool: Faces, setup: RunSetup, record: RunMe
     if not count:
         return {}
     faces = labelled.take(torch.linspace(0, len(labelled) - 1, count).round().long())
+    with frozen(network), torch.no_grad():
+        ends_in_softmax = are_probabilities(check_logits(network(image_tensor(faces, setup)[:16])))
+    if ends_in_softmax:
+        record.warnings.append("The network ends in a softmax; its maps are of probabilities and are called logits.")
     predicted = predict(network, image_tensor(faces, setup)).argmax(1).tolist()
     pairs = zip(predicted, faces.labels.tolist(), strict=True)
     hits = sum(network.classes[guess] == pool.classes[label] for guess, label in pairs)
