@@ -301,9 +301,11 @@ def test_help_tells_all_there_is_within_a_page(monkeypatch: pytest.MonkeyPatch):
 def test_help_of_a_choice_is_about_its_settings():
     told = help_page(["explainer=lime", "trainer=quick"])
     assert told.startswith("explainer=lime: LIME: superpixels of the face")
-    assert re.search(r"^  explainer\.alpha=1\.0 +of the ridge regression$", told, re.MULTILINE)
-    assert re.search(r"^  trainer\.epochs=8$", told, re.MULTILINE), "quick's own"
-    assert re.search(r"^  trainer\.lr=0\.1 +highest learning rate$", told, re.MULTILINE), "supervised's"
+    assert re.search(r"^  explainer\.alpha=1\.0 +of the ridge regression \(a number above 0\)$", told, re.MULTILINE)
+    assert re.search(r"^  trainer\.epochs=8 +a whole number from 1$", told, re.MULTILINE), "quick's own"
+    assert re.search(r"^  trainer\.lr=0\.1 +highest learning rate \(a number from 0\)$", told, re.MULTILINE), (
+        "supervised's"
+    )
     assert option_help("tracker", "none").endswith("It has no settings.")
 
 
