@@ -120,7 +120,7 @@ def test_caption_says_the_strongest_face_and_the_commonest_label(tmp_path: Path)
     (figure,) = TopFacesSheet(dpi=40).draw(explanation, tmp_path)
     value, row = explanation.result.values[0, 0], int(explanation.result.rows[0, 0])
     assert figure.caption == (
-        "The 3 faces of faces that excite each filter of conv7 of vgg8 most, the strongest first, with the place of "
+        "The 3 faces of faces that excite each filter of conv7 of vgg8 most, the strongest first, with the region of "
         f"the highest output. conv7/0: {float(value):.3g} at face {row}, 2 of 3 happy."
     )
 
