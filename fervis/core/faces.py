@@ -1,4 +1,4 @@
-"""Faces as every data set returns them: images as bytes, labels, row numbers and, where known, the truth."""
+"""Faces as every data set returns them: images as bytes, labels, row numbers and, where known, the ground truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neut
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of drawn faces, one entry per face.
+    """Ground truth of drawn faces, one entry per face.
 
     Attributes:
         evidence: [N,H,W] bool, pixels that change when the class's action units are switched off, all else equal.
@@ -40,7 +40,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Faces:
-    """N faces of one size. Nothing in it changes: ``split`` and ``take`` return new ones.
+    """N faces of the same size; immutable: ``split`` and ``take`` return new objects.
 
     Attributes:
         images: [N,C,H,W] uint8, C is 1 (grey) or 3 (RGB).
@@ -48,10 +48,10 @@ class Faces:
         rows: [N] int64, the face's number in its data set.
         splits: [N] uint8, index into ``SPLITS``.
         classes: names of the classes in label order.
-        votes: [N,V] uint8, how many raters chose each of ``vote_names``, or None.
+        votes: [N,V] uint8, number of raters that chose each of ``vote_names``, or None.
         vote_names: names of the votes' columns.
-        truth: what the generator of drawn faces knows, or None.
-        names: of the file that each face comes from, or None; pictures with several faces number them.
+        truth: ground truth from the generator of drawn faces, or None.
+        names: name of the file that each face comes from, or None; faces of the same image are numbered.
     """
 
     images: Tensor
@@ -101,7 +101,7 @@ class Faces:
         return self if name == "all" else self.take(self.splits == SPLITS.index(name))
 
     def fingerprint(self) -> str:
-        """Return 64 hex digits that name these very faces: SHA-256 over all that a network can learn from.
+        """Return 64 hex digits that identify these faces: SHA-256 over all that a network can learn from.
 
         That is images, labels, rows, splits and classes, and the votes with their names where there are any. Names of
         files and the truth of drawn faces do not count.

@@ -1,4 +1,4 @@
-"""Settings of plug-ins by content: every path replaced by a hash of what lies there, with the plug-in's version."""
+"""Settings of plug-ins by content: every path replaced by a hash of its content, with the plug-in's version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fervis.errors import unknown_name
 from fervis.system.hashing import content_hash
 
 PATH_KNOB = re.compile(r"(.*_)?(path|file|folder|votes|checkpoint|start)")
-KINDS_WITH_FILES = ("dataset", "model")  # whose plug-ins say which files they read
+KINDS_WITH_FILES = ("dataset", "model")  # kinds whose plug-ins list the files they read
 
 
 def plugin_fingerprint(kind: str, settings: Mapping[str, Any], cache: Path) -> dict[str, Any]:
@@ -38,9 +38,9 @@ def plugin_fingerprint(kind: str, settings: Mapping[str, Any], cache: Path) -> d
 
 
 def path_content(path: str, cache: Path) -> dict[str, str]:
-    """Return the hash of a file or folder; of one that is missing its path, which its reader will refuse."""
-    place = Path(path).expanduser()
-    return {"sha256": content_hash(place, cache)} if place.exists() else {"missing": path}
+    """Return the hash of a file or folder; where it is missing its path, which its reader will refuse."""
+    resolved = Path(path).expanduser()
+    return {"sha256": content_hash(resolved, cache)} if resolved.exists() else {"missing": path}
 
 
 def plugin_version(kind: str, name: str, cache: Path) -> Any:

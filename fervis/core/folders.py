@@ -81,7 +81,7 @@ class RunFolder:
 
     @property
     def staging(self) -> Path:
-        """Where a run is written before it is complete."""
+        """The folder that a run is written into before it is complete."""
         return self.path / STAGING_FOLDER
 
     @property
@@ -91,7 +91,7 @@ class RunFolder:
 
     @property
     def chunks_metadata(self) -> Path:
-        """What the chunks are of."""
+        """Key and settings of the run that the chunks belong to."""
         return self.path / CHUNKS_METADATA
 
     def chunk(self, number: int) -> Path:
@@ -123,7 +123,7 @@ class TrainingFolder:
 
     @property
     def state(self) -> Path:
-        """What an interrupted training resumes from."""
+        """The state from which an interrupted training resumes."""
         return self.path / self.STATE
 
     @property
@@ -168,7 +168,7 @@ class SweepFolder:
 
     @property
     def jobs(self) -> Path:
-        """What Hydra keeps of it."""
+        """The record that Hydra writes of it."""
         return self.path / self.JOBS
 
     def runs(self) -> Iterator[RunFolder]:

@@ -9,7 +9,7 @@ from torch import nn
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU)
 ACTIVATIONS += (nn.Mish, nn.Hardswish, nn.Softplus)
-# Networks bring classes of their own for these functions; their names tell.
+# Networks define classes of their own for these functions, recognised by name.
 ACTIVATION_NAMES = re.compile(r"(leaky|p|r|c|s|quick|hard)?(relu6?|elu|gelu|gelutanh|swish|silu|mish)(me|jit)?")
 ATTENTION_NAMES = re.compile(r".*Attention(V2|Rope|2d)?")
 CHANNELS_FIRST = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)
@@ -25,11 +25,11 @@ def module_layouts(
 ) -> dict[nn.Module, LayerLayout]:
     """Where the channels and the positions are in each module's output."""
     orders = {module: _order(module, shape, square) for module, shape in shapes.items() if len(shape) == 4}
-    kinds: dict[type, set[str]] = {}  # of a map as deep as wide, another module of the same class may tell
+    kinds: dict[type, set[str]] = {}  # where a map is as deep as wide, the order of others of the same class is used
     for module, order in orders.items():
         kinds.setdefault(type(module), set()).update([order] if order else [])
     layouts: dict[nn.Module, LayerLayout] = {}
-    grid = (0, 0)  # of the last map seen, which is the grid of the tokens that follow it
+    grid = (0, 0)  # of the last map, which is the grid of the tokens that follow it
     last: dict[tuple[int, ...], str] = {}
     for module, shape in shapes.items():
         layout: LayerLayout = ("none", (0, 0))

@@ -1,7 +1,7 @@
 """Names of a network's layers: ``conv7``, ``relu3``, ``stage2``, ``block5``, ``last_conv``, dotted paths, ``input``.
 
-Names are found by running the network once on one image and watching which modules run, in which order and with what
-shapes; so they hold for every ``nn.Module``, not only for networks that were written for fervis:
+Names are determined by running the network once on an image and recording which modules run, in which order and with
+what shapes, so they work for every ``nn.Module``, not only for networks that were written for fervis:
 
 - ``conv1 .. convN``: the 2-D convolutions in the order in which they run.
 - ``relu1 .. reluN``: the activations (ReLU, LeakyReLU, GELU, SiLU, ...) in the order in which they run.
@@ -9,7 +9,7 @@ shapes; so they hold for every ``nn.Module``, not only for networks that were wr
 - ``stage1 .. stageN``: at each resolution the last of the network's numbered parts (``layer1``, ``stages.0``, ...), or
   where it has no such parts, the last module at each resolution at which convolutions run.
 - ``last_conv``: the last convolution whose output has more than one position, unless it runs before transformer
-  blocks: the patch embedding has recognised nothing yet, and so is not taken for what CAMs call the last convolution.
+  blocks: a patch embedding has no features of parts yet, so it is not what CAMs mean by the last convolution.
 - a dotted path such as ``layer1.0.conv1``, as ``get_submodule`` takes it; a real path wins over the names above.
 - ``input``: the pixels.
 
@@ -38,18 +38,18 @@ _ALIAS = re.compile(r"(conv|relu|block|stage)\d+")
 
 @dataclass(frozen=True)
 class Layer:
-    """A module that runs, and what comes out of it.
+    """A module that runs in a forward pass, with the shape and layout of its output.
 
     Attributes:
-        name: the name to show and to ask for: an alias such as ``conv7``, else the dotted path inside the network.
+        name: the name for users: an alias such as ``conv7``, else the dotted path inside the network.
         path: dotted path from the model that was given, for ``model.get_submodule``; empty for ``input``.
         kind: class of the module, such as ``Conv2d``.
         shape: of the output, without the batch.
-        parameters: how many numbers it learns, its children's included.
-        calls: how often it runs in one forward pass.
+        parameters: number of its parameters, with those of its children.
+        calls: number of times it runs in a forward pass.
         layout: ``NCHW``, ``NHWC``, ``tokens`` ([N,T,C]), or ``none``: no map can be made of it.
         grid: height and width of its map, (0, 0) for ``none``.
-        aliases: all the names it answers to beside its path.
+        aliases: all its names other than its path.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        """How many filters, or features of a token."""
+        """Number of filters, or of features of a token."""
         return self.shape[0] if self.layout == "NCHW" else self.shape[-1]
 
     @property
@@ -175,12 +175,12 @@ def _find(model: nn.Module, name: str, layers: list[Layer], image: Tensor) -> La
     path = name if name in paths else name.removeprefix(prefix)
     if path and path in paths:
         first = {module: path for path, module in body.named_modules()}[paths[path]]
-        found = next((layer for layer in layers if layer.path == prefix + first), None)
-        if found is None:
+        layer = next((layer for layer in layers if layer.path == prefix + first), None)
+        if layer is None:
             raise ConfigError(f"layer={name}: this module does not run in a forward pass, or returns no tensor.")
     else:
-        found = next((layer for layer in layers if name in layer.aliases), None)
-    if found is None:
+        layer = next((layer for layer in layers if name in layer.aliases), None)
+    if layer is None:
         blocks = [layer.name for layer in layers if _numbered(layer, "block") and _fit(layer)]
         if name == "last_conv" and blocks:
             raise ConfigError(
@@ -188,19 +188,19 @@ def _find(model: nn.Module, name: str, layers: list[Layer], image: Tensor) -> La
                 f"as {blocks[-2:][0]} (of the last block many networks read only the class token)."
             )
         aliases = sorted((alias for layer in layers for alias in layer.aliases), key=_by_stem)
-        rest = [path for path in paths if path and path not in aliases]
-        raise unknown_name("layer", name, aliases + rest, limit=min(len(aliases), 40) or 40)
-    if found.calls > 1:
+        others = [path for path in paths if path and path not in aliases]
+        raise unknown_name("layer", name, aliases + others, limit=min(len(aliases), 40) or 40)
+    if layer.calls > 1:
         raise ConfigError(
-            f"layer={name}: this module runs {found.calls} times in one forward pass, so its output is not one map; "
-            f"give the network a separate {found.kind} for each."
+            f"layer={name}: this module runs {layer.calls} times in one forward pass, so its output is not one map; "
+            f"give the network a separate {layer.kind} for each."
         )
-    if not found.has_map:
+    if not layer.has_map:
         raise ConfigError(
-            f"layer={name}: its output of shape {list(found.shape)} has no height and width of which a map could be "
+            f"layer={name}: its output of shape {list(layer.shape)} has no height and width of which a map could be "
             "made; ask for a layer before the pooling."
         )
-    return found
+    return layer
 
 
 def _probe(model: nn.Module, image: Tensor) -> list[Layer]:
@@ -210,15 +210,15 @@ def _probe(model: nn.Module, image: Tensor) -> list[Layer]:
     shapes: dict[nn.Module, tuple[int, ...]] = {}
     calls: Counter[nn.Module] = Counter()
 
-    def seen(module: nn.Module, _: object, output: object) -> None:
+    def record(module: nn.Module, _: object, output: object) -> None:
         calls[module] += 1
         if isinstance(output, Tensor):
             shapes[module] = tuple(output.shape)
 
-    # Twice, so that what has no face in it (a table of positions) is told from what has by its first dimension.
+    # Two images, so that outputs without a batch dimension (a table of positions) are recognised by their first one.
     pair = torch.cat([image[:1]] * 2)
     training = {module: module.training for module in model.modules()}
-    hooks = [module.register_forward_hook(seen) for module in paths]
+    hooks = [module.register_forward_hook(record) for module in paths]
     try:
         model.eval()
         with torch.no_grad():

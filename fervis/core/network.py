@@ -1,4 +1,4 @@
-"""A network with everything it needs to take images: pixels in [0, 1] go in, one logit per class comes out."""
+"""A network with the preprocessing of its images: from pixels in [0, 1] to one logit per class."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
 
 
 class Network(nn.Module):
-    """A classifier with everything it needs to take images: channels, size and normalisation.
+    """A classifier with the preprocessing of its images: channels, size and normalisation.
 
-    Explanations at the input are therefore explanations of the pixels in [0, 1], whatever the network behind.
+    Explanations at the input are therefore explanations of the pixels in [0, 1], whatever ``body`` is.
     Layers are named inside ``body``: ``layer=conv7`` is ``body.conv7``.
 
     Attributes:
         settings: the name and the knobs of the plug-in that built it, written into files of its weights.
-        pixels_stated: whether somebody said which pixels ``body`` takes. Where nobody did, weights of a foreign file
-            get pixels in [0, 1] (``fervis.models.state_dicts.load_weights``).
+        pixels_stated: whether the config states which pixels ``body`` takes. If not, weights of a foreign file get
+            pixels in [0, 1] (``fervis.models.state_dicts.load_weights``).
 
     Args:
         body: maps normalised [N,channels,size,size] float to [N,classes] logits.

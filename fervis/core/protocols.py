@@ -1,4 +1,4 @@
-"""What a plug-in of each kind must be: a dataclass of knobs with these methods. ``tests/contract`` holds them to it."""
+"""Protocols of plug-ins: each is a dataclass of knobs with these methods. ``tests/contract`` tests all of them."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ class Explainer(Protocol):
     """A method that explains images one by one, or a network as a whole.
 
     Attributes:
-        result: kind of result that the run holds in the end: ``HeatMaps`` for methods that return ``LayerMaps``. A
-            visualizer of the same kind draws it.
+        result: kind of the run's result: ``HeatMaps`` for methods that return ``LayerMaps``. A visualizer of the same
+            kind draws it.
         scope: ``image`` for a method that explains each image by itself, so that many images may be explained in
-            chunks; ``network`` for one that looks at the network, its filters or its training.
+            chunks; ``network`` for one that explains the network, its filters or its training.
         takes: which settings of a run change its result, of ``layers``, ``pixels`` (as a layer), ``classes`` and
             ``filters`` (as targets); a run that states another is refused.
-        default_layer: where it looks when ``layer=`` says nothing: ``input``, ``last_conv`` or ``all``.
+        default_layer: the layer if ``layer=`` is not given: ``input``, ``last_conv`` or ``all``.
     """
 
     result: ClassVar[type[Result]]
@@ -96,10 +96,10 @@ class Explainer(Protocol):
     default_layer: ClassVar[str]
 
     def explain(self, batch: Batch) -> LayerMaps | ExplainerOutput:
-        """Explain a batch; the model is left as it was.
+        """Explain a batch; the model is left unchanged.
 
-        Every batch has generators in the same state, so that what is drawn from them is shared by all images and the
-        map of an image does not depend on the batch it is in.
+        The generators of every batch are in the same state, so that random draws are shared by all images and the map
+        of an image does not depend on its batch.
         """
         ...
 
@@ -110,7 +110,7 @@ class Visualizer(Protocol):
     kind: ClassVar[str]
 
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
-        """Write the figures into ``folder`` and say what each shows."""
+        """Write the figures into ``folder`` and return them with captions."""
         ...
 
 

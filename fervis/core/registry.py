@@ -82,9 +82,9 @@ def conf_folders() -> Iterator[Path]:
 
 
 def option_files(kind: str) -> dict[str, Path]:
-    """Every option of a kind, by name, with its YAML file."""
-    found = {path.stem: path for folder in conf_folders() for path in (folder / kind).glob("*.yaml")}
-    return dict(sorted(found.items()))
+    """Return every option of a kind, by name, with its YAML file."""
+    options = {path.stem: path for folder in conf_folders() for path in (folder / kind).glob("*.yaml")}
+    return dict(sorted(options.items()))
 
 
 def names(kind: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Resolve what ``target=`` and ``filters=`` mean: classes, filters, or all of them."""
+"""Resolve ``target=`` and ``filters=``: classes, filters, or all of them."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _first_count(spec: Any) -> int:
 
 @dataclass(frozen=True)
 class Targets:
-    """What is explained of each of N images: T classes, or the T filters of a layer.
+    """The T targets of each of N images: classes, or the filters of a layer.
 
     A class stands for its logit, a filter for its mean output.
 

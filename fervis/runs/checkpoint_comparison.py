@@ -39,14 +39,14 @@ def compare_run_checkpoints(
     indices = torch.linspace(0, len(pool) - 1, min(COMPARED_FACES, len(pool))).round().long()
     images = pool.images[indices].to(device).float() / 255
     names = [name for name in expand_layers(networks[0], ["all", *layers], images[:1]) if name != INPUT]
-    found = [find_layer(networks[0], name, images[:1]) for name in names]
+    compared = [find_layer(networks[0], name, images[:1]) for name in names]
     checkpoints = list(dict.fromkeys(explanation.checkpoints))
     return [
         compare_checkpoints(
             networks[0],
             other,
             images,
-            found,
+            compared,
             names=(checkpoints[0], name),
             generator=generator_for(seed, f"contrast/{name}"),
             maps=_maps_of(explanation, checkpoints[0], name),
@@ -60,32 +60,28 @@ def _maps_of(explanation: Explanation, first: str, second: str) -> dict[str, tup
     """Return the heat maps of two checkpoints by layer, where the same faces were explained for the same targets."""
     if not isinstance(explanation.result, HeatMaps):
         return {}
-    found: dict[str, tuple[Tensor, Tensor]] = {}
+    maps: dict[str, tuple[Tensor, Tensor]] = {}
+    groups = explanation.entries_by_layer()
     for layer in dict.fromkeys(explanation.layers):
-        one, two = (
-            [i for i, where in enumerate(_shared_positions(explanation)) if where == (layer, name)]
-            for name in (first, second)
+        entries = [groups[layer, name] for name in (first, second)]
+        of_first, of_second = (
+            [(int(explanation.faces.rows[entry]), explanation.targets[entry]) for entry in group] for group in entries
         )
-        of = [[(int(explanation.faces.rows[i]), explanation.targets[i]) for i in some] for some in (one, two)]
-        if of[0] == of[1]:
-            found[layer] = explanation.result.maps[one], explanation.result.maps[two]
-    return found
-
-
-def _shared_positions(explanation: Explanation) -> list[tuple[str, str]]:
-    return list(zip(explanation.layers, explanation.checkpoints, strict=True))
+        if of_first == of_second:
+            maps[layer] = explanation.result.maps[entries[0]], explanation.result.maps[entries[1]]
+    return maps
 
 
 def draw_checkpoint_comparisons(
-    contrasts: Sequence[CheckpointComparison], explanation: Explanation, folder: Path
+    comparisons: Sequence[CheckpointComparison], explanation: Explanation, folder: Path
 ) -> list[Figure]:
     """Draw each comparison as ``contrast_<first>_<second>.png`` into ``folder``."""
     folder.mkdir(exist_ok=True)
     return [
         draw_checkpoint_comparison(
-            one,
-            folder / f"contrast_{one.names[0]}_{one.names[1]}.png",
+            comparison,
+            folder / f"contrast_{comparison.names[0]}_{comparison.names[1]}.png",
             title=f"{explanation.model} on {explanation.dataset}",
         )
-        for one in contrasts
+        for comparison in comparisons
     ]

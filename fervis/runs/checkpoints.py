@@ -1,4 +1,4 @@
-"""Which weights a question asks about: those of a training, a file, shipped ones; one or several to be contrasted."""
+"""Checkpoints of a run: weights of a training, of a file, or shipped ones; one, or several to be compared."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TRAINED_CHECKPOINTS = ("best", "last")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One of the networks that a question asks about.
+    """A network of a run, by its weights.
 
     Attributes:
-        name: for figures and tables, such as ``best``, ``1`` or a file's name.
-        spec: as ``checkpoint=`` says it.
-        weights: a file that the question names or that fervis ships; None where a training gives it, or for the
+        name: name in figures and tables, such as ``best``, ``1`` or a file's name.
+        spec: as in ``checkpoint=``.
+        weights: a file that the config names or that comes with fervis; None where a training gives it, or for the
             network before training.
         shipped: whether the file comes with fervis.
     """
@@ -37,31 +37,31 @@ class Checkpoint:
 
     @property
     def trained(self) -> bool:
-        """Whether a training of the question's own gives it."""
+        """Whether it comes from the training of the run's config."""
         return self.weights is None and self.spec != INITIAL_CHECKPOINT
 
 
-def parse_checkpoints(question: RunConfig, model: Model) -> tuple[Checkpoint, ...]:
+def parse_checkpoints(config: RunConfig, model: Model) -> tuple[Checkpoint, ...]:
     """Return the checkpoints that ``checkpoint=`` names: one, or each of a list.
 
     Raises:
-        ConfigError: an entry is neither ``best``, ``last``, ``initial``, an epoch's number nor a file, stands twice,
+        ConfigError: an entry is neither ``best``, ``last``, ``initial``, an epoch's number nor a file, is listed twice,
             or is not among the shipped weights.
     """
-    several = isinstance(question.checkpoint, Sequence) and not isinstance(question.checkpoint, str)
-    specs = list(question.checkpoint) if several else [question.checkpoint]
-    found = [_parse_checkpoint(spec, question, model) for spec in specs]
-    names = [checkpoint.name for checkpoint in found]
+    several = isinstance(config.checkpoint, Sequence) and not isinstance(config.checkpoint, str)
+    specs = list(config.checkpoint) if several else [config.checkpoint]
+    checkpoints = [_parse_checkpoint(spec, config, model) for spec in specs]
+    names = [checkpoint.name for checkpoint in checkpoints]
     if not names or len(set(names)) < len(names):
-        raise ConfigError(f"checkpoint={question.checkpoint}: expected one checkpoint, or a list of different ones.")
-    return tuple(found)
+        raise ConfigError(f"checkpoint={config.checkpoint}: expected one checkpoint, or a list of different ones.")
+    return tuple(checkpoints)
 
 
-def _parse_checkpoint(spec: Any, question: RunConfig, model: Model) -> Checkpoint:
+def _parse_checkpoint(spec: Any, config: RunConfig, model: Model) -> Checkpoint:
     if spec == INITIAL_CHECKPOINT:
         return Checkpoint(INITIAL_CHECKPOINT, INITIAL_CHECKPOINT, None)
     if spec in TRAINED_CHECKPOINTS or str(spec).isdecimal():
-        return Checkpoint(str(spec), spec, *_weights_file(spec, question, model))
+        return Checkpoint(str(spec), spec, *_weights_file(spec, config, model))
     if not Path(str(spec)).is_file():
         raise unknown_name(
             "checkpoint", spec, [*TRAINED_CHECKPOINTS, INITIAL_CHECKPOINT, "an epoch's number", "a file of weights"]
@@ -69,16 +69,16 @@ def _parse_checkpoint(spec: Any, question: RunConfig, model: Model) -> Checkpoin
     return Checkpoint(Path(str(spec)).stem, spec, Path(str(spec)))
 
 
-def _weights_file(spec: Any, question: RunConfig, model: Model) -> tuple[Path | None, bool]:
+def _weights_file(spec: Any, config: RunConfig, model: Model) -> tuple[Path | None, bool]:
     """Return the file of an epoch if it comes from no training of this config, and whether it is a shipped one."""
-    name = question.model.get("weights")
+    name = config.model.get("weights")
     if model.checkpoint:
         if spec not in TRAINED_CHECKPOINTS:
             raise ConfigError(f"checkpoint={spec}: model.checkpoint names a file of weights, which knows no epochs.")
         return existing_weights(model.checkpoint), False
     if name in (None, "auto"):
         return None, False
-    return pretrained_file(str(question.model["name"]), str(name), spec), True
+    return pretrained_file(str(config.model["name"]), str(name), spec), True
 
 
 def saved_epochs(folder: Path) -> dict[int, Path]:

@@ -1,4 +1,4 @@
-"""Score the maps of a run by its measures of evidence, beside a random map and an edge map."""
+"""Score the maps of a run by its measures of evidence, with a random map and an edge map as baselines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Group:
         number: position of the group among the groups of an explanation.
         loaded: the checkpoint.
         layer: position of the layer among the run's layers.
-        entries: where the group's entries are.
+        entries: positions of the group's entries.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Group:
 
 
 def check_measures(setup: RunSetup, has_truth: bool) -> None:
-    """Refuse measures that have nothing to score, or need a truth that the data set does not know.
+    """Refuse measures that have nothing to score, or need a ground truth that the data set does not have.
 
     Raises:
         ConfigError: the explainer gives no maps, or the data set has no truth.
@@ -68,15 +68,15 @@ def score_maps(setup: RunSetup, inputs: RunInputs, explanation: Explanation) -> 
     scores: Scores = {}
     for group in _groups(inputs, explanation):
         batch, maps = _batch_of(setup, explanation, group)
-        again = _again(setup, batch)
+        explain_again = _explain_again(setup, batch)
         for name, measure in setup.evidence.items():
             for suffix, candidate in (("", maps), *((f"/{key}", make(batch)) for key, make in BASELINES.items())):
                 if suffix and "explain_again" in measure.needs:
                     continue  # a baseline explains nothing again
-                for part, values in measure.measure(batch, candidate, again).items():
+                for part, values in measure.measure(batch, candidate, explain_again).items():
                     column = f"{name}{'/' * bool(part)}{part}{suffix}"
-                    whole = scores.setdefault(column, torch.full((len(explanation.layers),), math.nan))
-                    whole[group.entries] = values.detach().float().cpu().flatten()
+                    of_entries = scores.setdefault(column, torch.full((len(explanation.layers),), math.nan))
+                    of_entries[group.entries] = values.detach().float().cpu().flatten()
     return scores
 
 
@@ -137,7 +137,7 @@ def with_scores(explanation: Explanation, scores: Mapping[str, Tensor]) -> Expla
 
 
 def _groups(inputs: RunInputs, explanation: Explanation) -> list[Group]:
-    """Entries stand checkpoint by checkpoint and layer by layer, equally many each."""
+    """Return the groups of entries, which are listed checkpoint by checkpoint and layer by layer, equally many each."""
     pairs = [(loaded, layer) for loaded in inputs.checkpoints for layer in range(len(inputs.layers))]
     size = len(explanation.layers) // len(pairs)
     return [
@@ -152,29 +152,29 @@ def _batch_of(setup: RunSetup, explanation: Explanation, group: Group) -> tuple[
     count = max(1, sum(1 for row in rows if row == rows[0]))
     first = torch.arange(group.entries.start, group.entries.stop, count)
     faces = explanation.faces.take(first)
-    words = explanation.targets[group.entries]
+    names = explanation.targets[group.entries]
     loaded = group.loaded.batch
     batch = replace(
         loaded,
         images=image_tensor(faces, setup),
         layers=(loaded.layers[group.layer],),
-        targets=_targets(words, count, loaded),
+        targets=_targets(names, count, loaded),
         truth=faces.truth,
     )
     maps = explanation.result.maps[group.entries].unflatten(0, (len(first), count))
     return batch, maps.to(batch.images.device)
 
 
-def _targets(words: Sequence[str], count: int, batch: Batch) -> Targets:
-    if words[0] not in batch.classes:  # a filter, the same for every image
-        layer, _, _ = words[0].rpartition("/")
+def _targets(names: Sequence[str], count: int, batch: Batch) -> Targets:
+    if names[0] not in batch.classes:  # a filter, the same for every image
+        layer, _, _ = names[0].rpartition("/")
         path = find_layer(batch.model, layer, batch.images[:1]).path
-        return Targets(layer=path, filters=tuple(int(word.rpartition("/")[2]) for word in words[:count]), name=layer)
+        return Targets(layer=path, filters=tuple(int(name.rpartition("/")[2]) for name in names[:count]), name=layer)
     numbers = {name: index for index, name in enumerate(batch.classes)}
-    return class_targets(torch.tensor([numbers[word] for word in words]).unflatten(0, (-1, count)))
+    return class_targets(torch.tensor([numbers[name] for name in names]).unflatten(0, (-1, count)))
 
 
-def _again(setup: RunSetup, batch: Batch) -> ExplainAgain:
+def _explain_again(setup: RunSetup, batch: Batch) -> ExplainAgain:
     def explain_again(images: Tensor | None = None, model: nn.Module | None = None) -> Tensor:
         other = batch if images is None else batch.with_images(images)
         other = other if model is None else replace(other, model=model)

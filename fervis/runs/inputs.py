@@ -37,7 +37,7 @@ from fervis.system.threads import all_cores
 from fervis.trainers.trained import checkpoint_file, train_or_load, training_folder, training_key
 
 CHECKED_FACES = 256  # labelled faces on which a network of the user's own is checked
-FEWEST_CHECKED = 14  # of fewer, hits and chance cannot be told apart
+FEWEST_CHECKED = 14  # with fewer, hits cannot be distinguished from chance
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class LoadedCheckpoint:
     """A checkpoint's network with its weights, on its device.
 
     Attributes:
-        checkpoint: which one.
-        batch: its network and all that an explainer is given, but for the faces and their targets.
-        metrics: of the training that it comes from.
+        checkpoint: the checkpoint.
+        batch: its network and all else that an explainer needs, without the faces and their targets.
+        metrics: metrics of the training that it comes from.
     """
 
     checkpoint: Checkpoint
@@ -57,12 +57,12 @@ class LoadedCheckpoint:
 
 @dataclass(frozen=True)
 class RunInputs:
-    """All that is loaded before anything is explained.
+    """Data and networks of a run.
 
     Attributes:
-        faces: of the data set.
-        selected: those that are explained.
-        layers: where they are explained, resolved once.
+        faces: all faces of the data set.
+        selected: the faces that are explained.
+        layers: the layers of the run, resolved once.
         checkpoints: the network of each checkpoint.
     """
 
@@ -96,15 +96,15 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
 
     loaded = []
     for checkpoint in setup.checkpoints:
-        one = setup.network(faces)
+        weighted = setup.network(faces)
         with record.stage("network"):
-            metrics = _load_weights(one, checkpoint, setup, training, record)
+            metrics = _load_weights(weighted, checkpoint, setup, training, record)
         if checkpoint.weights and not checkpoint.shipped:
-            metrics |= _accuracy_seen(one.to(setup.device), faces.split(config.split), setup, record)
+            metrics |= _checked_accuracy(weighted.to(setup.device), faces.split(config.split), setup, record)
         pool = faces.split(config.split)
         epochs, history = _epochs_of(setup, checkpoint, training)
         batch = Batch(
-            model=one.to(setup.device).eval(),
+            model=weighted.to(setup.device).eval(),
             images=pixels[:1],
             layers=layers,
             classes=network.classes,
@@ -140,8 +140,8 @@ def _load_weights(
     if path is None:
         folder, history = training()
         path = checkpoint_file(checkpoint.spec, folder, history)
-        own = epoch_numbers(folder, path) or (history if checkpoint.spec == "best" else {})
-        metrics = {name: float(own[name]) for name in ("val/accuracy",) if name in own}
+        numbers = epoch_numbers(folder, path) or (history if checkpoint.spec == "best" else {})
+        metrics = {name: float(numbers[name]) for name in ("val/accuracy",) if name in numbers}
     load_weights(network, path)
     several = len(setup.checkpoints) > 1
     name = f"weights {checkpoint.name}" if several else "weights"
@@ -149,12 +149,12 @@ def _load_weights(
     return metrics
 
 
-def _accuracy_seen(network: Network, pool: Faces, setup: RunSetup, record: RunMetadata) -> dict[str, float]:
+def _checked_accuracy(network: Network, pool: Faces, setup: RunSetup, record: RunMetadata) -> dict[str, float]:
     """Measure the accuracy of a network of the user's own on labelled faces of the split; warn at chance level.
 
-    Pixels in another range, another order of classes or damaged weights leave a network that runs and knows nothing;
-    its explanations would be of a broken network. Chance level is 1/K; the network is held to be above it where its
-    hits exceed the mean of as many guesses by two standard deviations.
+    With pixels in another range, another order of classes or damaged weights a network still runs, but its explanations
+    are meaningless. Chance level is 1/K; the network counts as above it if its hits exceed the mean of as many random
+    guesses by two standard deviations.
     """
     known = torch.tensor([label >= 0 and pool.classes[label] in network.classes for label in pool.labels.tolist()])
     labelled = pool.take(known)
@@ -184,8 +184,8 @@ def _accuracy_seen(network: Network, pool: Faces, setup: RunSetup, record: RunMe
 def find_training(setup: RunSetup, faces: Faces) -> tuple[Path, dict[str, Any]]:
     """Return the folder of the config's trained network and the record of its training, training it if it is missing.
 
-    A network of its own is trained, so that one just trained and one trained before compute alike to the bit: training
-    may lay weights out differently in memory.
+    A separate network is trained, so that one just trained and one trained earlier compute the same to the bit:
+    training may change the memory layout of weights.
     """
     config = setup.config
     folder, key = locate_training(setup, faces)
@@ -203,7 +203,7 @@ def find_training(setup: RunSetup, faces: Faces) -> tuple[Path, dict[str, Any]]:
 
 
 def locate_training(setup: RunSetup, faces: Faces) -> tuple[Path, str]:
-    """Return the folder of the config's trained network, whether it is there or not, and the training's key."""
+    """Return the folder of the config's trained network, whether it exists or not, and the training's key."""
     config = setup.config
     given = config.model, config.trainer, faces, config.seed, setup.precision
     key = training_key(*given, device=setup.device, cache=config.cache)

@@ -46,9 +46,9 @@ def run(config: RunConfig, folder: Path, info: RunInfo, command: str) -> Path:
 
     Args:
         config: the typed config.
-        folder: the run folder; complete when ``summary.json`` stands in it.
-        info: what the tracker is given.
-        command: the command that runs the same again.
+        folder: the run folder; complete when it holds ``summary.json``.
+        info: name, key and settings of the run, for the tracker.
+        command: the command that repeats the run.
 
     Returns:
         ``folder``.
@@ -56,10 +56,10 @@ def run(config: RunConfig, folder: Path, info: RunInfo, command: str) -> Path:
     shard = parse_shard(config.shard)
     lock = folder / f"shard {shard.number} of {shard.of}" if shard else folder
     if not config.rerun and is_complete(folder, info.key, config.cache):  # no lock is needed to read
-        return _found(config, info)
+        return _existing(config, info)
     with exclusive(Path(config.outputs), lock, "answers this question"), claimed_folder(folder):
         if not config.rerun and is_complete(folder, info.key, config.cache, warn=False):
-            return _found(config, info)
+            return _existing(config, info)
         if not config.rerun and not shard and reuse_run(Path(config.outputs), info, command):
             track_existing_run(config, info)
         else:
@@ -69,14 +69,14 @@ def run(config: RunConfig, folder: Path, info: RunInfo, command: str) -> Path:
     return folder
 
 
-def _found(config: RunConfig, info: RunInfo) -> Path:
+def _existing(config: RunConfig, info: RunInfo) -> Path:
     log.info("answered before (rerun=true asks again)", extra=SUCCESS)
     track_existing_run(config, info)
     return info.folder
 
 
 def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> None:
-    """Run a config into its folder, whatever is there, and track it; of a shard, save its chunks only."""
+    """Run a config into its folder, whatever it holds, and track the run; of a shard, only save its chunks."""
     config = setup.config
     record = RunMetadata(command, info, config.seed, setup.device, setup.precision, setup.threads)
     if setup.shard:  # a shard is not tracked, and no tracker is started for what it may train
@@ -129,9 +129,9 @@ def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs
     Of a shard, its own chunks are explained; else all that are missing.
     """
     config, info = setup.config, record.card
-    begun = (folder / CHUNKS_METADATA).is_file()
+    started = (folder / CHUNKS_METADATA).is_file()
     many = len(inputs.selected) > UNCHUNKED_LIMIT
-    if setup.explainer.scope == "network" or not (setup.shard or begun or many):
+    if setup.explainer.scope == "network" or not (setup.shard or started or many):
         return None
     groups = len(inputs.layers) * len(inputs.checkpoints)
     kind = setup.explainer.result
@@ -194,7 +194,7 @@ def _scored(setup: RunSetup, inputs: RunInputs, results: Results, chunks: Chunks
 
 
 def _parts_with_means(explanation: Explanation, chunks: Chunks | None) -> Iterator[Explanation]:
-    """Yield what the means by layer are of: all chunks where there are some, not only the faces that are displayed."""
+    """Yield the explanations that the means by layer are over: of a chunked run all chunks, not only displayed faces."""
     if chunks and hasattr(explanation.result, "layer_numbers"):
         yield from (part for part, _ in chunks.each())
     else:
@@ -230,8 +230,8 @@ def _numbers(
             f"Figures and table show {displayed:,} of the {count:,} faces; arrays.npz has all of them."
         )
     numbers: dict[str, float] = {}
-    for loaded, own in zip(inputs.checkpoints, metrics, strict=True):
+    for loaded, of_checkpoint in zip(inputs.checkpoints, metrics, strict=True):
         prefix = f"{loaded.checkpoint.name}/" if len(inputs.checkpoints) > 1 else ""
-        numbers |= {f"{prefix}{name}": value for name, value in {**loaded.metrics, **own}.items()}
+        numbers |= {f"{prefix}{name}": value for name, value in {**loaded.metrics, **of_checkpoint}.items()}
     numbers |= {name: value for name, value in interval_numbers(explanation.means).items() if name not in numbers}
     return numbers | {name: value for pair in comparisons for name, value in pair.numbers().items()}

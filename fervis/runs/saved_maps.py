@@ -1,4 +1,4 @@
-"""Keep explanations under a key of their own, so that another visualizer, dpi or evidence explains nothing again.
+"""Cache of explanations under keys of their own, so that another visualizer, dpi or evidence reuses them.
 
 The key is the hash of everything that determines the maps: the faces, the networks' weights and code, the explainer's
 settings and code, layers, targets and seed. Explanations lie in ``outputs/cache/``.
@@ -82,7 +82,7 @@ def load_maps(setup: RunSetup, inputs: RunInputs, key: str) -> tuple[Explanation
 
 
 def saved_chunks(cache: Path, key: str, faces: Faces, groups: int, kind: type[Result]) -> Chunks | None:
-    """Return the chunks that were kept under a key, if all of them are there."""
+    """Return the chunks that were saved under a key, if all of them exist."""
     folder = _chunks_folder(cache, key)
     chunks = reopen_chunks(folder, faces, groups, kind)
     return chunks if chunks is not None and not chunks.missing() else None
@@ -90,14 +90,14 @@ def saved_chunks(cache: Path, key: str, faces: Faces, groups: int, kind: type[Re
 
 def keep_chunks(chunks: Chunks, folder: Path, cache: Path, key: str) -> None:
     """Move the chunks of a finished run from its folder to their key."""
-    kept = _chunks_folder(cache, key)
-    if chunks.folder.parent == kept:
+    target = _chunks_folder(cache, key)
+    if chunks.folder.parent == target:
         return
-    if kept.exists():
+    if target.exists():
         shutil.rmtree(chunks.folder)
         return
-    kept.mkdir(parents=True)
-    chunks.folder.replace(kept / CHUNKS_FOLDER)
+    target.mkdir(parents=True)
+    chunks.folder.replace(target / CHUNKS_FOLDER)
 
 
 def _maps_file(cache: Path, key: str) -> Path:

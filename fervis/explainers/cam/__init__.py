@@ -1,1 +1,1 @@
-"""Class activation maps: activations of a layer weighed by what a target owes to them."""
+"""Class activation maps: activations of a layer weighted by their importance for a target."""

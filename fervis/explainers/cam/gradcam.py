@@ -1,4 +1,4 @@
-"""Grad-CAM: a layer's channels weighed by their mean gradient (Selvaraju et al. 2017, arXiv:1610.02391).
+"""Grad-CAM: a layer's channels weighted by their mean gradient (Selvaraju et al. 2017, arXiv:1610.02391).
 
 The weight of a channel is the mean over positions of the target's gradient with respect to it; the map is the rectified
 weighted sum of the channels, at the layer's own grid. Evidence against the target is cut off by the rectifier, so a map
@@ -34,10 +34,10 @@ class GradCam:
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain all layers and targets of a batch in one forward pass and a backward pass per target."""
         maps: dict[str, list[Tensor]] = {}
-        for one in batch.gradients():
-            for name, gradients in one.gradients.items():
+        for target_pass in batch.gradients():
+            for name, gradients in target_pass.gradients.items():
                 weights = gradients.mean((2, 3))
-                weighted = torch.einsum("nc,nchw->nhw", weights, one.activations[name])
+                weighted = torch.einsum("nc,nchw->nhw", weights, target_pass.activations[name])
                 maps.setdefault(name, []).append(weighted.relu() if self.rectify else weighted)
         stacked = {name: torch.stack(parts, 1) for name, parts in maps.items()}
         return LayerMaps(stacked, "Σ mean gradient × activation at {layer}", signed=not self.rectify)

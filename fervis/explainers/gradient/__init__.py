@@ -1,1 +1,1 @@
-"""Methods from gradients of the target."""
+"""Methods based on gradients of the target."""

@@ -1,8 +1,8 @@
-"""Integrated gradients: the gradient averaged on the way from a baseline to the image (Sundararajan et al. 2017).
+"""Integrated gradients: the gradient averaged between a baseline and the image (Sundararajan et al. 2017).
 
 ``(x - b) * mean of ∂ logit / ∂ x at b + a (x - b)`` over ``a`` from 0 to 1 (arXiv:1703.01365), summed over the
-channels. The values of a map add up to the logit of the image less that of the baseline (completeness); what the
-quadrature misses of it is reported as ``completeness_gap``.
+channels. The values of a map add up to the logit of the image less that of the baseline (completeness); the error of
+the quadrature is reported as ``completeness_gap``.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ class IntegratedGradients:
         points, weights = quadrature(self.rule, self.steps)
         maps, gaps = [], []
         for number in progress(range(len(batch)), "integrated_gradients", "face", quiet=batch.quiet):
-            one = batch.part(slice(number, number + 1))
-            baseline = torch.full_like(one.images, self.baseline)
-            averaged = self._averaged(one, baseline, points, weights)
-            contributions = averaged * (one.images - baseline)[:, None]
+            image = batch.part(slice(number, number + 1))
+            baseline = torch.full_like(image.images, self.baseline)
+            averaged = self._averaged_gradients(image, baseline, points, weights)
+            contributions = averaged * (image.images - baseline)[:, None]
             maps.append(contributions.sum(2))
-            gaps.append(contributions.flatten(2).sum(2) - _differences(one, baseline))
+            gaps.append(contributions.flatten(2).sum(2) - _differences(image, baseline))
         scores = {"completeness_gap": torch.cat(gaps).abs()}
         return LayerMaps({INPUT: torch.cat(maps)}, "{layer} - baseline, × mean ∂ logit / ∂ {layer}", True, scores)
 
-    def _averaged(self, batch: Batch, baseline: Tensor, points: Tensor, weights: Tensor) -> Tensor:
+    def _averaged_gradients(self, batch: Batch, baseline: Tensor, points: Tensor, weights: Tensor) -> Tensor:
         """Return the weighted mean [1,T,C,H,W] of the gradients of one image at all points of the line."""
         total = torch.zeros(1, batch.targets.count, *batch.images.shape[1:], device=batch.images.device)
-        for some, share in zip(points.split(POINTS_PER_PASS), weights.split(POINTS_PER_PASS), strict=True):
-            position = some.to(batch.images)[:, None, None, None]
+        for chunk, chunk_weights in zip(points.split(POINTS_PER_PASS), weights.split(POINTS_PER_PASS), strict=True):
+            position = chunk.to(batch.images)[:, None, None, None]
             line = baseline + position * (batch.images - baseline)
-            at_points = batch.with_images(line, batch.targets.repeat(len(some)))
-            for one in at_points.gradients():
-                weighted = one.gradients[INPUT] * share.to(batch.images)[:, None, None, None]
-                total[0, one.target] += weighted.sum(0)
+            at_points = batch.with_images(line, batch.targets.repeat(len(chunk)))
+            for target_pass in at_points.gradients():
+                weighted = target_pass.gradients[INPUT] * chunk_weights.to(batch.images)[:, None, None, None]
+                total[0, target_pass.target] += weighted.sum(0)
         return total
 
 
@@ -80,7 +80,7 @@ def quadrature(rule: str, steps: int) -> tuple[Tensor, Tensor]:
 
 
 def _differences(batch: Batch, baseline: Tensor) -> Tensor:
-    """[1,T] each target's value at the image less that at the baseline."""
+    """Return [1,T] each target's value at the image less that at the baseline."""
     both = batch.with_images(torch.cat([batch.images, baseline]), batch.targets.repeat(2))
-    values = [one.scores for one in both.gradients()]
+    values = [target_pass.scores for target_pass in both.gradients()]
     return torch.stack([value[:1] - value[1:] for value in values], 1)

@@ -1,4 +1,4 @@
-"""What the gradient methods share: the passes' layers, and maps put together target by target."""
+"""Parts shared by the gradient methods: the layers of a pass, and maps computed target by target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAYERS_AND_PIXELS = frozenset({"layers", "pixels", "classes", "filters"})
 
 
 def with_pixels(batch: Batch) -> tuple[Layer, ...]:
-    """Return the batch's layers and, if they do not hold it, the pixels, whose gradient the same passes give."""
+    """Return the batch's layers and, if not among them, the pixels, whose gradient the same passes compute."""
     if any(layer.is_input for layer in batch.layers):
         return batch.layers
     channels, height, width = batch.images.shape[1:]
@@ -34,7 +34,7 @@ def maps_of_targets(passes: Iterable[TargetPass], map_of: Callable[[Tensor, Tens
         Name of a layer -> [N,T,h,w].
     """
     maps: dict[str, list[Tensor]] = {}
-    for one in passes:
-        for name, gradient in one.gradients.items():
-            maps.setdefault(name, []).append(map_of(one.activations[name], gradient))
+    for target_pass in passes:
+        for name, gradient in target_pass.gradients.items():
+            maps.setdefault(name, []).append(map_of(target_pass.activations[name], gradient))
     return {name: torch.stack(parts, 1) for name, parts in maps.items()}

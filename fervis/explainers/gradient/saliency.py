@@ -2,7 +2,7 @@
 
 At the pixels this is the image-specific class saliency of Simonyan, Vedaldi and Zisserman (2013, arXiv:1312.6034): the
 gradient's magnitude, its largest over the colour channels. At a layer it is the same quantity, largest over the layer's
-channels; the pixel map of the same pass is added, so that one can be seen beside the other.
+channels; the pixel map of the same pass is added for comparison.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """SmoothGrad: saliency over noisy copies of the face (Smilkov, Thorat, Kim, Viégas, Wattenberg 2017, arXiv:1706.03825).
 
-A gradient changes sharply between faces that look the same; what stays of it over many noisy copies of a face is what
-the network looks at. At a layer it is the same question asked of the layer's output, the noise still being in the
-pixels.
+A gradient changes sharply between faces that look the same; its mean over many noisy copies of a face is more stable.
+At a layer the gradient is that of the layer's output, with the noise still in the pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from fervis.explainers.gradient.passes import LAYERS_AND_PIXELS, with_pixels
 from fervis.models.batch import Batch
 from fervis.system.progress import progress
 
-COPIES_PER_CHUNK = 64  # noisy copies a pass, so that memory is bounded
+COPIES_PER_CHUNK = 64  # noisy copies per pass, so that memory is bounded
 STATISTIC_UNITS = {
     "mean": "|mean of {}|",
     "absolute": "mean of |{}|",
@@ -45,9 +44,9 @@ def noisy_copies(image: Tensor, samples: int, noise: float, generator: Generator
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and squared deviations of samples that come chunk by chunk (Chan, Golub and LeVeque 1983).
+    """Mean and sum of squared deviations of samples that arrive chunk by chunk (Chan, Golub and LeVeque 1983).
 
-    Squares summed and a squared mean taken from them would leave nothing of a small variance in 32 bits.
+    The mean of squares less the squared mean would lose a small variance to rounding in 32 bits.
     """
 
     count: int
@@ -55,14 +54,14 @@ class Moments:
     deviations: Tensor
 
     def __add__(self, other: Moments) -> Moments:
-        count, apart = self.count + other.count, other.mean - self.mean
-        deviations = self.deviations + other.deviations + apart.square() * (self.count * other.count / count)
-        return Moments(count, self.mean + apart * (other.count / count), deviations)
+        count, difference = self.count + other.count, other.mean - self.mean
+        deviations = self.deviations + other.deviations + difference.square() * (self.count * other.count / count)
+        return Moments(count, self.mean + difference * (other.count / count), deviations)
 
 
-def moments(slopes: Tensor, statistic: str) -> Moments:
-    """Those of [n,C,h,w] gradients, of their magnitudes (``absolute``) or of their squares (``square``)."""
-    values = {"absolute": torch.abs, "square": torch.square}.get(statistic, torch.clone)(slopes)
+def _moments(gradients: Tensor, statistic: str) -> Moments:
+    """Return the moments of [n,C,h,w] gradients, of their magnitudes (``absolute``) or squares (``square``)."""
+    values = {"absolute": torch.abs, "square": torch.square}.get(statistic, torch.clone)(gradients)
     mean = values.mean(0)
     return Moments(len(values), mean, (values - mean).square().sum(0))
 
@@ -97,32 +96,33 @@ class SmoothGrad:
         layers = with_pixels(batch)
         maps: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
         for number in progress(range(len(batch)), "smoothgrad", "face", quiet=batch.quiet):
-            one = batch.part(slice(number, number + 1))
-            copies = noisy_copies(one.images[0], self.samples, self.noise, batch.generator("explainer/smoothgrad"))
-            for name, found in gradient_moments(one, copies, layers, self.statistic).items():
-                maps[name].append(torch.stack([_map_of(moments, self.statistic) for moments in found]))
+            image = batch.part(slice(number, number + 1))
+            copies = noisy_copies(image.images[0], self.samples, self.noise, batch.generator("explainer/smoothgrad"))
+            for name, moments in _gradient_moments(image, copies, layers, self.statistic).items():
+                maps[name].append(torch.stack([_map_of(of_target, self.statistic) for of_target in moments]))
         stacked = {name: torch.stack(parts) for name, parts in maps.items()}
         return LayerMaps(stacked, STATISTIC_UNITS[self.statistic].format("∂ logit / ∂ {layer}"))
 
 
-def gradient_moments(
+def _gradient_moments(
     batch: Batch, copies: Iterator[Tensor], layers: tuple[Layer, ...], statistic: str
 ) -> dict[str, list[Moments]]:
-    """Compute the moments of the gradients over noisy copies of the one image of a batch.
+    """Compute the moments of the gradients over noisy copies of the single image of a batch.
 
     Returns:
         Name of a layer -> T moments of [c,h,w].
     """
     total: dict[str, list[Moments]] = {}
-    for some in copies:
-        noisy = batch.with_images(some, batch.targets.repeat(len(some)))
-        for one in noisy.gradients(layers=layers):
-            for name, gradients in one.gradients.items():
-                new, known = moments(gradients, statistic), total.setdefault(name, [])
-                known[one.target : one.target + 1] = [known[one.target] + new if one.target < len(known) else new]
+    for chunk in copies:
+        noisy = batch.with_images(chunk, batch.targets.repeat(len(chunk)))
+        for target_pass in noisy.gradients(layers=layers):
+            target = target_pass.target
+            for name, gradients in target_pass.gradients.items():
+                new, so_far = _moments(gradients, statistic), total.setdefault(name, [])
+                so_far[target : target + 1] = [so_far[target] + new if target < len(so_far) else new]
     return total
 
 
-def _map_of(found: Moments, statistic: str) -> Tensor:
-    """[h,w] the largest value over the channels."""
-    return (found.deviations / found.count if statistic == "variance" else found.mean.abs()).amax(0)
+def _map_of(moments: Moments, statistic: str) -> Tensor:
+    """Return [h,w] the largest value over the channels."""
+    return (moments.deviations / moments.count if statistic == "variance" else moments.mean.abs()).amax(0)

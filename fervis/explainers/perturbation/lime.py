@@ -1,8 +1,8 @@
 """LIME on superpixels that suit small faces (Ribeiro, Singh and Guestrin 2016, arXiv:1602.04938).
 
-Parts of the face are hidden at random, the network scores every such face, and a linear model that is fitted to these
-scores near the whole face tells how much each part counts. Distance, kernel and regression are those of the lime
-package: with the same superpixels and the same samples the coefficients are the same.
+Parts of the face are hidden at random, the network scores every such face, and the weights of a linear model, fitted to
+these scores near the whole face, estimate the importance of each part. Distance, kernel and regression are those of the
+lime package: with the same superpixels and the same samples the coefficients are the same.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def explain_with_lime(
     Args:
         model: network from images to [N,K] logits.
         image: [C,H,W] float.
-        targets: the classes, or filters, each of which is a label.
+        targets: the classes or filters; each is a label of the linear model.
         segments: [H,W] int64, each pixel's superpixel, 0 .. d-1.
         samples: [S,d] of zeros (hidden) and ones (shown).
-        fill: pixel value of what is hidden; None for its superpixel's mean.
+        fill: pixel value of hidden superpixels; None for their own means.
         output: ``probability`` or ``logit``.
         kernel_width: how fast a sample's weight falls with its distance from the whole image.
         alpha: of the ridge regression.
@@ -57,9 +57,9 @@ def explain_with_lime(
     Returns:
         Coefficients [d,K], intercepts and weighted R² [K], in the output's unit.
     """
-    behind = segment_means(image, segments) if fill is None else torch.full_like(image, fill)
+    background = segment_means(image, segments) if fill is None else torch.full_like(image, fill)
     shown = masks_from_segments(samples.to(image.device), segments.to(image.device))
-    values = masked_scores(model, image, shown, behind, targets, output=output, precision=precision)
+    values = masked_scores(model, image, shown, background, targets, output=output, precision=precision)
     return fit_ridge(samples, values, kernel_weights(samples, kernel_width), alpha)
 
 
@@ -98,14 +98,14 @@ class Lime:
     default_layer: ClassVar = INPUT
 
     def explain(self, batch: Batch) -> LayerMaps:
-        """Explain each image for all its targets with the same masked passes; every image meets the same draws.
+        """Explain each image for all its targets with the same masked passes; every image has the same random draws.
 
-        The scores of each map are ``r2``, how well the linear model fits (1: exactly), ``stability``, the mean rank
-        correlation of its weights with those from further samples (0 where all weights are equal), and
+        The scores of each map are ``r2``, the coefficient of determination of the linear model, ``stability``, the mean
+        rank correlation of its weights with those from further samples (0 where all weights are equal), and
         ``superpixels``, their number.
         """
         generator = batch.generator("explainer/lime")
-        # One after the other, so that more repeats do not change the first.
+        # Drawn one by one, so that more repeats do not change the first.
         seeds = [int(torch.randint(STABILITY_SEEDS, (), generator=generator)) for _ in range(1 + self.repeats)]
         maps, rows = [], []
         for number in progress(range(len(batch)), "lime", "face", quiet=batch.quiet):

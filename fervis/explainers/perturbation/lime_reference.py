@@ -1,8 +1,8 @@
 """The lime package itself, as its users call it (Ribeiro, Singh and Guestrin 2016, arXiv:1602.04938; lime 0.2).
 
-What ``lime`` is measured against. The package takes RGB pictures and starts its own progress bar and random state; here
-grey faces are turned into RGB and back, the bar is off, and the random state comes from the question's seed. All else
-is its own: quickshift, one call of the network for every ten samples, and one regression a label.
+The reference for ``lime``. The package takes RGB images and has its own progress bar and random state; here grey faces
+are converted to RGB and back, the bar is off, and the random state comes from the run's seed. All else is the
+package's: quickshift, one call of the network for every ten samples, and one regression per label.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ FEATURE_SELECTIONS = ("auto", "none", "forward_selection", "highest_weights", "l
 
 @dataclass
 class LimeReference:
-    """The knobs of ``lime_reference``: the package's own, with its defaults.
+    """Explain images by the lime package; the settings and their defaults are its own.
 
     Attributes:
-        kernel_size: width of quickshift's Gaussian, in pixels, from 1.
+        kernel_size: width of quickshift's Gaussian, in pixels.
         max_dist: quickshift's largest distance inside a superpixel.
-        ratio: quickshift's balance of colour against place, from 0 to 1.
-        num_samples: masked faces a face.
-        num_features: at most so many superpixels get a weight.
-        hide_color: pixel value of what is hidden; null for its superpixel's mean colour.
+        ratio: quickshift's weight of colour against position.
+        num_samples: masked images per image.
+        num_features: largest number of superpixels with a weight.
+        hide_color: pixel value of hidden superpixels; null for their mean colours.
         kernel_width: how fast a sample's weight falls with its distance from the whole face.
-        feature_selection: how the superpixels are chosen where there are more than ``num_features``.
-        batch: masked faces a call of the network (the package's ``batch_size``).
+        feature_selection: how superpixels are selected if there are more than ``num_features``.
+        batch: masked images per call of the network (the package's ``batch_size``).
     """
 
     kernel_size: Annotated[float, AtLeast(1)] = 4
@@ -62,10 +62,10 @@ class LimeReference:
     default_layer: ClassVar = INPUT
 
     def explain(self, batch: Batch) -> LayerMaps:
-        """Explain images of 1 or 3 channels one after the other, each from the same random state.
+        """Explain images of 1 or 3 channels one by one, each from the same random state.
 
-        The scores of each map are ``r2``, the package's own, and ``superpixels``, their number. An image in which
-        quickshift finds a single superpixel gets a constant map, and a warning says so.
+        The scores of each map are the package's ``r2`` and ``superpixels``, their number. An image in which quickshift
+        finds a single superpixel gets a constant map, with a warning.
         """
         if batch.images.shape[1] not in (1, 3):
             raise ConfigError(f"images: lime takes grey or RGB, 1 or 3 channels, not {batch.images.shape[1]}.")
@@ -74,19 +74,19 @@ class LimeReference:
         maps = torch.zeros(len(batch), count, height, width)
         scores = {"r2": torch.zeros(len(batch), count), "superpixels": torch.zeros(len(batch), count)}
         for number in progress(range(len(batch)), "lime_reference", "face", quiet=batch.quiet):
-            # One label per call: of several, the package reports the fit of the last alone.
+            # One label per call: of several, the package reports the fit of the last one only.
             for index in range(count):
                 explanation, label = self._explain_image(batch, number, index, seed)
-                for piece, weight in explanation.local_exp[label]:
-                    maps[number, index][torch.from_numpy(explanation.segments == piece)] = float(weight)
+                for segment, weight in explanation.local_exp[label]:
+                    maps[number, index][torch.from_numpy(explanation.segments == segment)] = float(weight)
                 scores["r2"][number, index] = float(explanation.score)
                 scores["superpixels"][number, index] = len(np.unique(explanation.segments))
-        self._warn(int((scores["superpixels"][:, 0] == 1).sum()), len(batch))
+        self._warn_of_constant_maps(int((scores["superpixels"][:, 0] == 1).sum()), len(batch))
         what = "filter's mean output" if batch.targets.classes is None else "probability"
         unit = f"weight by the lime package: what showing the superpixel adds to the {what}"
         return LayerMaps({INPUT: maps.to(batch.images.device)}, unit, signed=True, scores=scores)
 
-    def _warn(self, single: int, count: int) -> None:
+    def _warn_of_constant_maps(self, single: int, count: int) -> None:
         if single:
             log.warning(
                 f"explainer.kernel_size={self.kernel_size:g}: lime's quickshift finds a single superpixel in {single} "
@@ -94,15 +94,15 @@ class LimeReference:
             )
 
     def _explain_image(self, batch: Batch, number: int, target: int, seed: int) -> tuple[Any, int]:
-        """Return the package's ``ImageExplanation`` of one image and target, and the label that it is of."""
+        """Return the package's ``ImageExplanation`` of an image and target, and its label."""
         image = batch.images[number].detach()
         rgb = image.cpu().double().expand(3, -1, -1).permute(1, 2, 0).numpy().copy()
         quickshift = SegmentationAlgorithm(
             "quickshift", kernel_size=self.kernel_size, max_dist=self.max_dist, ratio=self.ratio
         )
 
-        def scores_of(pictures: NDArray[Any]) -> NDArray[Any]:
-            pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)[:, : len(image)].to(image)
+        def scores_of(images: NDArray[Any]) -> NDArray[Any]:
+            pixels = torch.from_numpy(images).permute(0, 3, 1, 2)[:, : len(image)].to(image)
             with frozen(batch.model), torch.no_grad():
                 scores = read_scores(batch.model, pixels.contiguous(), batch.targets, "probability")
             return scores.double().cpu().numpy()
@@ -129,7 +129,7 @@ class LimeReference:
 
 @contextmanager
 def no_progress_bar() -> Iterator[None]:
-    """Run without the bar that lime draws for every image and has no switch for."""
+    """Run without the progress bar of lime, which has no switch."""
     bar = lime_image.tqdm
     lime_image.tqdm = iter
     try:

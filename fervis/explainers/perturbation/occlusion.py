@@ -1,7 +1,7 @@
-"""Occlusion: how much the target falls when a patch of the image is hidden (Zeiler and Fergus 2014, arXiv:1311.2901).
+"""Occlusion: decrease of the target when a patch of the image is hidden (Zeiler and Fergus 2014, arXiv:1311.2901).
 
-A window slides over the image; at each place its pixels get the fill value, and the fall of the target is noted. The
-value of a pixel is the mean fall over the windows that hide it.
+A window slides over the image; at each position its pixels are set to the fill value, and the decrease of the target is
+measured. The value of a pixel is the mean decrease over the windows that hide it.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class Occlusion:
 
 
 def window_masks(height: int, width: int, window: int, stride: int) -> Tensor:
-    """Return masks [M,H,W] float32 that are 0 in one place of the window each and 1 elsewhere.
+    """Return masks [M,H,W] float32 that are 0 in the window, at one position each, and 1 elsewhere.
 
-    Windows begin at 0, ``stride``, ... until every pixel is hidden; those that reach over the border are cut off there.
+    Windows begin at 0, ``stride``, ... until every pixel is hidden; those that reach over the border are clipped.
     """
     rows, columns = (_starts(length, window, stride) for length in (height, width))
     masks = torch.ones(len(rows) * len(columns), height, width)
@@ -87,5 +87,5 @@ def window_masks(height: int, width: int, window: int, stride: int) -> Tensor:
 
 
 def _starts(length: int, window: int, stride: int) -> range:
-    """Where windows begin along a side."""
+    """Return the positions along a side at which windows begin."""
     return range(0, max(0, length - window) + stride, stride)

@@ -1,9 +1,9 @@
-"""Superpixels of small faces: label maps [H,W] int64 that number the pieces of an image 0 .. d-1, each of which occurs.
+"""Superpixels of small faces: label maps [H,W] int64 of the segments 0 .. d-1 of an image, none of them empty.
 
 Quickshift as the lime package calls it was made for photographs of hundreds of pixels; in a 48x48 face it finds one to
-five pieces. Three ways that suit small faces:
+five segments. Three methods that suit small faces:
 
-- ``slic``: k-means over place and colour (Achanta et al. 2012, TPAMI 34(11)), pieces that follow the face's edges;
+- ``slic``: k-means over position and colour (Achanta et al. 2012, TPAMI 34(11)), segments that follow edges;
 - ``grid``: equal cells, the same for every face;
 - ``parts``: the parts of an aligned face by a fixed template (``PARTS``), the same for every face, with names.
 """
@@ -20,7 +20,7 @@ SEGMENTATIONS = ("slic", "grid", "parts")
 
 # Strips from top to bottom, each with its lower edge; in a strip the parts from left to right, each with its right
 # edge. Edges are in 48ths of the height and of the width, set on the mean face of FER2013, whose eyes are at 18/48 and
-# whose mouth is at 38/48. A name that stands in several strips is one part; left and right are the image's.
+# whose mouth is at 38/48. A name in several strips is a single part; left and right are the image's.
 PARTS: tuple[tuple[int, tuple[tuple[str, int], ...]], ...] = (
     (4, (("hair left", 16), ("hair middle", 32), ("hair right", 48))),
     (
@@ -56,41 +56,41 @@ SMOOTHING = 1.0  # pixels
 PART_NAMES = tuple(dict.fromkeys(name for _, strip in PARTS for name, _ in strip))
 
 
-def superpixels(image: Tensor, way: str, *, segments: int, compactness: float) -> Tensor:
+def superpixels(image: Tensor, method: str, *, segments: int, compactness: float) -> Tensor:
     """Cut an image into superpixels.
 
     Args:
         image: [C,H,W] float of any range.
-        way: ``slic``, ``grid`` or ``parts``.
-        segments: about how many pieces ``slic`` and ``grid`` make; ``parts`` has as many as its template.
-        compactness: of ``slic``: how much place counts against colour; the larger, the more alike to squares.
+        method: ``slic``, ``grid`` or ``parts``.
+        segments: approximate number of segments of ``slic`` and ``grid``; ``parts`` has as many as its template.
+        compactness: of ``slic``, weight of position against colour; large values give nearly square segments.
 
     Returns:
         [H,W] int64 on the CPU, numbers 0 .. d-1.
 
     Raises:
-        ConfigError: the image is so small or so uniform that only one piece is found.
+        ConfigError: the image is so small or so uniform that it has only one segment.
     """
     height, width = image.shape[-2:]
-    if way == "slic":
-        found = slic_segments(image, segments, compactness)
+    if method == "slic":
+        labels = slic_segments(image, segments, compactness)
     else:
-        found = grid_cells(height, width, segments) if way == "grid" else face_parts(height, width)
-    if not found.any():
+        labels = grid_cells(height, width, segments) if method == "grid" else face_parts(height, width)
+    if not labels.any():
         raise ConfigError(
-            f"explainer.superpixels={way}: it finds one superpixel in an image of {height}x{width} pixels, and LIME "
+            f"explainer.superpixels={method}: it finds one superpixel in an image of {height}x{width} pixels, and LIME "
             "needs two to compare; expected more explainer.segments or another way (slic, grid, parts)."
         )
-    return found
+    return labels
 
 
 def slic_segments(image: Tensor, segments: int, compactness: float) -> Tensor:
-    """SLIC pieces of a [C,H,W] image in CIELAB: [H,W] int64; a grey image is an RGB image of three equal channels.
+    """Return [H,W] int64 the SLIC segments of a [C,H,W] image in CIELAB; grey is taken as RGB of equal channels.
 
     Values are stretched to [0, 1] first, so that ``compactness`` means the same for any range of pixels, and smoothed
-    by a Gaussian of one pixel, since single noisy pixels otherwise make crumbs that are merged into large pieces.
+    by a Gaussian of one pixel, since noisy pixels otherwise form tiny segments that are merged into large ones.
     """
-    from skimage.segmentation import slic as by_kmeans
+    from skimage.segmentation import slic
 
     pixels = image.detach().cpu().double()
     pixels = pixels if len(pixels) == 3 else pixels.mean(0, keepdim=True).expand(3, -1, -1)
@@ -98,12 +98,12 @@ def slic_segments(image: Tensor, segments: int, compactness: float) -> Tensor:
     if low == high:  # nothing to stretch and no edge to follow
         return grid_cells(image.shape[-2], image.shape[-1], segments)
     stretched = ((pixels - low) / (high - low)).permute(1, 2, 0).numpy()
-    found = by_kmeans(stretched, n_segments=segments, compactness=compactness, sigma=SMOOTHING, start_label=0)
-    return consecutive(torch.from_numpy(np.ascontiguousarray(found, np.int64)))
+    labels = slic(stretched, n_segments=segments, compactness=compactness, sigma=SMOOTHING, start_label=0)
+    return consecutive(torch.from_numpy(np.ascontiguousarray(labels, np.int64)))
 
 
 def grid_cells(height: int, width: int, segments: int) -> Tensor:
-    """About ``segments`` equal cells, as square as they can be: [H,W] int64, row by row."""
+    """Return [H,W] int64 about ``segments`` equal cells, as square as possible, numbered row by row."""
     rows = min(max(round((segments * height / width) ** 0.5), 1), height)
     columns = min(max(round(segments / rows), 1), width)
     down = torch.arange(height) * rows // height
@@ -112,10 +112,10 @@ def grid_cells(height: int, width: int, segments: int) -> Tensor:
 
 
 def face_parts(height: int, width: int) -> Tensor:
-    """Return the template's parts: [H,W] int64, numbers in the order of ``PART_NAMES``.
+    """Return the template's parts: [H,W] int64, numbered in the order of ``PART_NAMES``.
 
     A pixel belongs to the part in which its centre lies. Images smaller than the template's finest part lose parts, and
-    the rest are numbered anew.
+    the others are renumbered.
     """
     template = torch.empty(TEMPLATE, TEMPLATE, dtype=torch.int64)
     top = 0
@@ -131,12 +131,12 @@ def face_parts(height: int, width: int) -> Tensor:
 
 
 def consecutive(labels: Tensor) -> Tensor:
-    """Return the same pieces numbered 0 .. d-1 in the order of their numbers."""
+    """Renumber segments to 0 .. d-1 in the order of their numbers."""
     return labels.unique(return_inverse=True)[1]
 
 
 def segment_means(image: Tensor, segments: Tensor) -> Tensor:
-    """[C,H,W] of the image's dtype: each pixel's superpixel's mean, channel by channel, summed in float64."""
-    flat, place = image.flatten(1).double(), segments.flatten().to(image.device)
-    sums = flat.new_zeros(len(flat), int(segments.max()) + 1).index_add_(1, place, flat)
-    return (sums / place.bincount())[:, place].view_as(image).to(image.dtype)
+    """Return [C,H,W] the mean of each pixel's superpixel per channel, in the image's dtype; summed in float64."""
+    flat, index = image.flatten(1).double(), segments.flatten().to(image.device)
+    sums = flat.new_zeros(len(flat), int(segments.max()) + 1).index_add_(1, index, flat)
+    return (sums / index.bincount())[:, index].view_as(image).to(image.dtype)

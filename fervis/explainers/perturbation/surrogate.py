@@ -1,4 +1,8 @@
-"""A linear model in the network's place, near one image: weighted ridge in closed form, for all labels at once."""
+"""Linear surrogate of the network near an image: weighted ridge regression in closed form, for all labels at once.
+
+scikit-learn's ``Ridge`` with sample weights gives the same coefficients, but not the weighted R² of each label, and
+solves an undetermined system without a word; the tests compare the two.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +31,14 @@ class Surrogate:
 
 
 def bernoulli_samples(samples: int, features: int, generator: Generator) -> Tensor:
-    """[S,d] float32 of fair zeros and ones; the first row is all ones, the image itself, as in the lime package."""
-    tosses = torch.randint(0, 2, (samples, features), generator=generator).float()
-    tosses[0] = 1
-    return tosses
+    """Draw [S,d] float32 zeros and ones of equal probability; the first row is all ones, as in the lime package."""
+    draws = torch.randint(0, 2, (samples, features), generator=generator).float()
+    draws[0] = 1
+    return draws
 
 
 def kernel_weights(samples: Tensor, kernel_width: float) -> Tensor:
-    """[S] float64 weights of [S,d] samples by their distance to the whole image, as in the lime package.
+    """Return [S] float64 weights of [S,d] samples by their distance to the whole image, as in the lime package.
 
     The distance is the cosine distance to the row of ones, 1 - sqrt(k / d) for k features shown and 1 for none, and
     the weight is sqrt(exp(-distance² / kernel_width²)).
@@ -46,22 +50,22 @@ def kernel_weights(samples: Tensor, kernel_width: float) -> Tensor:
 def fit_ridge(samples: Tensor, values: Tensor, weights: Tensor, alpha: float) -> Surrogate:
     """Minimise sum_i w_i (y_i - b - x_i c)² + alpha |c|² for every label by one Cholesky factorisation.
 
-    With weighted means taken off, c = (X'WX + alpha I)^-1 X'Wy: the intercept is not shrunk, as in scikit-learn's
+    With weighted means subtracted, c = (X'WX + alpha I)^-1 X'Wy: the intercept is not shrunk, as in scikit-learn's
     ``Ridge(alpha).fit(X, y, sample_weight=w)``.
 
     Args:
         samples: [S,d] features X.
         values: [S,K] labels' values y.
         weights: [S] w, at least 0, not all 0.
-        alpha: how much large coefficients cost, at least 0.
+        alpha: weight of the penalty, at least 0.
 
     Raises:
         ConfigError: the samples do not determine the coefficients.
     """
     x, y, w = samples.double().cpu(), values.double().cpu(), weights.double().cpu()
-    share = w / w.sum()
-    x_mean, y_mean = share @ x, share @ y
-    # A label that never changes is exactly 0, or its rounding error would be weighed like a signal.
+    normalized = w / w.sum()
+    x_mean, y_mean = normalized @ x, normalized @ y
+    # A label that never changes is set to exactly 0, or its rounding error would be fitted like a signal.
     x, y = x - x_mean, torch.where((y == y[0]).all(0), 0, y - y_mean)
     weighted = x.T * w
     gram = weighted @ x + alpha * torch.eye(x.shape[1], dtype=x.dtype)
@@ -72,16 +76,16 @@ def fit_ridge(samples: Tensor, values: Tensor, weights: Tensor, alpha: float) ->
             "expected more explainer.samples or a larger alpha."
         )
     coefficients = torch.cholesky_solve(weighted @ y, factor)
-    left, spread = w @ (y - x @ coefficients) ** 2, w @ y**2
-    r2 = torch.where(spread > 0, 1 - left / spread, 1.0)
+    residual, variation = w @ (y - x @ coefficients) ** 2, w @ y**2
+    r2 = torch.where(variation > 0, 1 - residual / variation, 1.0)
     return Surrogate(coefficients, y_mean - x_mean @ coefficients, r2)
 
 
 def keep_top(coefficients: Tensor, count: int) -> Tensor:
-    """[d] coefficients of which all but the ``count`` largest in absolute value are 0; 0 keeps all."""
+    """Return [d] coefficients of which all but the ``count`` largest in absolute value are 0; 0 keeps all."""
     if not 0 < count < len(coefficients):
         return coefficients
-    kept = torch.zeros_like(coefficients)
-    places = coefficients.abs().sort(descending=True, stable=True).indices[:count]
-    kept[places] = coefficients[places]
-    return kept
+    strongest = torch.zeros_like(coefficients)
+    index = coefficients.abs().sort(descending=True, stable=True).indices[:count]
+    strongest[index] = coefficients[index]
+    return strongest
