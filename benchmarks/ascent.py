@@ -1,14 +1,14 @@
-"""Seconds a filter of gradient ascent in fervis beside torch-lucent, on the same network, canvas and steps, in one run.
+"""Seconds per filter of gradient ascent in fervis and torch-lucent, on the same network, size and steps, in one run.
 
-torch-lucent 0.1.8 is asked as its documentation shows: one filter after the other, its own Adam and transformations,
-grey, on a canvas of the network's size. What either reached is measured alike: on the image as it is, in fp32. It needs
+torch-lucent 0.1.8 is called as its documentation shows: one filter after the other, its own Adam and transformations,
+grey, at the network's size. The values reached are measured alike: on the image as it is, in fp32. It needs
 kornia 0.4.1 and IPython, so keep it apart from fervis's environment:
 
     pip install --target elsewhere --no-deps torch-lucent==0.1.8 kornia==0.4.1 decorator future
     pip install --target elsewhere ipython
     PYTHONPATH=elsewhere python benchmarks/ascent.py [--filters 16] [--rounds 2]
 
-Without torch-lucent its recipe is followed literally here, and the output says so.
+Without torch-lucent its recipe is reimplemented here literally, and the output states it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from fervis.models.batch import Batch
 FILTERS = [4, 6, 18, 20, 21, 22, 24, 25, 41, 42, 43, 44, 47, 53, 57, 59]
 SIZE = 48
 STEPS = 128
-TURN = 4  # so many filters of the other are climbed one after the other, then all of ours at once
+TURN = 4  # filters of torch-lucent between two runs of fervis over all filters
 
 
 def lucent(network: Network, number: int) -> Tensor:
-    """[1,1,48,48] of torch-lucent itself."""
+    """Return the image [1,1,48,48] of torch-lucent itself."""
     from lucent.optvis import param, render  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(number)
@@ -61,10 +61,10 @@ def lucent(network: Network, number: int) -> Tensor:
 
 
 def recipe(network: Network, number: int) -> Tensor:
-    """[1,1,48,48] of its recipe, written down here: Adam 0.05, Fourier, padding, jitter, scale, rotation, jitter."""
+    """Return the image [1,1,48,48] of its recipe: Adam 0.05, Fourier, padding, jitter, scale, rotation, jitter."""
     generator = torch.Generator().manual_seed(number)
-    heard: list[Tensor] = []
-    handle = network.body.get_submodule("conv7").register_forward_hook(lambda _m, _i, output: heard.append(output))
+    captured: list[Tensor] = []
+    handle = network.body.get_submodule("conv7").register_forward_hook(lambda _m, _i, output: captured.append(output))
     radius = torch.hypot(torch.fft.fftfreq(SIZE)[:, None], torch.fft.rfftfreq(SIZE)[None]).clamp(min=1 / SIZE)
     numbers = (0.01 * torch.randn(1, 1, SIZE, SIZE // 2 + 1, 2, generator=generator)).requires_grad_()
     optimizer = torch.optim.Adam([numbers], lr=0.05)
@@ -96,71 +96,72 @@ def recipe(network: Network, number: int) -> Tensor:
         seen = warped(warped(seen, turns[draw(len(turns))], 0, 0), 0, draw(4), draw(4))
         network(F.interpolate(seen, (SIZE, SIZE), mode="bilinear", align_corners=True))
         optimizer.zero_grad()
-        (-heard.pop()[:, number].mean()).backward()
+        (-captured.pop()[:, number].mean()).backward()
         optimizer.step()
     handle.remove()
     return image().detach()
 
 
 def ours(network: Network, filters: list[int]) -> Tensor:
-    """[N,1,48,48] of fervis as it is without any setting, starts included."""
+    """Return the images [N,1,48,48] of fervis with its defaults, drawing of the starts included."""
     layer = find_layer(network, "conv7", torch.zeros(1, 1, SIZE, SIZE))
-    nothing = torch.zeros(1, 1, SIZE, SIZE)
+    blank = torch.zeros(1, 1, SIZE, SIZE)
     row = torch.zeros(1, dtype=torch.int64)
-    batch = Batch(network, nothing, (layer,), classes=network.classes, pool=nothing, rows=row, labels=row)
-    knobs = build_plugin("explainer", "filters", steps=STEPS)
-    canvas = build_parameterization("fourier", (1, SIZE, SIZE))
-    start = torch.stack([canvas.noise(batch.generator(f"filters/conv7/{number}")) for number in filters])
-    rules, generator = knobs.ascent_config(nothing, canvas.lr), batch.generator("climb/transformations")
-    with filter_values(network, layer, filters, "mean", torch.bfloat16 if rules.bf16 else torch.float32) as values:
-        return maximize(values, canvas, start, rules, generator, unit=torch.full((len(filters),), 0.03))[0]
+    batch = Batch(network, blank, (layer,), classes=network.classes, pool=blank, rows=row, labels=row)
+    explainer = build_plugin("explainer", "filters", steps=STEPS)
+    parameterization = build_parameterization("fourier", (1, SIZE, SIZE))
+    start = torch.stack([parameterization.noise(batch.generator(f"filters/conv7/{number}")) for number in filters])
+    config, generator = explainer.ascent_config(blank, parameterization.lr), batch.generator("climb/transformations")
+    unit = torch.full((len(filters),), 0.03)
+    with filter_values(network, layer, filters, "mean", torch.bfloat16 if config.bf16 else torch.float32) as values:
+        return maximize(values, parameterization, start, config, generator, unit=unit)[0]
 
 
 def timed(work: Callable[[], Tensor]) -> tuple[Tensor, float, float]:
-    """What the work gives, and its seconds by the clock and on the processor."""
+    """Return the result of the work, and its seconds by the clock and on the processor."""
     clock, processor = time.perf_counter(), time.process_time()
-    found = work()
-    return found, time.perf_counter() - clock, time.process_time() - processor
+    result = work()
+    return result, time.perf_counter() - clock, time.process_time() - processor
 
 
 def main() -> None:
-    """Print what either reached and how long it took: all rounds by the clock, and the least processor seconds.
+    """Print the values reached and the times: the median by the clock, and the least processor seconds.
 
-    The two take turns, so that what else the machine does falls on both.
+    The two take turns, so that other load on the machine affects both.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--filters", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     import_timm()  # and torchvision with it, whose compiled part may be missing
     network = fervis.load_model("vgg8", weights="fer2013")
     layer = find_layer(network, "conv7", torch.zeros(1, 1, SIZE, SIZE))
-    there = importlib.util.find_spec("lucent") is not None
-    other, name = (lucent, "torch-lucent 0.1.8") if there else (recipe, "torch-lucent's recipe, followed here")
-    some = FILTERS[: asked.filters]
-    ours(network, some[:1])  # what is made at a first call belongs to neither
-    other(deepcopy(network), some[0])
-    own, theirs = torch.empty(0), [torch.empty(0)] * len(some)
+    installed = importlib.util.find_spec("lucent") is not None
+    other, name = (lucent, "torch-lucent 0.1.8") if installed else (recipe, "torch-lucent's recipe, reimplemented here")
+    filters = FILTERS[: arguments.filters]
+    ours(network, filters[:1])  # warm up both
+    other(deepcopy(network), filters[0])
+    own, theirs = torch.empty(0), [torch.empty(0)] * len(filters)
     clocks, processors = ([], []), ([], [])
-    for number, one in [(number, one) for _ in range(asked.rounds) for number, one in enumerate(some)]:
-        if number % TURN == 0:
-            own, clock, processor = timed(lambda: ours(network, some))
-            clocks[0].append(clock / len(some))
-            processors[0].append(processor / len(some))
+    for index, number in [pair for _ in range(arguments.rounds) for pair in enumerate(filters)]:
+        if index % TURN == 0:
+            own, clock, processor = timed(lambda: ours(network, filters))
+            clocks[0].append(clock / len(filters))
+            processors[0].append(processor / len(filters))
         copy = deepcopy(network)  # torch-lucent leaves hooks on every layer, which would slow both of them down
-        theirs[number], clock, processor = timed(lambda copy=copy, one=one: other(copy, one))
+        theirs[index], clock, processor = timed(lambda copy=copy, number=number: other(copy, number))
         clocks[1].append(clock)
         processors[1].append(processor)
-    with filter_values(network, layer, some, "mean") as values:
-        reached, beside = measure_objective(values, own), measure_objective(values, torch.cat(theirs))
-    for one, mine, its in zip(some, reached.tolist(), beside.tolist(), strict=True):
-        print(f"conv7/{one}: fervis {mine:.3f}, {name} {its:.3f}")
-    print(f"fervis reaches at least as much for {int((reached >= beside).sum())} of {len(some)}")
-    for what, (mine, its) in (
+    with filter_values(network, layer, filters, "mean") as values:
+        ours_reached, theirs_reached = measure_objective(values, own), measure_objective(values, torch.cat(theirs))
+    for number, first, second in zip(filters, ours_reached.tolist(), theirs_reached.tolist(), strict=True):
+        print(f"conv7/{number}: fervis {first:.3f}, {name} {second:.3f}")
+    print(f"fervis reaches at least as much for {int((ours_reached >= theirs_reached).sum())} of {len(filters)}")
+    for what, (first, second) in (
         ("median seconds by the clock", [median(seconds) for seconds in clocks]),
         ("least processor seconds", [min(seconds) for seconds in processors]),
     ):
-        print(f"{STEPS} steps a filter, {what}: fervis {mine:.3f}, {name} {its:.3f}: ratio {its / mine:.1f}")
+        print(f"{STEPS} steps per filter, {what}: fervis {first:.3f}, {name} {second:.3f}: ratio {second / first:.1f}")
 
 
 if __name__ == "__main__":

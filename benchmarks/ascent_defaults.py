@@ -1,13 +1,13 @@
-"""How the defaults of gradient ascent were chosen: sixteen filters of conv7, climbed under one setting after another.
+"""Choice of the defaults of gradient ascent: sixteen filters of conv7, maximized with one setting after another.
 
-Of each setting: how much is reached, as part of what the defaults reach (median over filters); for how many filters it
-is at least what the strongest face reaches; and how natural the images are: their mean frequency in cycles a pixel,
-their total variation (mean difference of neighbouring pixels, down and across) and their contrast, beside those of the
-strongest faces themselves. The network is the one that fervis ships.
+For each setting: the value reached relative to that of the defaults (median over filters); the number of filters for
+which it is at least that of the strongest face; and how natural the images are: their mean frequency in cycles per
+pixel, their total variation (mean difference of neighbouring pixels, down and across) and their contrast, compared with
+those of the strongest faces. The network is the one that fervis ships.
 
     python benchmarks/ascent_defaults.py fer2013.csv [--split test] [--sheets <folder>]
 
-``--sheets`` keeps the images of each setting as a PNG, a filter each, to be looked at.
+``--sheets`` saves the images of each setting as a PNG, one tile per filter.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BARE = {"jitter": 0, "scale": 0.0, "rotation": 0.0, "total_variation": 0.0}
 
 
 def settings() -> Iterator[dict[str, Any]]:
-    """The defaults, then what differs from them."""
+    """Yield the defaults, then settings that differ from them."""
     yield {}
     for canvas, rates in (
         ("fourier", (0.02, 0.1, 0.2)),
@@ -58,28 +58,28 @@ def settings() -> Iterator[dict[str, Any]]:
 
 
 def measures(images: Tensor) -> str:
-    """Mean frequency, total variation and contrast, as cells of a table."""
+    """Return mean frequency, total variation and contrast as cells of a table."""
     variation = ascent.penalties(images, ascent.AscentConfig(total_variation=1.0)).mean()
     return f"{ascent.mean_frequency(images).mean():.3f} | {variation:.3f} | {ascent.image_strength(images).mean():.2f}"
 
 
-def images_of(network: Network, batch: Batch, beside: Baselines, knobs: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """The images [16,1,48,48] of a setting and what they reached [16]."""
+def images_of(network: Network, batch: Batch, baselines: Baselines, knobs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return the images [16,1,48,48] of a setting and the values reached [16]."""
     layer = find_layer(network, "conv7", batch.images)
-    found = maximize_all(
+    result = maximize_all(
         build_plugin("explainer", "filters", **knobs),
         batch,
-        lambda some, quick: filter_values(network, layer, some, "mean", quick),
+        lambda members, dtype: filter_values(network, layer, members, "mean", dtype),
         FILTERS,
-        beside,
+        baselines,
         use="filters/conv7",
         unit="",
     )
-    return found.images, found.reached
+    return result.images, result.reached
 
 
-def keep(images: Tensor, path: Path) -> None:
-    """Two rows of eight, each pixel drawn as two by two."""
+def save_sheet(images: Tensor, path: Path) -> None:
+    """Save two rows of eight images, each pixel drawn as two by two."""
     tiles = torch.nn.functional.pad(images[:, 0], (1, 1, 1, 1), value=1).unflatten(0, (2, 8))
     sheet = (255 * tiles.permute(0, 2, 1, 3).flatten(2).flatten(0, 1)).round().byte().numpy()
     Image.fromarray(sheet).resize((2 * sheet.shape[1], 2 * sheet.shape[0]), Image.Resampling.NEAREST).save(path)
@@ -91,10 +91,10 @@ def main() -> None:
     parser.add_argument("path")
     parser.add_argument("--split", default="test")
     parser.add_argument("--sheets", type=Path)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     network = fervis.load_model("vgg8", weights="fer2013")
     with tempfile.TemporaryDirectory() as cache:
-        faces = build_plugin("dataset", "fer2013", path=asked.path).load(Path(cache)).split(asked.split)
+        faces = build_plugin("dataset", "fer2013", path=arguments.path).load(Path(cache)).split(arguments.split)
     first = faces.images[:1].float() / 255
     layer = find_layer(network, "conv7", first)
     batch = Batch(
@@ -109,25 +109,25 @@ def main() -> None:
     (every,) = compute_baselines(
         batch, lambda images: [at_position(maps, "mean", "") for maps in outputs_at(network, images, [layer])]
     )
-    beside = every.take(FILTERS)
-    strongest = faces.images[(faces.rows[None] == beside.rows[:, None]).int().argmax(1)].float() / 255
+    baselines = every.take(FILTERS)
+    strongest = faces.images[(faces.rows[None] == baselines.rows[:, None]).int().argmax(1)].float() / 255
     print(
         "| setting | reached, of the defaults' | at or beyond the strongest face | frequency | variation | contrast |"
     )
     print("| --- | --- | --- | --- | --- | --- |")
     usual = None
     for knobs in settings():
-        images, reached = images_of(network, batch, beside, knobs)
+        images, reached = images_of(network, batch, baselines, knobs)
         usual = reached if usual is None else usual
         if usual is reached:
-            part = (beside.strongest / usual).median()
-            print(f"| the strongest faces of {asked.split} themselves | {part:.2f} | | {measures(strongest)} |")
+            part = (baselines.strongest / usual).median()
+            print(f"| the strongest faces of {arguments.split} themselves | {part:.2f} | | {measures(strongest)} |")
         name = ", ".join(f"{key}={value}" for key, value in knobs.items()) or "the defaults"
-        beyond = int((reached >= beside.strongest).sum())
+        beyond = int((reached >= baselines.strongest).sum())
         print(f"| {name} | {(reached / usual).median():.2f} | {beyond} | {measures(images)} |", flush=True)
-        if asked.sheets:
-            asked.sheets.mkdir(parents=True, exist_ok=True)
-            keep(images, asked.sheets / f"{name.replace(', ', '_')}.png")
+        if arguments.sheets:
+            arguments.sheets.mkdir(parents=True, exist_ok=True)
+            save_sheet(images, arguments.sheets / f"{name.replace(', ', '_')}.png")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How fast can this processor train vgg8 at best? Its bf16 peak, what the convolutions need of it, what a step reaches.
+"""Upper bound of the training speed of vgg8 on this processor: its bf16 peak, the convolutions' share, a real step.
 
-A step's convolutions are 3 x 2 x 117 million floating point operations a face (forward, and backward to inputs and to
-weights); at the peak of a large matrix product they allow so many faces a second and no more.
+A step's convolutions are 3 x 2 x 117 million floating point operations per face (forward, and backward to inputs and to
+weights); the peak of a large matrix product bounds the number of faces per second.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fervis.core.registry import build_plugin
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
+    """Return the mean seconds of the work, after two calls to warm up."""
     work()
     work()
     started = time.perf_counter()
@@ -27,28 +28,31 @@ def seconds(work: Callable[[], object], rounds: int) -> float:
 
 
 def operations(network: nn.Module, faces: torch.Tensor) -> int:
-    """Floating point operations of the convolutions in one step; the first has no gradient to its input."""
-    found: list[int] = []
+    """Count the floating point operations of the convolutions in a step; the first has no gradient to its input."""
+    counts: list[int] = []
 
     def count(module: nn.Module, _: object, output: torch.Tensor) -> None:
         assert isinstance(module, nn.Conv2d)
-        passes = 2 if not found else 3
-        found.append(2 * passes * output.numel() * module.weight[0].numel())
+        passes = 2 if not counts else 3
+        counts.append(2 * passes * output.numel() * module.weight[0].numel())
 
     hooks = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, nn.Conv2d)]
     network(faces)
     for hook in hooks:
         hook.remove()
-    return sum(found)
+    return sum(counts)
 
 
 def main() -> None:
+    """Print the peak, the bound and the speed of a step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=10)
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     network = (
-        build_plugin("model", "vgg8", width=told.width).build(channels=1, size=48, classes=tuple("abcdefg")).train()
+        build_plugin("model", "vgg8", width=arguments.width)
+        .build(channels=1, size=48, classes=tuple("abcdefg"))
+        .train()
     )
     network.to(memory_format=torch.channels_last)
     faces, labels = torch.rand(128, 1, 48, 48), torch.arange(128) % 7
@@ -62,12 +66,12 @@ def main() -> None:
         optimizer.step()
 
     matrix = torch.randn(2048, 2048).bfloat16()
-    peak = 2 * 2048**3 / seconds(lambda: matrix @ matrix, told.rounds)
+    peak = 2 * 2048**3 / seconds(lambda: matrix @ matrix, arguments.rounds)
     bound = 128 * peak / operations(network, faces)
-    reached = 128 / seconds(step, told.rounds)
+    reached = 128 / seconds(step, arguments.rounds)
     print(f"bf16 matrix product: {peak / 1e9:.0f} GFLOP/s")
-    print(f"convolutions at that peak: {bound:.0f} faces a second")
-    print(f"a bare bf16 step (no augmentation): {reached:.0f} faces a second, {reached / bound:.2f} of that")
+    print(f"convolutions at that peak: {bound:.0f} faces per second")
+    print(f"a bare bf16 step (no augmentation): {reached:.0f} faces per second, {reached / bound:.2f} of that")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Images a second of fervis's trainer beside the usual loop, on the same network, faces and machine, in one run.
+"""Images per second of fervis's trainer and of the usual loop, on the same network, faces and machine, in one run.
 
-The usual loop is what most FER repositories do: PIL pictures, torchvision transforms, a DataLoader with workers, fp32.
+The usual loop is what most FER repositories do: PIL images, torchvision transforms, a DataLoader with workers, fp32.
 
     python benchmarks/training.py [--width 32] [--faces 4000]
 """
@@ -32,7 +32,7 @@ CHANGES = {"rotation": 10.0, "scale": 0.1, "shift": 0.05}
 
 
 class Pictures(TorchDataset[tuple[Tensor, int]]):
-    """One PIL picture at a time, through torchvision's transforms."""
+    """PIL images one by one, through torchvision's transforms."""
 
     def __init__(self, faces: Faces) -> None:
         from torchvision import transforms
@@ -56,7 +56,7 @@ class Pictures(TorchDataset[tuple[Tensor, int]]):
 
 
 def usual(network: Network, faces: Faces) -> float:
-    """Images a second of an epoch of the usual loop, after a first batch."""
+    """Return the images per second of an epoch of the usual loop, after a first batch."""
     loader = DataLoader(Pictures(faces), batch_size=128, shuffle=True, num_workers=2, drop_last=True)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     network.train()
@@ -73,7 +73,7 @@ def usual(network: Network, faces: Faces) -> float:
 
 
 def ours(network: Network, faces: Faces, precision: str) -> float:
-    """Images a second of the second epoch of fervis's trainer."""
+    """Return the images per second of the second epoch of fervis's trainer."""
     trainer = build_plugin("trainer", "supervised", epochs=2, **CHANGES)
     context = TrainingContext(0, "cpu", precision, lambda *_: None, quiet=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -88,23 +88,23 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--faces", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     import_timm()  # and torchvision with it, whose compiled part may be missing
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (asked.faces, 1, 48, 48), generator=generator, dtype=torch.uint8)
-    labels = torch.randint(0, 7, (asked.faces,), generator=generator)
+    images = torch.randint(0, 256, (arguments.faces, 1, 48, 48), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 7, (arguments.faces,), generator=generator)
     faces = Faces(
-        images, labels, torch.arange(asked.faces), torch.zeros(asked.faces, dtype=torch.uint8), tuple("abcdefg")
+        images, labels, torch.arange(arguments.faces), torch.zeros(arguments.faces, dtype=torch.uint8), tuple("abcdefg")
     )
 
     def network() -> Network:
-        model = build_plugin("model", "vgg8", width=asked.width)
+        model = build_plugin("model", "vgg8", width=arguments.width)
         return initial_network(model, 0, channels=1, size=48, classes=faces.classes)
 
     precision = choose_precision("auto", "cpu")
     machine = f"{torch.get_num_threads()} threads, fervis in {precision}"
-    print(f"vgg8, width {asked.width}, {asked.faces} faces of 48x48, {machine}")
-    for _ in range(asked.rounds):
+    print(f"vgg8, width {arguments.width}, {arguments.faces} faces of 48x48, {machine}")
+    for _ in range(arguments.rounds):
         theirs, fast = usual(network(), faces), ours(network(), faces, precision)
         print(f"usual loop {theirs:7.0f} images/s   fervis {fast:7.0f} images/s   ratio {fast / theirs:.2f}")
 

@@ -194,7 +194,7 @@ def _scored(setup: RunSetup, inputs: RunInputs, results: Results, chunks: Chunks
 
 
 def _parts_with_means(explanation: Explanation, chunks: Chunks | None) -> Iterator[Explanation]:
-    """Yield the explanations that the means by layer are over: of a chunked run all chunks, not only displayed faces."""
+    """Yield the explanations that the means by layer are over: all chunks of a chunked run, displayed or not."""
     if chunks and hasattr(explanation.result, "layer_numbers"):
         yield from (part for part, _ in chunks.each())
     else:
