@@ -49,11 +49,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
-    network = (
-        build_plugin("model", "vgg8", width=arguments.width)
-        .build(channels=1, size=48, classes=tuple("abcdefg"))
-        .train()
-    )
+    model = build_plugin("model", "vgg8", width=arguments.width)
+    network = model.build(channels=1, size=48, classes=tuple("abcdefg")).train()
     network.to(memory_format=torch.channels_last)
     faces, labels = torch.rand(128, 1, 48, 48), torch.arange(128) % 7
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
