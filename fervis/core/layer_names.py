@@ -79,7 +79,7 @@ def _is_activation(module: nn.Module) -> bool:
 def module_aliases(
     layouts: dict[nn.Module, LayerLayout], paths: dict[nn.Module, str], attentions: list[nn.Module]
 ) -> dict[nn.Module, list[str]]:
-    """Return the names that modules answer to beside their paths, the most telling first."""
+    """Return the names of modules other than their paths, the preferred name first."""
     modules = {path: module for module, path in paths.items()}
     around = {modules.get(paths[module].rpartition(".")[0]) for module in attentions} - set(attentions)
     blocks = [module for module in layouts if module in around]

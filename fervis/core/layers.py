@@ -248,7 +248,7 @@ def _probe(model: nn.Module, image: Tensor) -> list[Layer]:
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring [N,h,w] maps to ``size`` (height, width) by bilinear interpolation, pixel centres kept in place."""
+    """Bring [N,h,w] maps to ``size`` (height, width) by bilinear interpolation that preserves pixel centres."""
     if maps.shape[-2:] == size:
         return maps
     return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]

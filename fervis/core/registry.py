@@ -1,4 +1,4 @@
-"""Name -> plug-in: found by file name, imported when asked for, built and type-checked by its own dataclass."""
+"""Registry of plug-ins: located by file name, imported on demand, built and type-checked by their dataclasses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def conf_packages() -> tuple[str, ...]:
 
 @dataclass
 class ConfigSources:
-    """Where configs come from beside fervis's own: the user's folders and the name of the primary config.
+    """Sources of configs other than fervis's own: the user's folders and the name of the primary config.
 
     Attributes:
         folders: of ``--config-dir``, searched last.
@@ -176,17 +176,17 @@ def plugin_class(kind: str, name: str) -> type:
     points = {point.name: point for point in _foreign(kind)}
     for path in _own_files(kind).get(name, ()):
         module = importlib.import_module(".".join(("fervis", *path.relative_to(PACKAGE_FOLDER).with_suffix("").parts)))
-        for found in vars(module).values():
-            if isinstance(found, type) and found.__module__ == module.__name__ and is_plugin(kind, found):
-                return found
+        for value in vars(module).values():
+            if isinstance(value, type) and value.__module__ == module.__name__ and is_plugin(kind, value):
+                return value
     if name not in points:
         raise unknown_name(kind, name, plugin_names(kind))
     return points[name].load()
 
 
-def is_plugin(kind: str, found: type) -> bool:
+def is_plugin(kind: str, plugin: type) -> bool:
     """Whether a class is a dataclass with the method that plug-ins of a kind have."""
-    return is_dataclass(found) and callable(getattr(found, METHODS[kind], None))
+    return is_dataclass(plugin) and callable(getattr(plugin, METHODS[kind], None))
 
 
 def plugin_names(kind: str) -> list[str]:

@@ -215,7 +215,7 @@ def _epochs_of(
 ) -> tuple[Mapping[int, Path], Mapping[int, Mapping[str, float]]]:
     """Return the weights and the metrics of every epoch that is kept of the training a checkpoint comes from.
 
-    They are looked up for explainers of the network alone: for a training that is given by file none is known.
+    Only explainers of the network read them; of a checkpoint given as a file none are known.
     """
     if setup.explainer.scope != "network":
         return {}, {}
