@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 from torch import nn
@@ -182,8 +184,12 @@ def test_an_output_that_is_no_logits_is_refused(output, sentence):
         check_logits(output)
 
 
-def test_networks_that_end_in_a_softmax_are_named(caplog: pytest.LogCaptureFixture):
-    model, images = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), torch.rand(4, 1, 6, 6)
+def test_networks_that_end_in_a_softmax_are_named(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(logging.getLogger("fervis"), "propagate", True)  # the command turns it off
+    monkeypatch.setattr(logging.getLogger("fervis"), "level", logging.INFO)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, images = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), torch.rand(4, 1, 6, 6)
     predict(model, images)
     assert not caplog.records
     found = predict(nn.Sequential(*model, nn.Softmax(1)), images)

@@ -96,7 +96,7 @@ def test_without_accelerate_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(distributed, "find_spec", lambda name: None)
     check_devices(1, 1)
     with pytest.raises(
-        ConfigError, match=r"^trainer.devices=2: expected the package accelerate; `pip install accelerate` adds it"
+        ConfigError, match=r"^trainer.devices=2: it needs Accelerate, which pip install 'fervis-xai\[parallel\]' brings"
     ):
         check_devices(2, 1)
 
