@@ -18,7 +18,7 @@ from fervis.core.targets import Targets, class_index, class_targets, resolve_fil
 from fervis.errors import ConfigError, RunError
 from fervis.models.batch import Batch
 from fervis.models.hooks import frozen
-from fervis.models.predict import BATCH_SIZE, check_logits, predict, warn_if_probabilities
+from fervis.models.predict import BATCH_SIZE, check_finite, check_logits, predict, warn_if_probabilities
 
 
 def explain(
@@ -184,9 +184,7 @@ def check_images(images: Any) -> None:
             f"images: expected a float tensor [N,C,H,W] with at least one image, "
             f"not {str(images.dtype).removeprefix('torch.')} {list(images.shape)}."
         )
-    broken = (~images.isfinite().flatten(1).all(1)).nonzero().flatten()
-    if len(broken):
-        raise ConfigError(f"images: image {int(broken[0])} has values that are NaN or infinite.")
+    check_finite(images)
 
 
 def _classes(model: nn.Module, images: Tensor) -> tuple[str, ...]:
