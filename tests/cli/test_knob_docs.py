@@ -32,9 +32,7 @@ def test_the_source_says_what_the_class_states(kind: str, name: str):
 
 def test_help_shows_ranges_and_choices():
     assert "a whole number from 1" in " ".join(option_help("trainer", "quick").split())
-    assert "own or shared" in option_help("visualizer", "heatmap") or "own | shared" in option_help(
-        "visualizer", "heatmap"
-    )
+    assert "(own or shared)" in " ".join(option_help("visualizer", "heatmap").split())
 
 
 def test_completion_offers_the_choices():

@@ -97,12 +97,12 @@ def test_each_epoch_has_an_accuracy_of_its_own(fervis: Run, tmp_path: Path):
 
 
 def test_a_checkpoint_beside_its_own_copy_differs_in_nothing(fervis: Run, tmp_path: Path):
-    trained = fervis(*SMALL, "explainer=saliency")
-    outputs = Path(trained.stdout.splitlines()[-1]).parent.parent
-    kept = next(folder for folder in (outputs / "checkpoints").iterdir() if (folder / "training.json").is_file())
+    outputs = f"outputs={tmp_path / 'outputs'}"
+    assert fervis(*SMALL, "explainer=saliency", outputs).returncode == 0
+    (saved,) = tmp_path.glob("outputs/checkpoints/*/epoch_001.safetensors")
     copy = tmp_path / "copy.safetensors"
-    shutil.copy(kept / "epoch_001.safetensors", copy)
-    done = fervis(*SMALL, "explainer=saliency", f"checkpoint=[best,{copy}]")
+    shutil.copy(saved, copy)
+    done = fervis(*SMALL, "explainer=saliency", f"checkpoint=[best,{copy}]", outputs)
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.splitlines()[-1])
     summary = json.loads((folder / "summary.json").read_text())
