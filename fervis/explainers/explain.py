@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from fervis.models.predict import BATCH_SIZE, check_finite, check_logits, predic
 def explain(
     model: nn.Module,
     images: Tensor,
-    explainer: str = "saliency",
+    explainer: str | Sequence[str] | Mapping[str, Mapping[str, Any]] = "saliency",
     layer: str | Sequence[str] | None = None,
     target: Tensor | Sequence[int] | int | str = "predicted",
     *,
@@ -38,7 +38,8 @@ def explain(
         model: any network from [N,C,H,W] images to [N,K] logits. Hooks, train and eval mode, ``requires_grad``,
             ``.grad`` and buffers are afterwards as they were.
         images: [N,C,H,W] float, as the network takes them; they are never written to.
-        explainer: name of the method; ``fervis.names("explainer")`` lists them.
+        explainer: name of the method; ``fervis.names("explainer")`` lists them. A list of names, or a dictionary from
+            names to settings, explains by each, with shared passes; ``layer`` then holds for those that take layers.
         layer: where the maps are taken: ``conv7``, ``last_conv``, a dotted path, ``input`` for the pixels, ``all``, or
             a list of names; None for the method's own default.
         target: what is explained: a class number per image [N], several per image [N,T], one for all, ``predicted``,
@@ -51,20 +52,25 @@ def explain(
         For a method of images, a result whose ``maps`` are [L*N*T,H,W] float32, un-normalised, on the images' device
         (``HeatMaps``): layer by layer, image by image, target by target. For a method of the network (``filters``,
         ``confusion``, ...) a result of its own kind; the images are then the faces it reads, and ``target`` their
-        labels.
+        labels. For several methods a dictionary of their results by name.
 
     Raises:
         ConfigError: an unknown method, setting, layer or class, or images of the wrong shape.
     """
     check_images(images)
-    method: Explainer = build_plugin("explainer", explainer, **knobs)
     if layer is not None and not layer:
         raise ConfigError(f"layer={layer}: expected the name of a layer, or a list of names that is not empty.")
+    rows = torch.arange(len(images))
+    batch = Batch(model, images.detach(), (), classes=_classes(model, images), seed=seed, rows=rows)
+    if not isinstance(explainer, str):
+        from fervis.explainers.several import explain_by_each
+
+        targets = _resolve(model, images, target, batch_size)
+        return explain_by_each(explainer, replace(batch, targets=targets), layer, target, batch_size, knobs)
+    method: Explainer = build_plugin("explainer", explainer, **knobs)
     check_takes(method, explainer, layer, target)
     layers = resolve_layers(model, layer or method.default_layer, images[:1])
-    batch = Batch(
-        model, images.detach(), layers, classes=_classes(model, images), seed=seed, rows=torch.arange(len(images))
-    )
+    batch = replace(batch, layers=layers)
     if method.result is HeatMaps:
         batch = replace(batch, targets=_resolve(model, images, target, batch_size))
     else:
