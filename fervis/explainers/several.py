@@ -56,17 +56,17 @@ def explain_by_each(
         check_takes(method, name, specs[name], target)
     resolved = {
         spec: resolve_layers(batch.model, list(spec), batch.images[:1])
-        for spec in {_layer_names(specs[name] or method.default_layer) for name, method in methods.items()}
+        for spec in {_names_of_layers(specs[name] or method.default_layer) for name, method in methods.items()}
     }
     batches = {
-        name: replace(batch, layers=resolved[_layer_names(specs[name] or method.default_layer)])
+        name: replace(batch, layers=resolved[_names_of_layers(specs[name] or method.default_layer)])
         for name, method in methods.items()
     }
     outputs = explain_together(methods, batches, batch_size=batch_size)
     return {name: output.result for name, output in outputs.items()}
 
 
-def _layer_names(layer: str | Sequence[str]) -> tuple[str, ...]:
+def _names_of_layers(layer: str | Sequence[str]) -> tuple[str, ...]:
     return (layer,) if isinstance(layer, str) else tuple(layer)
 
 
