@@ -49,7 +49,7 @@ class SharedPasses:
         """Yield the passes of ``target_passes``, computing them only where they are not kept."""
         key = _key(targets)
         if not _holds(self.kept.get(key), layers):
-            if _size(images, targets, {*layers, *self.layers}) > self.limit:
+            if _bytes_of(images, targets, {*layers, *self.layers}) > self.limit:
                 yield from target_passes(model, images, targets, layers)
                 return
             self.kept[key] = self._compute(model, images, targets, layers)
@@ -74,10 +74,10 @@ def _holds(passes: list[TargetPass] | None, layers: Sequence[Layer]) -> bool:
     return passes is not None and all(layer.name in passes[0].gradients for layer in layers)
 
 
-def _size(images: Tensor, targets: Targets, layers: set[Layer]) -> int:
+def _bytes_of(images: Tensor, targets: Targets, layers: set[Layer]) -> int:
     """Return the bytes of the activations and of every target's gradients at these layers."""
     values = sum(layer.channels * layer.grid[0] * layer.grid[1] for layer in layers)
-    return len(images) * values * images.element_size() * (1 + targets.count)
+    return len(images) * values * images.element_bytes_of() * (1 + targets.count)
 
 
 def _of(layers: Sequence[Layer], values: dict[str, Tensor]) -> dict[str, Tensor]:
