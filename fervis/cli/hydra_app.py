@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def run_hydra(typed: Sequence[str]) -> None:
             return run_job(config, failed)
 
     try:
-        with relay_logs(sweep):
+        with relay_logs(sweep), _shared_passes(overrides) if multirun else nullcontext():
             hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name=config_sources.name)(job)()
     except KeyboardInterrupt as stopped:
         if sweep.is_dir():
@@ -97,6 +98,13 @@ def run_hydra(typed: Sequence[str]) -> None:
         raise failed[0]
     if sweep.is_dir():
         finish_sweep(sweep, command_line(typed))
+
+
+def _shared_passes(overrides: Sequence[str]) -> AbstractContextManager[None]:
+    """Return the context in which jobs that run in this process share their passes."""
+    from fervis.runs.multirun.shared import sharing_passes  # imports torch
+
+    return sharing_passes(expand_sweep(overrides))
 
 
 def name_sweep(overrides: Sequence[str]) -> list[str]:

@@ -77,7 +77,7 @@ def _holds(passes: list[TargetPass] | None, layers: Sequence[Layer]) -> bool:
 def _bytes_of(images: Tensor, targets: Targets, layers: set[Layer]) -> int:
     """Return the bytes of the activations and of every target's gradients at these layers."""
     values = sum(layer.channels * layer.grid[0] * layer.grid[1] for layer in layers)
-    return len(images) * values * images.element_bytes_of() * (1 + targets.count)
+    return len(images) * values * images.element_size() * (1 + targets.count)
 
 
 def _of(layers: Sequence[Layer], values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -31,6 +30,7 @@ from fervis.runs.checkpoints import INITIAL_CHECKPOINT, Checkpoint, epoch_number
 from fervis.runs.chunked.chunks import UNCHUNKED_LIMIT
 from fervis.runs.setup import RunSetup, image_tensor
 from fervis.system.console import log
+from fervis.system.hashing import file_hash
 from fervis.system.locks import exclusive
 from fervis.system.ranks import is_main_process
 from fervis.system.threads import all_cores
@@ -145,7 +145,7 @@ def _load_weights(
     load_weights(network, path)
     several = len(setup.checkpoints) > 1
     name = f"weights {checkpoint.name}" if several else "weights"
-    record.hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    record.hashes[name] = file_hash(path)
     return metrics
 
 
