@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Mapping
@@ -260,17 +259,3 @@ def _describe_misfit(path: Path, what: str) -> ConfigError:
         f"checkpoint={path}: {what}; build the network as the one these weights were trained in (model, width, "
         "channels, size, classes)."
     )
-
-
-def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 over the names, shapes and bytes of tensors, 64 hex digits.
-
-    Example:
-        >>> tensors_hash({"bias": torch.zeros(2)}) == tensors_hash({"bias": torch.zeros(3)})
-        False
-    """
-    hashed = hashlib.sha256()
-    for name, tensor in tensors.items():
-        hashed.update(f"{name} {tensor.dtype} {[*tensor.shape]}".encode())
-        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return hashed.hexdigest()

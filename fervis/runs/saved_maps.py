@@ -17,7 +17,6 @@ from torch import Tensor
 from fervis import __version__
 from fervis.core.faces import Faces
 from fervis.core.results import Explanation, Result
-from fervis.models.state_dicts import tensors_hash
 from fervis.runs.artifacts import RunMetadata, installed_versions
 from fervis.runs.chunked.chunks import Chunks, reopen_chunks
 from fervis.runs.chunked.serialization import is_intact, load_chunk, read_chunk_numbers, save_chunk
@@ -25,6 +24,7 @@ from fervis.runs.inputs import RunInputs
 from fervis.runs.setup import RunSetup
 from fervis.system.files import CHUNKS_FOLDER
 from fervis.system.hashing import content_hash, digest, file_hash
+from fervis.system.tensor_hash import tensors_hash
 
 
 def explanation_key(setup: RunSetup, record: RunMetadata, inputs: RunInputs) -> str:

@@ -18,9 +18,9 @@ from fervis.core.registry import plugin_class
 from fervis.errors import ConfigError
 from fervis.models.predict import predict
 from fervis.models.shared_passes import SharedPasses
-from fervis.models.state_dicts import tensors_hash
 from fervis.runs.overrides import parse_override
 from fervis.system.hashing import digest
+from fervis.system.tensor_hash import tensors_hash
 
 BATCHES_KEPT = 2  # the latest pairs of weights and images, such as those of two checkpoints
 
