@@ -24,6 +24,8 @@ from fervis.system.progress import quiet_progress
 
 if TYPE_CHECKING:
     from fervis.core.protocols import RunInfo
+    from fervis.runs.artifacts import RunMetadata
+    from fervis.runs.study.overrides import PartRun
 
 
 def run_config(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: str | None = None) -> Path:
@@ -57,11 +59,14 @@ def _run(question: RunConfig, folder: Path, overrides: Sequence[str], sweep: str
 def run_study(question: RunConfig, folder: Path, card: RunInfo, overrides: Sequence[str]) -> Path:
     """Answer every part of a study, those that are answered already apart, and gather their figures."""
     from fervis.runs.artifacts import RunMetadata, is_complete
+    from fervis.runs.multirun.shared import sharing_passes
+    from fervis.runs.study.gallery import study_drawings
     from fervis.runs.study.overrides import plan_parts
     from fervis.runs.study.parts import collect_figures, study_parts
     from fervis.system.threads import choose_threads
 
     parts = study_parts(question.parts)
+    drawings = study_drawings([stated for stated in question.parts if "draw" in stated])
     if question.shard is not None:
         raise ConfigError(f"shard={question.shard}: a study is several questions; split one of them.")
     planned = plan_parts(parts, overrides)
@@ -72,18 +77,23 @@ def run_study(question: RunConfig, folder: Path, card: RunInfo, overrides: Seque
         return folder
     threads = choose_threads(question.threads)
     record = RunMetadata(command_line(overrides), card, question.seed, question.device, question.precision, threads)
-    answers = []
-    for number, part in enumerate(planned, 1):
-        log.info("part %d of %d: %s", number, len(planned), part.part.title)
-        config = compose_config([*part.overrides, f"rerun={question.rerun}"])
-        try:
-            with record.stage(part.part.title):
-                answers.append(run_config(config, run_folder(config), part.overrides, folder.name))
-        except KeyboardInterrupt as stopped:
-            stopped.add_note(f"{len(answers)} of {len(parts)} parts of the study")
-            raise
+    with sharing_passes([part.overrides for part in planned]):
+        answers = [_answer_part(question, number, planned, record) for number in range(len(planned))]
     with exclusive(Path(question.outputs), folder, "gathers this study"):
-        return collect_figures(parts, answers, folder, record)
+        return collect_figures(parts, answers, folder, record, drawings)
+
+
+def _answer_part(question: RunConfig, number: int, planned: Sequence[PartRun], record: RunMetadata) -> Path:
+    """Answer one part of a study; ``number`` counts from 0."""
+    part = planned[number]
+    log.info("part %d of %d: %s", number + 1, len(planned), part.part.title)
+    config = compose_config([*part.overrides, f"rerun={question.rerun}"])
+    try:
+        with record.stage(part.part.title):
+            return run_config(config, run_folder(config), part.overrides, record.card.folder.name)
+    except KeyboardInterrupt as stopped:
+        stopped.add_note(f"{number} of {len(planned)} parts of the study")
+        raise
 
 
 def ask(overrides: str | Sequence[str] = ()) -> Path:

@@ -19,6 +19,7 @@ import yaml
 from fervis.errors import ConfigError, RunError
 from fervis.reporting.run_page import write_report
 from fervis.runs.artifacts import RunMetadata, atomic_run_folder, build_manifest, write_manifest
+from fervis.runs.study.gallery import Drawing, draw_over_parts
 from fervis.system.files import read_json, write_json, write_text
 
 PART_KEYS = ("title", "ask", "figures")
@@ -61,13 +62,15 @@ def _is_of_study(override: str) -> bool:
 
 
 def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
-    """Parse the parts of a study as its preset states them.
+    """Parse the parts of a study as its preset states them; entries that draw over the parts are left out.
 
     Raises:
         ConfigError: a part lacks a key or has one too many, or two parts keep a figure under one name.
     """
     parts = []
     for number, stated in enumerate(settings, 1):
+        if isinstance(stated, Mapping) and "draw" in stated:
+            continue
         if not isinstance(stated, Mapping) or set(stated) != set(PART_KEYS):
             keys = ", ".join(map(str, stated)) if isinstance(stated, Mapping) else str(stated)
             raise ConfigError(f"parts: part {number} has {keys or 'nothing'}; expected {', '.join(PART_KEYS)}.")
@@ -78,7 +81,13 @@ def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
     return parts
 
 
-def collect_figures(parts: Sequence[Part], answers: Sequence[Path], folder: Path, record: RunMetadata) -> Path:
+def collect_figures(
+    parts: Sequence[Part],
+    answers: Sequence[Path],
+    folder: Path,
+    record: RunMetadata,
+    drawings: Sequence[Drawing] = (),
+) -> Path:
     """Write the study's folder: the parts' figures by their new names, their numbers, one report.
 
     Args:
@@ -86,6 +95,7 @@ def collect_figures(parts: Sequence[Part], answers: Sequence[Path], folder: Path
         answers: the run folder of each.
         folder: where the study is kept; whole when ``summary.json`` stands in it.
         record: how the study was asked.
+        drawings: figures over several parts, which come first.
 
     Raises:
         RunError: a part has no figure that a pattern asks for.
@@ -94,6 +104,9 @@ def collect_figures(parts: Sequence[Part], answers: Sequence[Path], folder: Path
         figures: list[dict[str, str]] = []
         numbers: dict[str, float] = {}
         inputs: dict[str, str] = {}
+        for drawing in drawings:
+            figure = draw_over_parts(drawing, answers, staging / "figures")
+            figures.append({"file": f"figures/{figure.path.name}", "caption": figure.caption, "section": drawing.title})
         for part, answer in zip(parts, answers, strict=True):
             told = read_json(answer / "summary.json")
             inputs |= read_json(answer / "manifest.json")["inputs"]
