@@ -1,4 +1,4 @@
-"""Asking: one question or a sweep of them through Hydra, a study's parts, and the same from Python."""
+"""Run one config or a sweep through Hydra."""
 
 from __future__ import annotations
 
@@ -135,10 +135,10 @@ def each_layer(overrides: Sequence[str], *, multirun: bool) -> list[str]:
     networks = {tuple(one for one in job if one.lstrip("+~").startswith(("model", "dataset"))) for job in jobs}
     if len(networks) > 1:
         raise ConfigError("layer=each: the layers of several networks may differ; expected one model= and dataset=.")
-    question = to_run_config(compose_config(jobs[0]))
-    asked = build_run(question)
-    faces = asked.dataset.load(question.cache)
-    names = expand_layers(asked.network(faces), "all", faces.images[:1].float() / 255)
+    config = to_run_config(compose_config(jobs[0]))
+    setup = build_run(config)
+    faces = setup.dataset.load(config.cache)
+    names = expand_layers(setup.network(faces), "all", faces.images[:1].float() / 255)
     return [f"layer={','.join(names)}" if override == EACH_LAYER else override for override in overrides]
 
 
@@ -164,7 +164,7 @@ def finish_sweep(folder: Path, command: str) -> None:
     """Write the sweep's page, print where it is, and fail where a job has failed.
 
     Raises:
-        ConfigError: every job that failed was asked wrongly.
+        ConfigError: every job that failed had a wrong config.
         RunError: a job failed.
     """
     from fervis.reporting.sweep.page import write_sweep
@@ -189,7 +189,7 @@ def join_shards(sweep: Path) -> None:
         try:
             merge_runs([str(folder), TRUST])  # this command made it
         except Exception as error:
-            words = shlex.split(json.loads(about.read_text(encoding="utf-8"))["asked"]["command"])
+            words = shlex.split(json.loads(about.read_text(encoding="utf-8"))["run"]["command"])
             write_failure(folder, [word for word in words if "=" in word and word[0] != "-"], error)
         else:
             (folder / FAILURE_FILE).unlink(missing_ok=True)
@@ -226,18 +226,18 @@ def run_job(config: DictConfig, failed: list[BaseException]) -> str | None:
 
 
 def write_failure(folder: Path, overrides: Sequence[str], error: Exception) -> None:
-    """Keep a job's error in its folder, and say it."""
+    """Write a job's error into its folder, and log it."""
     wrong = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
     known = wrong or isinstance(error, RunError)
     sentence = str(error) if known else f"{type(error).__name__}: {error}"
     log.error("%s: %s", folder.name, sentence)
-    told = {
+    failure = {
         "error": sentence,
         "code": 2 if wrong else 1,
         "overrides": list(overrides),
         "command": command_line(overrides),
     }
-    write_text(folder / FAILURE_FILE, json.dumps(told, indent=1) + "\n")
+    write_text(folder / FAILURE_FILE, json.dumps(failure, indent=1) + "\n")
 
 
 def _remove_if_empty(folder: Path) -> None:

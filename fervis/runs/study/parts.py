@@ -1,6 +1,6 @@
 """A study: several questions, each answered on its own, whose figures are gathered in one folder under one report.
 
-A preset names its ``parts``. Each has a ``title``, the overrides it is asked with (``ask``), and which of its figures
+A preset names its ``parts``. Each has a ``title``, the overrides it runs with (``ask``), and which of its figures
 the study keeps (``figures``: new name -> pattern). ``fig1_{}.jpg: "[0-9]*.png"`` numbers all that match, in the order
 in which the part's own report shows them.
 """
@@ -32,7 +32,7 @@ class Part:
 
     Attributes:
         title: heading of its figures in the report.
-        ask: the overrides it is asked with.
+        ask: the overrides it runs with.
         figures: file name in the study -> pattern of the part's own figure files.
     """
 
@@ -93,8 +93,8 @@ def collect_figures(
     Args:
         parts: the questions.
         answers: the run folder of each.
-        folder: where the study is kept; whole when ``summary.json`` stands in it.
-        record: how the study was asked.
+        folder: the run folder of the study; complete when ``summary.json`` stands in it.
+        record: metadata of the run.
         drawings: figures over several parts, which come first.
 
     Raises:
@@ -108,15 +108,15 @@ def collect_figures(
             figure = draw_over_parts(drawing, answers, staging / "figures")
             figures.append({"file": f"figures/{figure.path.name}", "caption": figure.caption, "section": drawing.title})
         for part, answer in zip(parts, answers, strict=True):
-            told = read_json(answer / "summary.json")
+            of_part = read_json(answer / "summary.json")
             inputs |= read_json(answer / "manifest.json")["inputs"]
-            kept = [
-                one
+            copied = [
+                figure
                 for name, pattern in part.figures.items()
-                for one in _completed_parts(name, pattern, told, answer, staging)
+                for figure in _copied_figures(name, pattern, of_part, answer, staging)
             ]
-            figures += [{**one, "section": part.title} for one in kept]
-            numbers |= {f"{answer.name}/{name}": value for name, value in told["numbers"].items()}
+            figures += [{**figure, "section": part.title} for figure in copied]
+            numbers |= {f"{answer.name}/{name}": value for name, value in of_part["numbers"].items()}
         summary = {
             "title": f"Study of {record.card.config['model']['name']} on {record.card.config['dataset']['name']}",
             "sections": [
@@ -135,30 +135,30 @@ def collect_figures(
     return folder
 
 
-def _completed_parts(
-    name: str, pattern: str, told: Mapping[str, Any], answer: Path, staging: Path
+def _copied_figures(
+    name: str, pattern: str, summary: Mapping[str, Any], answer: Path, staging: Path
 ) -> list[dict[str, str]]:
     """Copy the figures that a pattern names, in the order of the part's own report; their files and captions."""
-    found = [figure for figure in told["figures"] if fnmatch(Path(figure["file"]).name, pattern)]
-    if not found:
-        known = ", ".join(Path(figure["file"]).name for figure in told["figures"]) or "none"
+    matching = [figure for figure in summary["figures"] if fnmatch(Path(figure["file"]).name, pattern)]
+    if not matching:
+        known = ", ".join(Path(figure["file"]).name for figure in summary["figures"]) or "none"
         raise RunError(f"{answer.name} has no figure {pattern} to be {name}; it has {known}.")
-    kept = []
-    for number, figure in enumerate(found if "{}" in name else found[:1]):
-        place = staging / "figures" / name.replace("{}", str(number))
-        place.parent.mkdir(exist_ok=True)
-        _copy_figure(answer / figure["file"], place)
-        kept.append({"file": f"figures/{place.name}", "caption": figure["caption"]})
-    return kept
+    copied = []
+    for number, figure in enumerate(matching if "{}" in name else matching[:1]):
+        target = staging / "figures" / name.replace("{}", str(number))
+        target.parent.mkdir(exist_ok=True)
+        _copy_figure(answer / figure["file"], target)
+        copied.append({"file": f"figures/{target.name}", "caption": figure["caption"]})
+    return copied
 
 
-def _copy_figure(source: Path, place: Path) -> None:
+def _copy_figure(source: Path, target: Path) -> None:
     """Copy a picture, as JPEG where the new name says so; the same picture gives the same bytes."""
-    if place.suffix not in (".jpg", ".jpeg"):
-        shutil.copyfile(source, place)
+    if target.suffix not in (".jpg", ".jpeg"):
+        shutil.copyfile(source, target)
         return
     from PIL import Image
 
     with Image.open(source) as picture:
         dpi = picture.info.get("dpi", (300, 300))
-        picture.convert("RGB").save(place, quality=STUDY_JPEG_QUALITY, subsampling=0, dpi=dpi)
+        picture.convert("RGB").save(target, quality=STUDY_JPEG_QUALITY, subsampling=0, dpi=dpi)

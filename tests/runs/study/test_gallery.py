@@ -1,4 +1,4 @@
-"""A figure over several parts of a study: which maps it shows, on which scale, and whether the preset has every method."""
+"""A figure over several parts of a study: which maps it shows, on which scale, and that it has every method."""
 
 from __future__ import annotations
 
