@@ -10,7 +10,7 @@ what shapes, so they work for every ``nn.Module``, not only for networks that we
   where it has no such parts, the last module at each resolution at which convolutions run.
 - ``last_conv``: the last convolution whose output has more than one position, unless it runs before transformer
   blocks: a patch embedding has no features of parts yet, so it is not what CAMs mean by the last convolution.
-- ``last_map``: the last output of the size of ``last_conv``'s, where its normalisation, activation and shortcut are done;
+- ``last_map``: the last output of the size of ``last_conv``'s, after its normalisation, activation and shortcut;
   ``last_conv`` itself where no module follows. Methods that expect rectified activations work here.
 - a dotted path such as ``layer1.0.conv1``, as ``get_submodule`` takes it; a real path wins over the names above.
 - ``input``: the pixels.

@@ -1,8 +1,9 @@
-"""Ablation-CAM: channels weighted by the target's fall without each (Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360).
+"""Ablation-CAM: channels weighted by the fall of the target without each (Desai and Ramaswamy 2020).
 
 A channel's weight is (y - y_k) / |y|, with y the target's logit and y_k the logit when the channel is 0; the map is the
-rectified weighted sum of the channels. No gradient is used. The paper divides by y, which is the same for the classes
-that it explains; where a logit is negative, that would turn evidence for the class into evidence against it.
+rectified weighted sum of the channels (doi:10.1109/WACV45572.2020.9093360). No gradient is used. The paper divides by
+y, which is positive for the predicted classes that it explains; a negative y would show evidence for a class as
+evidence against it.
 
 The network is run once and resumed at the layer, so that only what follows the layer computes for each channel.
 """

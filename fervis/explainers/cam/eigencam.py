@@ -1,9 +1,10 @@
 """Eigen-CAM: the first principal component of a layer's output (Muhammad and Yeasin 2020, arXiv:2008.00299).
 
-An image's output is a matrix of positions by channels; the map is its projection on its first right singular vector. It
-asks for no target: it shows where the layer responds most, whatever for. A singular vector has no sign of its own; it gets
-the one with which the strongest value of the map is positive (Chung and Ying 2025, equation 13), so that the order of the
-channels does not matter. With ``gradient`` the output is multiplied by the target's gradient first (Eigen-Grad-CAM).
+An image's output is a matrix of positions by channels; the map is its projection on its first right singular vector.
+No target enters: it shows where the layer responds most, whatever for. A singular vector has no sign of its own; it
+gets the one with which the strongest value of the map is positive (Chung and Ying 2025, equation 13), so that the order
+of the channels does not matter. With ``gradient`` the output is multiplied by the target's gradient first
+(Eigen-Grad-CAM).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Score-CAM: channels weighted by the target's score of the image that each lets through (Wang et al. 2020, arXiv:1910.01279).
+"""Score-CAM: channels weighted by the score of the image that each lets through (Wang et al. 2020, arXiv:1910.01279).
 
 A channel, resized to the image and brought to [0, 1], is a mask that the image is multiplied by; the weights are the
 softmax over the channels of the scores of the masked images; the map is the rectified weighted sum of the channels
