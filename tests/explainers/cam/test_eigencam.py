@@ -17,7 +17,7 @@ from fervis.explainers.cam.eigencam import first_component
 
 
 def by_svd(values: Tensor, center: bool) -> Tensor:
-    """Project [c,h,w] on the first right singular vector of its matrix of positions by channels, largest value positive."""
+    """Project [c,h,w] on the first right singular vector of its positions by channels, the largest value positive."""
     matrix = values.double().flatten(1).T
     matrix = matrix - matrix.mean(0) if center else matrix
     _, _, right = torch.linalg.svd(matrix, full_matrices=False)
