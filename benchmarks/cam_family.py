@@ -47,9 +47,8 @@ GRADIENT_PEERS = ("GradCAM", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCA
 
 
 def by_peer(kind: str, network: nn.Module, faces: Tensor) -> Any:
-    """Return the maps of pytorch-grad-cam, scaled to [0, 1] as it does; it may run as many images at once as fervis."""
+    """Return the maps of pytorch-grad-cam, scaled to [0, 1] as it does, in batches of its own choice (16 and 32)."""
     with getattr(peer, kind)(network, [network.get_submodule(f"body.{LAYER}")]) as method:
-        method.batch_size = SCORED_AT_ONCE
         return method(faces, [ClassifierOutputTarget(TARGET)] * len(faces))
 
 

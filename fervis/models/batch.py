@@ -19,7 +19,7 @@ from fervis.models.hooks import TargetPass, frozen, target_passes
 from fervis.models.resume import Resumable, record
 from fervis.models.rules import Rules
 
-SCORED_AT_ONCE = 100  # images per pass: the activations of a 48x48 network stay in the processor's cache
+SCORED_AT_ONCE = 50  # images per pass: the activations of a 48x48 network stay in the processor's cache
 
 
 @dataclass(frozen=True)
