@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,14 +70,29 @@ def explain(
         pixels = checked_images(images)
         with served(model, pixels, output) as (network, logits):
             warn_if_probabilities(logits)
-            layers = resolve_layers(network, layer or method.default_layer, pixels[:1])
-            known = network.classes if isinstance(network, Network) else map(str, range(logits.shape[1]))
-            batch = Batch(network, pixels, layers, classes=tuple(known), seed=seed, rows=torch.arange(len(pixels)))
-            if method.result is HeatMaps:
-                batch = replace(batch, targets=_resolve(network, pixels, target, batch_size))
-            else:
-                batch = replace(batch, **_pool(pixels, target))
+            known = network.classes if isinstance(network, Network) else range(logits.shape[1])
+            batch = make_batch(method, network, pixels, known, layer, target, seed=seed, batch_size=batch_size)
             return explain_batch(method, batch, batch_size=batch_size).result
+
+
+def make_batch(
+    method: Explainer,
+    network: nn.Module,
+    images: Tensor,
+    classes: Iterable[object],
+    layer: str | Sequence[str] | None,
+    target: Tensor | Sequence[int] | int | str,
+    *,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+) -> Batch:
+    """Return the batch that a method is given: layers resolved, with targets for maps or the pool for other kinds."""
+    layers = resolve_layers(network, layer or method.default_layer, images[:1])
+    rows = torch.arange(len(images))
+    batch = Batch(network, images, layers, classes=tuple(map(str, classes)), seed=seed, rows=rows)
+    if method.result is HeatMaps:
+        return replace(batch, targets=_resolve(network, images, target, batch_size))
+    return replace(batch, **_pool(images, target))
 
 
 def named_method(explainer: str | Explainer, knobs: dict[str, Any]) -> tuple[str, Explainer]:
