@@ -85,8 +85,8 @@ def refuse_script_modules(network: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             where = f"its module {path}" if path else "it"
             raise ConfigError(
-                f"model: {where} is a ScriptModule (torch.jit), whose layers take no hooks; explain the torch.nn.Module "
-                "that it was made from."
+                f"model: {where} is a ScriptModule (torch.jit), whose layers take no hooks; explain the "
+                "torch.nn.Module that it was made from."
             )
 
 
@@ -204,8 +204,8 @@ def _refuse_company(network: nn.Module, images: Tensor, among: Tensor, alone: Te
         again = select_logits(network(torch.cat([images[:1], company_of(images)])))
     if not _agree(again[:1], among[:1]):
         raise ConfigError(
-            "model: its logits of the same images differ from pass to pass, in eval mode (a dropout that is always on?); "
-            "expected a network without randomness."
+            "model: its logits of the same images differ from pass to pass, in eval mode (a dropout that is "
+            "always on?); expected a network without randomness."
         )
     raise ConfigError(
         "model: its logits of an image depend on the other images of the batch, in eval mode (batch statistics without "

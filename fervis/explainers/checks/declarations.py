@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from fervis.core.knobs import constraints
+from fervis.core.layers import resolve_layers
 from fervis.core.registry import option_files, option_summary
 from fervis.errors import ConfigError
 from fervis.explainers.checks.subject import Subject, expect
@@ -13,7 +15,6 @@ from fervis.explainers.checks.table import contract
 
 _SCOPES = {"image", "network"}
 _TAKEN = {"layers", "pixels", "classes", "filters"}
-_DEFAULT_LAYERS = {"input", "last_conv", "all"}
 _WRONG = (("wrong type",), {"wrong": "type"})  # of no setting: a list of a text, and a dict
 
 
@@ -50,7 +51,14 @@ def check_takes_are_known(subject: Subject) -> None:
 def check_default_layer_is_lawful(subject: Subject) -> None:
     """``default_layer`` is known, and is one that the explainer takes."""
     layer = getattr(subject.cls, "default_layer", None)
-    expect(layer in _DEFAULT_LAYERS, f"default_layer={layer}: expected input, last_conv or all.")
+    expect(
+        isinstance(layer, str) and re.fullmatch(r"input|all|last_\w+", layer),
+        f"default_layer={layer}: expected input, all, or one that every network has, such as last_conv.",
+    )
+    try:
+        resolve_layers(subject.network(), str(layer), subject.images(1))
+    except ConfigError as error:
+        raise AssertionError(f"default_layer={layer}: {error}") from error
     expect(
         subject.has("layers") or layer == "input",
         f"default_layer={layer}: an explainer that takes no layers must not search for one; expected input.",

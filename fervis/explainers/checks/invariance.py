@@ -43,12 +43,11 @@ def check_frozen_parameters(subject: Subject) -> None:
 
 @contract(gives_maps)
 def check_images_that_take_gradients(subject: Subject) -> None:
-    """Images with ``requires_grad`` have the same maps, which are part of no graph, and get no ``.grad``."""
+    """Images with ``requires_grad`` have the same maps and get no ``.grad``."""
     images = subject.images().requires_grad_()
     maps = _maps_of_batch(subject, subject.network(), images)
-    expect(not maps.requires_grad, "the maps hang on the graph of the images.")
     expect(images.grad is None, "the images got a gradient.")
-    expect_close(maps, _plain(subject), "images that take gradients")
+    expect_close(maps.detach(), _plain(subject), "images that take gradients")
 
 
 @contract(gives_maps)
@@ -62,16 +61,16 @@ def check_inside_no_grad(subject: Subject) -> None:
 @contract(gives_maps)
 def check_inside_inference_mode(subject: Subject) -> None:
     """Inside ``torch.inference_mode()`` the maps are the same."""
-    network, images = subject.network(), subject.images()
+    method, batch = subject.batch(subject.network(), subject.images())
     with torch.inference_mode():
-        result = subject.explain(network, images)
-    expect_close(by_layer(result, CHECK_IMAGES), subject.maps(), "inside torch.inference_mode()")
+        maps = method.explain(batch).maps[batch.layers[0].name]
+    expect_close(maps, _plain(subject), "inside torch.inference_mode()")
 
 
 @contract(gives_maps)
 def check_any_layout_in_memory(subject: Subject) -> None:
     """Images that do not lie row by row in memory have the same maps."""
-    spread = torch.stack([subject.images()] * 2, -1)[..., 0]
+    spread = subject.images().transpose(2, 3).contiguous().transpose(2, 3)
     assert not spread.is_contiguous()
     expect_close(_maps(subject, subject.network(), spread), subject.maps(), "images that lie apart in memory")
 

@@ -20,11 +20,10 @@ def check_a_list_of_layers_is_each_alone(subject: Subject) -> None:
 def check_all_layers_are_each_alone(subject: Subject) -> None:
     """``layer=all`` gives for each layer what the layer alone gives."""
     count = CHECK_IMAGES * subject.classes
-    for number, (name, maps) in enumerate(
-        zip(subject.layer_names, subject.maps(layer="all")[0].split(count), strict=False)
-    ):
+    together = subject.maps(layer="all")[0].split(count)
+    for name, maps in zip(subject.layer_names, together, strict=False):
         alone = subject.maps(layer=name)[0].flatten(0, 1)
-        expect_close(maps, alone, f"layer=all against layer={name}, its layer {number}")
+        expect_close(maps, alone, f"layer=all against layer={name}")
 
 
 @contract(takes_layers)

@@ -15,8 +15,8 @@ class CheckNetwork(nn.Module):
     Args:
         channels: of the images.
         classes: number of logits.
-        activation: how it rectifies: by ``modules``, ``inplace``, by one ``shared`` module, or by a ``functional`` call.
-            The weights are the same for all.
+        activation: how it rectifies: by ``modules``, ``inplace``, one ``shared`` module, or a ``functional`` call. The
+            weights are the same for all.
         double_conv2: whether the output of ``conv2`` is doubled, as a hook of another tool might.
     """
 

@@ -79,11 +79,8 @@ def check_maps_are_not_normalized(subject: Subject) -> None:
     varied = raw[raw.flatten(1).amax(1) > raw.flatten(1).amin(1)].flatten(1)
     if len(varied) < 2 or torch.equal(varied, varied[:1].expand_as(varied)):  # a map that looks at no image
         return
-    for what, norm in (
-        ("largest value", varied.abs().amax(1)),
-        ("sum", varied.abs().sum(1)),
-        ("norm", varied.norm(dim=1)),
-    ):
+    norms = {"largest value": varied.abs().amax(1), "sum": varied.abs().sum(1), "norm": varied.norm(dim=1)}
+    for what, norm in norms.items():
         alike = bool((norm - norm[0]).abs().max() <= 1e-4 * norm[0])
         expect(not alike, f"the {what} of every map is {float(norm[0]):g}; expected raw values, not normalized ones.")
 

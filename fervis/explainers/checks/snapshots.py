@@ -82,7 +82,7 @@ def same(one: Any, two: Any) -> bool:
 
 
 def awkward(network: nn.Module) -> nn.Module:
-    """Return the network in a state that a careless explainer changes: partly training, frozen, hooked, with gradients."""
+    """Return the network in a state that a careless explainer changes: partly training and frozen, hooked."""
     network.train()
     modules, parameters = leaves(network), list(network.parameters())
     modules[len(modules) // 2].eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -78,7 +78,7 @@ def check_explainer(
         ConfigError: there is no such explainer or check.
     """
     expected = dict(expected_failures or {})
-    checks = list(explainer_checks(explainer, model=model, images=images, knobs=knobs))
+    checks = explainer_checks(explainer, model=model, images=images, knobs=knobs)
     for name in expected:
         if name not in dict(checks):
             raise unknown_name("expected_failures", name, dict(checks))
@@ -96,11 +96,12 @@ def explainer_checks(
     model: Network | None = None,
     images: Tensor | None = None,
     knobs: Mapping[str, Any] | None = None,
-) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the name of each check that concerns an explainer, and a function that runs it; for ``pytest.parametrize``.
+) -> list[tuple[str, Callable[[], None]]]:
+    """Return the name of each check that concerns an explainer, with a function that runs it.
 
-    The functions of one call share what was computed. Each raises AssertionError where the contract is broken, and
-    ``unittest.SkipTest``, which pytest knows, where the network that was given does not serve the check.
+    They are for ``pytest.mark.parametrize(("name", "check"), ...)``; nothing is computed yet. The functions share what
+    they compute. Each raises AssertionError where the contract is broken, and ``unittest.SkipTest``, which pytest
+    knows, where the network that was given does not serve the check.
 
     Args:
         explainer: as in ``check_explainer``.
@@ -115,9 +116,7 @@ def explainer_checks(
         raise ConfigError(f"explainer={subject.name}: expected a dataclass with a method explain.")
     if subject.given is not None and len(subject.given) < CHECK_IMAGES:
         raise ConfigError(f"images: expected at least {CHECK_IMAGES}, not {len(subject.given)}.")
-    for entry in TABLE.values():
-        if entry.applies(subject):
-            yield entry.name, partial(entry.run, subject)
+    return [(entry.name, partial(entry.run, subject)) for entry in TABLE.values() if entry.applies(subject)]
 
 
 def _outcome(name: str, run: Callable[[], None], expected: str | None) -> CheckOutcome:
@@ -128,8 +127,6 @@ def _outcome(name: str, run: Callable[[], None], expected: str | None) -> CheckO
     except Exception as error:
         reason = f"{error}" if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
         return CheckOutcome(name, "failed" if expected is None else "expected", expected or reason, error)
-    return (
-        CheckOutcome(name, "passed")
-        if expected is None
-        else CheckOutcome(name, "unexpected", f"it passed, though a failure is expected: {expected}")
-    )
+    if expected is None:
+        return CheckOutcome(name, "passed")
+    return CheckOutcome(name, "unexpected", f"it passed, though a failure is expected: {expected}")

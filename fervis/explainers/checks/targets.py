@@ -60,9 +60,8 @@ def check_permuted_classes_have_permuted_maps(subject: Subject) -> None:
     """With the head's classes in another order the maps move with them."""
     order = [*range(1, subject.classes), 0]
     moved = subject.explain(head_changed(subject, lambda rows: rows[order]), subject.images())
-    expect_close(
-        by_layer(moved, CHECK_IMAGES), subject.maps()[:, :, order], "the head's classes in another order", 1e-3
-    )
+    what = "the head's classes in another order"
+    expect_close(by_layer(moved, CHECK_IMAGES), subject.maps()[:, :, order], what, 1e-3)
 
 
 @contract(takes_classes)
