@@ -46,7 +46,7 @@ def select_logits(output: Any, name: str | int | None = None) -> Tensor:
 
 def candidate_logits(tensors: Mapping[str, Tensor]) -> list[str]:
     """Return the names of the tensors that could be [N,K] logits; a tensor that stands under two names counts once."""
-    first = {id(tensor): name for name, tensor in reversed(tensors.items())}
+    first = {id(tensor): name for name, tensor in reversed(list(tensors.items()))}
     return [
         name
         for name, tensor in tensors.items()

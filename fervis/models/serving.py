@@ -23,7 +23,7 @@ from fervis.models.predict import check_logits
 from fervis.system.console import log
 
 _HALF = (torch.float16, torch.bfloat16)
-_TOLERANCE = 1e-3  # relative to the largest logit, of what the size of a batch may change by rounding
+_TOLERANCE = 1e-4  # relative to the largest logit, of what the size of a batch may change by rounding
 _DEVICE_TOLERANCE = 1e-2  # on an accelerator, whose matrix products may round to ten bits
 
 
@@ -55,13 +55,13 @@ def served(model: Any, images: Tensor, output: str | int | None = None) -> Itera
         if output is not None and isinstance(returned[0], Tensor):
             raise ConfigError(f"output={output}: the network returns one tensor, which is taken; leave output= away.")
         if not isinstance(returned[0], Tensor):
-            _state_choice(returned[0], output)
+            _state_choice(returned[1], output)
             hook = network.register_forward_hook(lambda _module, _inputs, given: select_logits(given, output))
             changes.callback(hook.remove)
-        logits = [check_logits(select_logits(given, output), finite=False) for given in returned]
-        check_logits(logits[1])
-        _refuse_company(network, images, *logits)
-        yield network, logits[1]
+        alone = check_logits(select_logits(returned[1], output))
+        among = check_logits(select_logits(returned[0], output), finite=False)
+        _refuse_company(network, images, among, alone)
+        yield network, alone
 
 
 def unwrapped(model: Any) -> nn.Module:

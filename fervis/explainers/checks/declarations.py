@@ -34,7 +34,8 @@ def check_scope_is_known(subject: Subject) -> None:
 def check_result_has_a_kind(subject: Subject) -> None:
     """``result`` is a kind of result with a name, by which its visualizer is found."""
     result = getattr(subject.cls, "result", None)
-    named = is_dataclass(result) and isinstance(getattr(result, "kind", None), str) and bool(result.kind)
+    kind: Any = getattr(result, "kind", None)
+    named = is_dataclass(result) and isinstance(kind, str) and kind != ""
     expect(named, f"result={result}: expected a dataclass of a result, with a kind.")
 
 

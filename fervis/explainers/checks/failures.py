@@ -75,7 +75,8 @@ def _fail_everywhere(subject: Subject, install: Install) -> None:
     counter = _Fuse()
     _call(subject, install, counter)
     step = max(1, -(-counter.count // _MOST_POINTS))
-    for point in dict.fromkeys([*range(0, counter.count, step), *([counter.count - 1] if counter.count else [])]):
+    points = {*range(0, counter.count, step), counter.count - 1} - {-1}
+    for point in sorted(points):
         left, raised = _call(subject, install, _Fuse(point))
         expect(raised, f"an error at event {point} of {counter.count} was swallowed.")
         expect(not left, f"after an error at event {point} of {counter.count}: {', '.join(left)} not as before.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -121,7 +123,8 @@ def _same_or_refused(subject: Subject, activation: str) -> None:
 def check_hooks_of_others_run(subject: Subject) -> None:
     """A hook of another tool that changes a module's output counts as part of the network."""
     network = subject.network()
-    hook = network.get_submodule("conv2").register_forward_hook(lambda _module, _inputs, output: output * 2)
+    conv: Any = network.get_submodule("conv2")
+    hook = conv.register_forward_hook(lambda _module, _inputs, output: output * 2)
     maps = _maps(subject, network)
     hook.remove()
     expect_close(maps, subject.maps(form={"double_conv2": True}), "with the output of conv2 doubled by a hook")

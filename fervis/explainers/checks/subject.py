@@ -106,7 +106,7 @@ class Subject:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images."""
-        return (CHECK_SIZE,) * 2 if self.given is None else (self.given.shape[2], self.given.shape[3])
+        return (CHECK_SIZE, CHECK_SIZE) if self.given is None else (self.given.shape[2], self.given.shape[3])
 
     def images(self, count: int = CHECK_IMAGES, channels: int | None = None, size: Any = None) -> Tensor:
         """Return images of their own memory: those that were given, or random ones, the same every time."""
