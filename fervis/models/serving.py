@@ -23,8 +23,8 @@ from fervis.models.predict import check_logits
 from fervis.system.console import log
 
 _HALF = (torch.float16, torch.bfloat16)
-_TOLERANCE = 1e-4  # relative to the largest logit, of what the size of a batch may change by rounding
-_DEVICE_TOLERANCE = 1e-2  # on an accelerator, whose matrix products may round to ten bits
+_ROUNDING = 1e-4  # relative to the largest logit, of what the size of a batch may change by rounding
+_ROUNDING_ON_DEVICES = 1e-2  # on an accelerator, whose matrix products may round to ten bits
 
 
 @contextmanager
@@ -97,6 +97,11 @@ def _refuse_missing_values(network: nn.Module) -> None:
             raise ConfigError(f"model: {name} has no shape yet (a lazy module); run the network once on an image.")
         if value.is_meta:
             raise ConfigError(f"model: {name} is on the meta device, without values; load weights first.")
+        if value.is_inference():
+            raise ConfigError(
+                f"model: {name} was made inside torch.inference_mode, so that it can take part in no gradient; build "
+                "the network outside of it."
+            )
 
 
 def _refuse_half_precision(network: nn.Module, images: Tensor) -> None:
@@ -196,6 +201,12 @@ def _state_choice(returned: Any, output: str | int | None) -> None:
         log.info("the logits are output=%s of the network's output%s", candidates[0], beside)
 
 
+def refuse_company(network: nn.Module, images: Tensor) -> None:
+    """Raise ConfigError for a network, which returns one tensor, whose logits depend on chance or on other images."""
+    with frozen(network):
+        _refuse_company(network, images, *tried(network, images))
+
+
 def _refuse_company(network: nn.Module, images: Tensor, among: Tensor, alone: Tensor) -> None:
     """Refuse a network whose logits of an image depend on chance or on the other images."""
     if _agree(among[:1], alone):
@@ -214,5 +225,5 @@ def _refuse_company(network: nn.Module, images: Tensor, among: Tensor, alone: Te
 
 
 def _agree(one: Tensor, two: Tensor) -> bool:
-    tolerance = _TOLERANCE if one.device.type == "cpu" else _DEVICE_TOLERANCE
+    tolerance = _ROUNDING if one.device.type == "cpu" else _ROUNDING_ON_DEVICES
     return one.shape == two.shape and bool((one - two).abs().max() <= tolerance * two.abs().max())

@@ -16,7 +16,7 @@ from fervis.explainers.checks.table import contract, gives_maps
 from fervis.models.batch import Batch
 
 
-def _bytes(answer: LayerMaps | ExplainerOutput) -> dict[str, bytes]:
+def _answer_bytes(answer: LayerMaps | ExplainerOutput) -> dict[str, bytes]:
     """Return what an explainer gave as bytes by name."""
     if isinstance(answer, LayerMaps):
         values = {**answer.maps, **{f"scores/{name}": value for name, value in (answer.scores or {}).items()}}
@@ -26,7 +26,7 @@ def _bytes(answer: LayerMaps | ExplainerOutput) -> dict[str, bytes]:
 
 def _answer(subject: Subject, seed: int = 0) -> dict[str, bytes]:
     method, batch = subject.batch(subject.network(), _images(subject), seed=seed)
-    return _bytes(run_method(subject, method, batch))
+    return _answer_bytes(run_method(subject, method, batch))
 
 
 def _images(subject: Subject) -> Any:
@@ -34,15 +34,15 @@ def _images(subject: Subject) -> Any:
 
 
 @contract()
-def check_the_same_seed_gives_the_same_bytes(subject: Subject) -> None:
+def check_the_same_seed_gives_the_same_answer_bytes(subject: Subject) -> None:
     """The same question gives the same bytes."""
-    expect(_bytes(subject.raw()) == _answer(subject), "two calls with the same seed differ.")
+    expect(_answer_bytes(subject.raw()) == _answer(subject), "two calls with the same seed differ.")
 
 
 @contract()
 def check_global_seeds_play_no_part(subject: Subject) -> None:
     """Neither torch's nor numpy's nor Python's global generators change an answer."""
-    expected = _bytes(subject.raw())
+    expected = _answer_bytes(subject.raw())
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     try:
         torch.manual_seed(12345)
@@ -73,8 +73,8 @@ def check_another_seed_changes_what_is_drawn(subject: Subject) -> None:
     method, batch = subject.batch(subject.network(), _images(subject))
     counted = _Counted(**{name: getattr(batch, name) for name in batch.__dataclass_fields__})
     method.explain(counted)
-    other = _bytes(method.explain(replace(batch, seed=1)))
-    same = other == _bytes(subject.raw())
+    other = _answer_bytes(method.explain(replace(batch, seed=1)))
+    same = other == _answer_bytes(subject.raw())
     if counted.taken:
         expect(not same, f"another seed gives the same map, though {counted.taken[0]} is drawn from.")
     else:

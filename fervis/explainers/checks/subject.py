@@ -21,7 +21,7 @@ from fervis.explainers.explain import explain, make_batch
 from fervis.models.batch import Batch
 
 CHECK_IMAGES = 3
-_TOLERANCE = 1e-4  # relative to the largest value of a map; rounding in another order changes less
+_ALIKE = 1e-4  # relative to the largest value of a map; rounding in another order changes less
 
 
 @dataclass
@@ -222,7 +222,7 @@ def expect(condition: Any, sentence: str) -> None:
         raise AssertionError(sentence)
 
 
-def is_close(one: Tensor, two: Tensor, tolerance: float = _TOLERANCE) -> bool:
+def is_close(one: Tensor, two: Tensor, tolerance: float = _ALIKE) -> bool:
     """Whether two sets of maps are alike, relative to their largest value."""
     if one.shape != two.shape:
         return False
@@ -230,7 +230,7 @@ def is_close(one: Tensor, two: Tensor, tolerance: float = _TOLERANCE) -> bool:
     return bool((one - two).abs().nan_to_num(0).max() <= tolerance * scale) and torch.equal(one.isnan(), two.isnan())
 
 
-def expect_close(one: Tensor, two: Tensor, what: str, tolerance: float = _TOLERANCE) -> None:
+def expect_close(one: Tensor, two: Tensor, what: str, tolerance: float = _ALIKE) -> None:
     """Raise AssertionError unless two sets of maps are alike."""
     if not is_close(one, two, tolerance):
         far = f" (by {float((one - two).abs().max()):.2g})" if one.shape == two.shape else ""

@@ -28,7 +28,7 @@ from fervis.explainers.checks.subject import CHECK_IMAGES, Subject
 from fervis.explainers.checks.table import TABLE
 from fervis.explainers.explain import checked_images
 
-Network = nn.Module | Callable[..., nn.Module]
+NetworkOrBuilder = nn.Module | Callable[..., nn.Module]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class CheckOutcome:
 def check_explainer(
     explainer: Any,
     *,
-    model: Network | None = None,
+    model: NetworkOrBuilder | None = None,
     images: Tensor | None = None,
     knobs: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
@@ -93,7 +93,7 @@ def check_explainer(
 def explainer_checks(
     explainer: Any,
     *,
-    model: Network | None = None,
+    model: NetworkOrBuilder | None = None,
     images: Tensor | None = None,
     knobs: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, Callable[[], None]]]:

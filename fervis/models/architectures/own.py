@@ -20,7 +20,7 @@ from fervis.core.network import PIXEL_RANGES, Network, pixel_statistics
 from fervis.errors import ConfigError, nearest_name
 from fervis.models.architectures.base import network_settings
 from fervis.models.local_imports import importing_from, load_file, local_files, module_files, user_code
-from fervis.models.serving import refuse_script_modules, unwrapped
+from fervis.models.serving import refuse_company, refuse_script_modules, unwrapped
 from fervis.models.state_dicts import weights_file
 from fervis.system.console import log
 
@@ -142,6 +142,9 @@ class Own:
                 f"model.attribute={self.attribute}: the network gives {outputs} for an image, and the data has "
                 f"{len(network.classes)} classes ({', '.join(network.classes)})."
             )
+        noise = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(0))
+        with self._user_code():
+            refuse_company(network, noise)
 
     @contextmanager
     def _user_code(self) -> Iterator[None]:
