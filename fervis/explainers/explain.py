@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from fervis.models.serving import served
 def explain(
     model: nn.Module,
     images: Tensor | NDArray[Any],
-    explainer: str | Explainer = "saliency",
+    explainer: str | Explainer | Sequence[str] | Mapping[str, Mapping[str, Any]] = "saliency",
     layer: str | Sequence[str] | None = None,
     target: Tensor | Sequence[int] | int | str = "predicted",
     *,
@@ -42,6 +42,8 @@ def explain(
             ``.grad`` and buffers are afterwards as they were. Wrappers (DataParallel, torch.compile) are taken off.
         images: [N,C,H,W] float, as the network takes them; they are never written to.
         explainer: name of the method; ``fervis.names("explainer")`` lists them. Or a plug-in, built with its settings.
+            A list of names, or a dictionary from names to settings, explains by each, with shared passes; ``layer``
+            then holds for those that take layers.
         layer: where the maps are taken: ``conv7``, ``last_conv``, a dotted path, ``input`` for the pixels, ``all``, or
             a list of names; None for the method's own default.
         target: what is explained: a class number per image [N], several per image [N,T], one for all, ``predicted``,
@@ -56,46 +58,43 @@ def explain(
         For a method of images, a result whose ``maps`` are [L*N*T,H,W] float32, un-normalised, on the images' device
         (``HeatMaps``): layer by layer, image by image, target by target. For a method of the network (``filters``,
         ``confusion``, ...) a result of its own kind; the images are then the faces it reads, and ``target`` their
-        labels.
+        labels. For several methods a dictionary of their results by name.
 
     Raises:
         ConfigError: an unknown method, setting, layer or class, images of the wrong shape, or a network that would get
             a wrong map (``fervis.models.serving``).
     """
-    name, method = named_method(explainer, knobs)
     if layer is not None and not layer:
         raise ConfigError(f"layer={layer}: expected the name of a layer, or a list of names that is not empty.")
-    check_takes(method, name, layer, target)
+    several = isinstance(explainer, Sequence | Mapping) and not isinstance(explainer, str)
+    name, method = ("", None) if several else named_method(explainer, knobs)
+    if method:
+        check_takes(method, name, layer, target)
     with torch.inference_mode(False):
         pixels = checked_images(images)
         with served(model, pixels, output) as (network, logits):
             warn_if_probabilities(logits)
-            known = network.classes if isinstance(network, Network) else range(logits.shape[1])
-            batch = make_batch(method, network, pixels, known, layer, target, seed=seed, batch_size=batch_size)
-            return explain_batch(method, batch, batch_size=batch_size).result
+            known = network.classes if isinstance(network, Network) else tuple(map(str, range(logits.shape[1])))
+            rows = torch.arange(len(pixels))
+            batch = Batch(network, pixels, (), classes=known, seed=seed, rows=rows)
+            if method:
+                batch = made_ready(batch, method, layer, target, batch_size)
+                return explain_batch(method, batch, batch_size=batch_size).result
+            from fervis.explainers.several import explain_by_each
+
+            batch = replace(batch, targets=_resolve(network, pixels, target, batch_size))
+            return explain_by_each(explainer, batch, layer, target, batch_size, knobs)
 
 
-def make_batch(
-    method: Explainer,
-    network: nn.Module,
-    images: Tensor,
-    classes: Iterable[object],
-    layer: str | Sequence[str] | None,
-    target: Tensor | Sequence[int] | int | str,
-    *,
-    seed: int = 0,
-    batch_size: int = BATCH_SIZE,
-) -> Batch:
-    """Return the batch that a method is given: layers resolved, with targets for maps or the pool for other kinds."""
-    layers = resolve_layers(network, layer or method.default_layer, images[:1])
-    rows = torch.arange(len(images))
-    batch = Batch(network, images, layers, classes=tuple(map(str, classes)), seed=seed, rows=rows)
+def made_ready(batch: Batch, method: Explainer, layer: Any, target: Any, batch_size: int = BATCH_SIZE) -> Batch:
+    """Return the batch with what a method is given: layers, and targets for maps or the pool for other kinds."""
+    batch = replace(batch, layers=resolve_layers(batch.model, layer or method.default_layer, batch.images[:1]))
     if method.result is HeatMaps:
-        return replace(batch, targets=_resolve(network, images, target, batch_size))
-    return replace(batch, **_pool(images, target))
+        return replace(batch, targets=_resolve(batch.model, batch.images, target, batch_size))
+    return replace(batch, **_pool(batch.images, target))
 
 
-def named_method(explainer: str | Explainer, knobs: dict[str, Any]) -> tuple[str, Explainer]:
+def named_method(explainer: Any, knobs: dict[str, Any]) -> tuple[str, Explainer]:
     """Return the name of a method and the method, built from its name where it is not built yet.
 
     Raises:

@@ -18,6 +18,7 @@ from fervis.models.fast_inference import fast_forward
 from fervis.models.hooks import TargetPass, frozen, target_passes
 from fervis.models.resume import Resumable, record
 from fervis.models.rules import Rules
+from fervis.models.shared_passes import SharedPasses
 
 SCORED_AT_ONCE = 100  # images per pass: the activations of a 48x48 network stay in the processor's cache
 
@@ -45,6 +46,7 @@ class Batch:
         epochs: epoch -> file of weights, of the training that the network comes from; empty where that is unknown.
         history: epoch -> its numbers (``train/loss``, ``val/accuracy``, ...), of the same training.
         quiet: draw no progress bar.
+        shared: passes of these images that other explainers have computed or will need; None to share none.
     """
 
     model: nn.Module
@@ -62,6 +64,7 @@ class Batch:
     epochs: Mapping[int, Path] = field(default_factory=dict)
     history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     quiet: bool = True
+    shared: SharedPasses | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -73,7 +76,10 @@ class Batch:
             rules: replace the backward passes of modules, by their types.
             layers: other layers than the batch's own.
         """
-        return target_passes(self.model, self.images, self.targets, layers or self.layers, rules)
+        layers = layers or self.layers
+        if self.shared is not None and not rules:
+            return self.shared.passes(self.model, self.images, self.targets, layers)
+        return target_passes(self.model, self.images, self.targets, layers, rules)
 
     def score(self, images: Iterable[Tensor]) -> Tensor:
         """Return the logits [M,K] float32 of other images, given in chunks [m,C,H,W]; on the CPU.
@@ -95,13 +101,15 @@ class Batch:
 
     def with_images(self, images: Tensor, targets: Targets | None = None) -> Batch:
         """Return the batch of other images [M,C,H,W], with their targets."""
-        return replace(self, images=images, targets=self.targets if targets is None else targets, truth=None)
+        targets = self.targets if targets is None else targets
+        return replace(self, images=images, targets=targets, truth=None, shared=None)
 
     def part(self, index: slice) -> Batch:
         """Return the batch of some of its images."""
         numbers = torch.arange(len(self.images))[index]
         truth = self.truth and self.truth.take(numbers)
-        return replace(self, images=self.images[index], targets=self.targets[index], truth=truth)
+        shared = self.shared and self.shared.part(index, len(self))
+        return replace(self, images=self.images[index], targets=self.targets[index], truth=truth, shared=shared)
 
     def generator(self, use: str) -> Generator:
         """Return a generator on the CPU, derived from the seed and the name of its use; the same for every batch."""

@@ -17,7 +17,7 @@ from fervis.core.registry import build_from_class, option_settings, plugin_class
 from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps
 from fervis.errors import ConfigError
 from fervis.explainers.checks.networks import CHECK_SIZE, CheckNetwork, linear_head
-from fervis.explainers.explain import explain, make_batch
+from fervis.explainers.explain import explain, made_ready
 from fervis.models.batch import Batch
 
 CHECK_IMAGES = 3
@@ -164,7 +164,9 @@ class Subject:
         if not self.gives_maps:
             target = torch.arange(len(images)) % self.classes
             layer = self.layer_names[-1] if layer is None and self.has("layers") else layer
-        return method, make_batch(method, network, images, range(self.classes), layer, target, seed=seed)
+        classes = tuple(map(str, range(self.classes)))
+        batch = Batch(network, images, (), classes=classes, seed=seed, rows=torch.arange(len(images)))
+        return method, made_ready(batch, method, layer, target)
 
     def raw(self) -> LayerMaps | ExplainerOutput:
         """Return what ``explain`` gave for a batch, computed once."""
