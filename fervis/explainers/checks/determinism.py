@@ -34,7 +34,7 @@ def _images(subject: Subject) -> Any:
 
 
 @contract()
-def check_the_same_seed_gives_the_same_answer_bytes(subject: Subject) -> None:
+def check_the_same_seed_gives_the_same_bytes(subject: Subject) -> None:
     """The same question gives the same bytes."""
     expect(_answer_bytes(subject.raw()) == _answer(subject), "two calls with the same seed differ.")
 
