@@ -66,8 +66,8 @@ def explain(
     """
     if layer is not None and not layer:
         raise ConfigError(f"layer={layer}: expected the name of a layer, or a list of names that is not empty.")
-    several = isinstance(explainer, Sequence | Mapping) and not isinstance(explainer, str)
-    name, method = ("", None) if several else named_method(explainer, knobs)
+    several = explainer if isinstance(explainer, Sequence | Mapping) and not isinstance(explainer, str) else None
+    name, method = ("", None) if several is not None else named_method(explainer, knobs)
     if method:
         check_takes(method, name, layer, target)
     with torch.inference_mode(False):
@@ -83,7 +83,7 @@ def explain(
             from fervis.explainers.several import explain_by_each
 
             batch = replace(batch, targets=_resolve(network, pixels, target, batch_size))
-            return explain_by_each(explainer, batch, layer, target, batch_size, knobs)
+            return explain_by_each(several or (), batch, layer, target, batch_size, knobs)
 
 
 def made_ready(batch: Batch, method: Explainer, layer: Any, target: Any, batch_size: int = BATCH_SIZE) -> Batch:
