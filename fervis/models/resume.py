@@ -142,12 +142,17 @@ def _outermost(model: nn.Module, modules: set[nn.Module]) -> Iterator[nn.Module]
 
 @contextmanager
 def _giving(module: nn.Module, output: Tensor) -> Iterator[None]:
-    """Let a module return an output instead of computing, inside."""
+    """Let a module return an output instead of computing, inside; hooks, which ran when it was recorded, do not run."""
     own = vars(module).get("forward")
+    hooks = [(table, dict(table)) for table in (module._forward_pre_hooks, module._forward_hooks)]
     module.forward = lambda *_, **__: output
+    for table, _ in hooks:
+        table.clear()
     try:
         yield
     finally:
+        for table, saved in hooks:
+            table.update(saved)
         del module.forward
         if own is not None:
             module.forward = own
