@@ -1,0 +1,187 @@
+"""The rules of layer-wise relevance propagation for a linear layer, each a few lines on one function that shares.
+
+Every rule says what each input adds to each output (its *contributions*) and lets the outputs divide their relevance
+among the inputs in proportion: ``R_i = Σ_j contribution_ij / (Σ_i contribution_ij + bias_j) R_j``. The contributions
+are products of a modified input and a modified weight, so that a division costs a pass forwards and one backwards
+through the layer, whatever its kind.
+
+Notation of the rules: ``x⁺ = max(x, 0)``, ``x⁻ = min(x, 0)``, likewise of weights and biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fervis.explainers.relevance.linear import LinearLayer
+
+STABILIZER = 1e-6  # added to what is divided by, with its sign
+
+Terms = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class RuleSettings:
+    """Numbers of the rules.
+
+    Attributes:
+        epsilon: stabiliser of the epsilon rule.
+        gamma: how much more positive contributions count, of the gamma rule.
+        alpha: weight of the positive contributions, of the alpha-beta rule; beta is alpha - 1.
+        low: lowest value of the layer's inputs, broadcast; for the box rule.
+        high: highest value likewise.
+    """
+
+    epsilon: float = STABILIZER
+    gamma: float = 0.25
+    alpha: float = 2.0
+    low: Tensor | None = None
+    high: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What inputs add to outputs, by which outputs divide their relevance.
+
+    Attributes:
+        terms: pairs of modified input and modified weight; contributions are the sum of their products.
+        bias: modified bias, whose share no input gets; or None.
+        factor: of the relevance that is divided.
+        sign: 1 for outputs of at least 0, -1 for those below; 0 for all.
+        epsilon: stabiliser.
+        total: sum of the contributions and the bias, where it is known.
+    """
+
+    terms: Terms
+    bias: Tensor | None = None
+    factor: float = 1.0
+    sign: int = 0
+    epsilon: float = STABILIZER
+    total: Tensor | None = None
+
+
+Rule = Callable[[LinearLayer, RuleSettings], list[Contributions]]
+
+
+def epsilon(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
+    """Divide by ``x w`` (Bach et al. 2015, equation 58)."""
+    terms = [(layer.x, layer.weight)]
+    return [Contributions(terms, layer.bias, epsilon=settings.epsilon, total=layer.output)]
+
+
+def zplus(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
+    """Divide by the positive part of ``x w`` (Montavon et al. 2017, section 4.1, for inputs of both signs)."""
+    return [_positive(layer)]
+
+
+def alpha_beta(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
+    """Divide alpha times by the positive part of ``x w``, less beta times by the negative (Bach et al. 2015, eq. 60)."""
+    above, below = (
+        replace(_positive(layer), factor=settings.alpha),
+        replace(_negative(layer), factor=1 - settings.alpha),
+    )
+    return [above, below] if settings.alpha > 1 else [above]
+
+
+def gamma(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
+    """Let contributions of the output's own sign count ``1 + gamma`` times (Montavon et al. 2019, for both signs)."""
+    favoured = [(_positive(layer), 1), (_negative(layer), -1)]
+    return [_favouring(layer, part, sign, settings.gamma) for part, sign in favoured]
+
+
+def flat(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
+    """Divide evenly among the inputs of an output (Lapuschkin et al. 2017)."""
+    return [Contributions([(torch.ones_like(layer.x), torch.ones_like(layer.weight))])]
+
+
+def w2(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
+    """Divide by the squared weights (Montavon et al. 2017, equation 12)."""
+    return [Contributions([(torch.ones_like(layer.x), layer.weight.square())])]
+
+
+def zbox(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
+    """Divide by ``x w - low w⁺ - high w⁻``, for inputs from low to high (Montavon et al. 2017, equation 15)."""
+    assert settings.low is not None
+    assert settings.high is not None
+    low, high = (bound.expand_as(layer.x) for bound in (settings.low, settings.high))
+    above, below = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+    return [Contributions([(layer.x, layer.weight), (-low, above), (-high, below)])]
+
+
+RULES: dict[str, Rule] = {
+    "epsilon": epsilon,
+    "gamma": gamma,
+    "zplus": zplus,
+    "alpha_beta": alpha_beta,
+    "flat": flat,
+    "zbox": zbox,
+    "w2": w2,
+}
+
+
+def _positive(layer: LinearLayer) -> Contributions:
+    above, below = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+    terms = [(layer.x.clamp(min=0), above), (layer.x.clamp(max=0), below)]
+    return Contributions(terms, None if layer.bias is None else layer.bias.clamp(min=0))
+
+
+def _negative(layer: LinearLayer) -> Contributions:
+    above, below = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+    terms = [(layer.x.clamp(min=0), below), (layer.x.clamp(max=0), above)]
+    return Contributions(terms, None if layer.bias is None else layer.bias.clamp(max=0))
+
+
+def _favouring(layer: LinearLayer, part: Contributions, sign: int, by: float) -> Contributions:
+    """Return all contributions, those of a part ``1 + by`` times, at the outputs of a sign."""
+    terms = [(x, layer.weight + by * weight) for x, weight in part.terms]
+    bias = None if layer.bias is None or part.bias is None else layer.bias + by * part.bias
+    return Contributions(terms, bias, sign=sign)
+
+
+def stabilized(values: Tensor, by: float) -> Tensor:
+    """Move values away from 0; 0 counts as positive."""
+    return values + _away(values, by)
+
+
+def _away(values: Tensor, by: float) -> Tensor:
+    return torch.where(values < 0, -by, by)
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Return the sum of each image's values, [N]."""
+    return values.flatten(1).sum(1)
+
+
+class Division:
+    """Divide the relevance of a layer's outputs among its inputs; what does not depend on it is computed once."""
+
+    def __init__(self, layer: LinearLayer, parts: list[Contributions]) -> None:
+        self.layer, self.output = layer, layer.output
+        self.parts = [replace(part, terms=[(x, weight) for x, weight in part.terms if x.any()]) for part in parts]
+        self.totals = [self._total(part) for part in self.parts]
+
+    def _total(self, part: Contributions) -> Tensor:
+        """Return the sum of the contributions and the bias at each output."""
+        if part.total is not None:
+            return part.total
+        total = torch.zeros_like(self.output) if part.bias is None else part.bias.expand_as(self.output)
+        for x, weight in part.terms:
+            total = total + self.layer.apply(x, weight)
+        return total
+
+    def __call__(self, relevance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the relevance of the inputs, and per image what biases and stabilisers absorbed."""
+        shares, absorbed = torch.zeros_like(self.layer.x), relevance.new_zeros(len(relevance))
+        for part, total in zip(self.parts, self.totals, strict=True):
+            away = _away(total, part.epsilon)
+            rate = part.factor * relevance / (total + away)
+            if part.sign:
+                rate = torch.where((self.output >= 0) == (part.sign > 0), rate, 0)
+            for x, weight in part.terms:
+                shares = shares + x * self.layer.adjoint(rate, weight)
+            kept = away if part.bias is None else away + part.bias
+            absorbed = absorbed + per_image(rate * kept)
+        return shares, absorbed
