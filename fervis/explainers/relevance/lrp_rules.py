@@ -63,7 +63,7 @@ class Contributions:
     total: Tensor | None = None
 
 
-Rule = Callable[[LinearLayer, RuleSettings], list[Contributions]]
+LinearRule = Callable[[LinearLayer, RuleSettings], list[Contributions]]
 
 
 def epsilon(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
@@ -94,24 +94,24 @@ def gamma(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
 
 def flat(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
     """Divide evenly among the inputs of an output (Lapuschkin et al. 2017)."""
-    return [Contributions([(torch.ones_like(layer.x), torch.ones_like(layer.weight))])]
+    return [Contributions([(_ones(layer), torch.ones_like(layer.weight))])]
 
 
 def w2(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
     """Divide by the squared weights (Montavon et al. 2017, equation 12)."""
-    return [Contributions([(torch.ones_like(layer.x), layer.weight.square())])]
+    return [Contributions([(_ones(layer), layer.weight.square())])]
 
 
 def zbox(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
     """Divide by ``x w - low w⁺ - high w⁻``, for inputs from low to high (Montavon et al. 2017, equation 15)."""
     assert settings.low is not None
     assert settings.high is not None
-    low, high = (bound.expand_as(layer.x) for bound in (settings.low, settings.high))
+    one = _ones(layer)
     above, below = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
-    return [Contributions([(layer.x, layer.weight), (-low, above), (-high, below)])]
+    return [Contributions([(layer.x, layer.weight), (-settings.low * one, above), (-settings.high * one, below)])]
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, LinearRule] = {
     "epsilon": epsilon,
     "gamma": gamma,
     "zplus": zplus,
@@ -120,6 +120,11 @@ RULES: dict[str, Rule] = {
     "zbox": zbox,
     "w2": w2,
 }
+
+
+def _ones(layer: LinearLayer) -> Tensor:
+    """Return [1,...] ones in place of the inputs of every image."""
+    return torch.ones_like(layer.x[:1])
 
 
 def _positive(layer: LinearLayer) -> Contributions:
@@ -164,24 +169,22 @@ class Division:
         self.totals = [self._total(part) for part in self.parts]
 
     def _total(self, part: Contributions) -> Tensor:
-        """Return the sum of the contributions and the bias at each output."""
+        """Return the sum of the contributions and the bias at each output; of one image if it is the same for all."""
         if part.total is not None:
             return part.total
-        total = torch.zeros_like(self.output) if part.bias is None else part.bias.expand_as(self.output)
-        for x, weight in part.terms:
-            total = total + self.layer.apply(x, weight)
-        return total
+        addends = [self.layer.apply(x, weight) for x, weight in part.terms]
+        addends += [] if part.bias is None else [part.bias]
+        return sum(addends[1:], addends[0]) if addends else torch.zeros_like(self.output[:1])
 
     def __call__(self, relevance: Tensor) -> tuple[Tensor, Tensor]:
         """Return the relevance of the inputs, and per image what biases and stabilisers absorbed."""
-        shares, absorbed = torch.zeros_like(self.layer.x), relevance.new_zeros(len(relevance))
+        shares: list[Tensor] = []
+        absorbed = relevance.new_zeros(len(relevance))
         for part, total in zip(self.parts, self.totals, strict=True):
             away = _away(total, part.epsilon)
             rate = part.factor * relevance / (total + away)
             if part.sign:
                 rate = torch.where((self.output >= 0) == (part.sign > 0), rate, 0)
-            for x, weight in part.terms:
-                shares = shares + x * self.layer.adjoint(rate, weight)
-            kept = away if part.bias is None else away + part.bias
-            absorbed = absorbed + per_image(rate * kept)
-        return shares, absorbed
+            shares += [x * self.layer.adjoint(rate, weight) for x, weight in part.terms]
+            absorbed += per_image(rate * (away if part.bias is None else away + part.bias))
+        return sum(shares[1:], shares[0]) if shares else torch.zeros_like(self.layer.x), absorbed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,6 +79,8 @@ def flow_of(operation: Operation) -> Flow:
     constant = name == "div" and not isinstance(operation.args[0], Value)  # a constant divided by the value
     if len(inputs) == 1 and name in _ACTIVATIONS | _UNCHANGED | {"add", "sub", "rsub", "mul", "div"} and not constant:
         return _unchanged(operation)
+    if name == "max_pool2d_with_indices":
+        return _max_pooled(operation)
     if name in _ROUTES and not operation.in_place:
         return _routed(operation)
     if name in _AVERAGES and len(inputs) == 1:
@@ -150,6 +151,18 @@ def _routed(operation: Operation) -> Flow:
     """Relevance takes the way of the values."""
     inputs, pull = _pulled_back(operation)
     return lambda relevance: (dict(zip(inputs, pull(relevance), strict=True)), _nothing(relevance[0]))
+
+
+def _max_pooled(operation: Operation) -> Flow:
+    """The winners of the pass take all."""
+    value, *settings = operation.args
+    padded = [*settings, *[[], 0, 1, False][len(settings) - 1 :]]
+
+    def flow(relevance: list[Tensor]) -> tuple[dict[Value, Tensor], Tensor]:
+        backward = torch.ops.aten.max_pool2d_with_indices_backward
+        return {value: backward(relevance[0], value.tensor, *padded, operation.results[1])}, _nothing(relevance[0])
+
+    return flow
 
 
 def _averaged(operation: Operation) -> Flow:

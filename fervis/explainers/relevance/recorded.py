@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fervis.core.layers import Layer
 from fervis.core.network import Network
 from fervis.core.targets import Targets
 from fervis.errors import ConfigError
@@ -60,12 +59,13 @@ def record_pass(batch: Batch) -> RecordedPass:
         capture(model, inner, roots=False, once=True) as outputs,
     ):
         with _begun(tape, model) as started:
-            images = batch.images.detach().clone()
+            # Processors convolve fastest with channels last.
+            images = batch.images.detach().clone(memory_format=torch.channels_last)
             if not isinstance(model, Network):
                 started.append(tape.begin(images))
             logits = model(images)
         explained = logits if targets.classes is not None else outputs[targets.layer]
-        scores, slopes = _scored(targets, logits, explained)
+        scores, slopes = _explained_values(targets, logits, explained)
         (start,) = started
         layers = {
             layer.name: start if layer.is_input else _value(tape, outputs[layer.path], f"layer={layer.name}")
@@ -92,7 +92,7 @@ def _begun(tape: Tape, model: nn.Module) -> Iterator[list[Value]]:
         handle.remove()
 
 
-def _scored(targets: Targets, logits: Tensor, explained: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _explained_values(targets: Targets, logits: Tensor, explained: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Return the explained values [N,T] and of each target its slope with respect to the value it is part of."""
     with torch.enable_grad():
         leaf = explained.detach().clone().requires_grad_()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -113,6 +114,8 @@ class Tape(TorchDispatchMode):
         operation = Operation(func, args_of_values, kwargs_of_values, self.modules[-1] if self.modules else "")
         if not operation.inputs:
             return func(*args, **kwargs)
+        if operation.name == "as_strided" and _key(args[0]) == _key(torch.as_strided(args[0].detach(), *args[1:])):
+            return func(*args, **kwargs)  # only strides change that address nothing
         for argument, changed in zip(args, _written(func), strict=False):
             if changed and isinstance(argument, Tensor):
                 self._preserve(argument)
@@ -157,7 +160,9 @@ class Tape(TorchDispatchMode):
 def _key(tensor: Tensor) -> Key:
     """Return what tells a tensor from others: its memory and which part of it in which order; two views may be equal."""
     memory = tensor.untyped_storage().data_ptr()
-    return memory, tensor.dtype, tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
+    # The stride of an axis of one position addresses nothing.
+    strides = tuple(stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1)
+    return memory, tensor.dtype, tensor.storage_offset(), tuple(tensor.shape), strides
 
 
 @cache
