@@ -39,7 +39,7 @@ def flows(tape: Tape, fixed: Value, composite: Composite, settings: RuleSettings
             return flow_of(operation)
         layer, rule = layers[operation], names[operation]
         bounds = _bounded(settings, operation.inputs[0], layer) if rule == "zbox" else settings
-        return _divided(operation.inputs[0], Division(layer, RULES[rule](layer, bounds)))
+        return _divided(operation.inputs[0], Division(layer, RULES[rule](layer, bounds), settings.share_biases))
 
     return flow
 

@@ -48,6 +48,8 @@ class Lrp:
         epsilon: stabiliser of the epsilon rule; a large one absorbs weak relevance.
         gamma: how much more contributions of an output's own sign count, of the gamma rule.
         alpha: weight of positive contributions of the alpha-beta rule; beta is alpha - 1.
+        biases: ``absorb`` their part of the relevance, as the rules are published; or ``share`` it among the inputs, so that
+            the map adds up to the target's value.
         low: lowest value that a pixel can have, for the box rule.
         high: highest value that a pixel can have, for the box rule.
     """
@@ -59,6 +61,7 @@ class Lrp:
     epsilon: Annotated[float, Above(0)] = 1e-6
     gamma: Annotated[float, AtLeast(0)] = 0.25
     alpha: Annotated[float, AtLeast(1)] = 2.0
+    biases: Annotated[str, Choice("absorb", "share")] = "absorb"
     low: Annotated[float, Number()] = 0.0
     high: Annotated[float, Number()] = 1.0
     result: ClassVar = HeatMaps
@@ -77,7 +80,7 @@ class Lrp:
         """Explain all layers and targets of a batch in one forward pass and one walk back through it."""
         recorded = record_pass(batch)
         bounds = pixel_bounds(batch.model, batch.images, (self.low, self.high))
-        settings = RuleSettings(self.epsilon, self.gamma, self.alpha, *bounds)
+        settings = RuleSettings(self.epsilon, self.gamma, self.alpha, self.biases == "share", *bounds)
         flow_of = flows(recorded.tape, recorded.target, self._composite(), settings)
         values = list(recorded.layers.values())
         with torch.inference_mode(False), torch.no_grad():

@@ -31,6 +31,7 @@ class RuleSettings:
         epsilon: stabiliser of the epsilon rule.
         gamma: how much more positive contributions count, of the gamma rule.
         alpha: weight of the positive contributions, of the alpha-beta rule; beta is alpha - 1.
+        share_biases: whether inputs get the biases' shares too, in proportion to the magnitude of their contributions.
         low: lowest value of the layer's inputs, broadcast; for the box rule.
         high: highest value likewise.
     """
@@ -38,6 +39,7 @@ class RuleSettings:
     epsilon: float = STABILIZER
     gamma: float = 0.25
     alpha: float = 2.0
+    share_biases: bool = False
     low: Tensor | None = None
     high: Tensor | None = None
 
@@ -53,6 +55,7 @@ class Contributions:
         sign: 1 for outputs of at least 0, -1 for those below; 0 for all.
         epsilon: stabiliser.
         total: sum of the contributions and the bias, where it is known.
+        one_signed: whether no contribution has another sign than the bias.
     """
 
     terms: Terms
@@ -61,6 +64,7 @@ class Contributions:
     sign: int = 0
     epsilon: float = STABILIZER
     total: Tensor | None = None
+    one_signed: bool = False
 
 
 LinearRule = Callable[[LinearLayer, RuleSettings], list[Contributions]]
@@ -130,13 +134,13 @@ def _ones(layer: LinearLayer) -> Tensor:
 def _positive(layer: LinearLayer) -> Contributions:
     above, below = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
     terms = [(layer.x.clamp(min=0), above), (layer.x.clamp(max=0), below)]
-    return Contributions(terms, None if layer.bias is None else layer.bias.clamp(min=0))
+    return Contributions(terms, None if layer.bias is None else layer.bias.clamp(min=0), one_signed=True)
 
 
 def _negative(layer: LinearLayer) -> Contributions:
     above, below = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
     terms = [(layer.x.clamp(min=0), below), (layer.x.clamp(max=0), above)]
-    return Contributions(terms, None if layer.bias is None else layer.bias.clamp(max=0))
+    return Contributions(terms, None if layer.bias is None else layer.bias.clamp(max=0), one_signed=True)
 
 
 def _favouring(layer: LinearLayer, part: Contributions, sign: int, by: float) -> Contributions:
@@ -161,12 +165,21 @@ def per_image(values: Tensor) -> Tensor:
 
 
 class Division:
-    """Divide the relevance of a layer's outputs among its inputs; what does not depend on it is computed once."""
+    """Divide the relevance of a layer's outputs among its inputs; what does not depend on it is computed once.
 
-    def __init__(self, layer: LinearLayer, parts: list[Contributions]) -> None:
+    Args:
+        layer: a linear layer.
+        parts: what the inputs contribute.
+        share_biases: whether the inputs also get the biases' shares. Where all contributions have one sign, that is to
+            divide without the bias; otherwise each gets of the bias in proportion to its magnitude.
+    """
+
+    def __init__(self, layer: LinearLayer, parts: list[Contributions], share_biases: bool) -> None:
         self.layer, self.output = layer, layer.output
-        self.parts = [replace(part, terms=[(x, weight) for x, weight in part.terms if x.any()]) for part in parts]
+        self.parts = [_effective(part, share_biases) for part in parts]
         self.totals = [self._total(part) for part in self.parts]
+        shared = [share_biases and part.bias is not None for part in self.parts]
+        self.magnitudes = [self._magnitude(part) if own else None for part, own in zip(self.parts, shared, strict=True)]
 
     def _total(self, part: Contributions) -> Tensor:
         """Return the sum of the contributions and the bias at each output; of one image if it is the same for all."""
@@ -176,15 +189,34 @@ class Division:
         addends += [] if part.bias is None else [part.bias]
         return sum(addends[1:], addends[0]) if addends else torch.zeros_like(self.output[:1])
 
+    def _magnitude(self, part: Contributions) -> Tensor:
+        """Return the sum of the contributions' magnitudes at each output, nowhere 0."""
+        magnitude = torch.full_like(self.output, STABILIZER)
+        for x, weight in part.terms:
+            magnitude += self.layer.apply(x.abs(), weight.abs())
+        return magnitude
+
     def __call__(self, relevance: Tensor) -> tuple[Tensor, Tensor]:
         """Return the relevance of the inputs, and per image what biases and stabilisers absorbed."""
         shares: list[Tensor] = []
         absorbed = relevance.new_zeros(len(relevance))
-        for part, total in zip(self.parts, self.totals, strict=True):
-            away = _away(total, part.epsilon)
-            rate = part.factor * relevance / (total + away)
+        for part, total, magnitude in zip(self.parts, self.totals, self.magnitudes, strict=True):
+            lost = _away(total, part.epsilon)
+            rate = part.factor * relevance / (total + lost)
             if part.sign:
                 rate = torch.where((self.output >= 0) == (part.sign > 0), rate, 0)
             shares += [x * self.layer.adjoint(rate, weight) for x, weight in part.terms]
-            absorbed += per_image(rate * (away if part.bias is None else away + part.bias))
+            if magnitude is not None:
+                of_bias = rate * part.bias / magnitude
+                shares += [x.abs() * self.layer.adjoint(of_bias, weight.abs()) for x, weight in part.terms]
+                absorbed += per_image(of_bias * STABILIZER)
+            elif part.bias is not None:
+                lost = lost + part.bias
+            absorbed += per_image(rate * lost)
         return sum(shares[1:], shares[0]) if shares else torch.zeros_like(self.layer.x), absorbed
+
+
+def _effective(part: Contributions, share_biases: bool) -> Contributions:
+    """Return contributions without the terms that are 0 everywhere, and without a bias that need not be known."""
+    terms = [(x, weight) for x, weight in part.terms if x.any()]
+    return replace(part, terms=terms, bias=None if share_biases and part.one_signed else part.bias)
