@@ -13,10 +13,10 @@ from fervis.errors import ConfigError
 from fervis.explainers.relevance.composites import Composite, rule_names
 from fervis.explainers.relevance.linear import LinearLayer, merged_layers
 from fervis.explainers.relevance.lrp_rules import RULES, Division, RuleSettings
-from fervis.explainers.relevance.operations import Flow, flow_of
+from fervis.explainers.relevance.operations import RESHAPES, Flow, flow_of
 from fervis.explainers.relevance.tape import Operation, Tape, Value
 
-_MAY_PRECEDE_BOX = {"add", "sub", "rsub", "mul", "div", "expand", "view", "permute", "mean", "sum", "_to_copy"}
+_MAY_PRECEDE_BOX = {"add", "sub", "rsub", "mul", "div", "expand", "permute", "mean", "sum", "_to_copy", *RESHAPES}
 
 
 def flows(tape: Tape, fixed: Value, composite: Composite, settings: RuleSettings) -> Callable[[Operation], Flow]:
@@ -78,6 +78,12 @@ def _recomputed(value: Value, start: Tensor) -> Tensor:
             "before it; use explainer.composite=epsilon_plus_flat instead."
         )
     before = _recomputed(value.producer.inputs[0], start)
+    if value.producer.name in RESHAPES:
+        return (
+            before.expand(len(before), *value.producer.inputs[0].tensor.shape[1:])
+            .flatten(1)
+            .view(len(before), *value.tensor.shape[1:])
+        )
     arguments = value.producer.args, value.producer.kwargs
     args, kwargs = tree_map(lambda leaf: before.clone() if isinstance(leaf, Value) else leaf, arguments)
     return value.producer.function(*args, **kwargs)

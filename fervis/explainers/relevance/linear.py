@@ -89,7 +89,8 @@ def linear_layer(operation: Operation) -> LinearLayer | None:
 def _convolution(output: Tensor, x: Any, weight: Any, bias: Any, *settings: Any) -> LinearLayer | None:
     if not isinstance(x, Value) or isinstance(weight, Value) or isinstance(bias, Value):
         return None
-    given, (*_, transposed, _padding, groups) = x.tensor, settings
+    given, output, weight = (_channels_last(tensor) for tensor in (x.tensor, output, weight))
+    (*_, transposed, _padding, groups) = settings
 
     def apply(x: Tensor, weight: Tensor) -> Tensor:
         return _aten.convolution(x, weight, None, *settings)
@@ -97,10 +98,13 @@ def _convolution(output: Tensor, x: Any, weight: Any, bias: Any, *settings: Any)
     def adjoint(z: Tensor, weight: Tensor) -> Tensor:
         return _aten.convolution_backward(z, given, weight, None, *settings, [True, False, False])[0]
 
-    if weight.ndim == 4:
-        weight = weight.contiguous(memory_format=torch.channels_last)  # processors convolve fastest with it
     offset = None if bias is None else bias.view(1, -1, *[1] * (weight.ndim - 2))
-    return LinearLayer(x.tensor, output, weight, offset, apply, adjoint, "conv", groups, transposed)
+    return LinearLayer(given, output, weight, offset, apply, adjoint, "conv", groups, transposed)
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """Return an image's tensor with channels last in memory, with which processors convolve fastest."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 def normalization(operation: Operation) -> tuple[Value, Tensor, Tensor]:
@@ -147,11 +151,11 @@ def merged_layers(tape: Tape, fixed: Value) -> tuple[dict[Operation, LinearLayer
         own_reader = source.consumers == [operation] and source is not fixed
         readers = operation.output is not fixed and after and all(_takes_merge(layers.get(reader)) for reader in after)
         if source.producer and before and own_reader and _takes_merge(before):
-            layers[source.producer] = before.scaled(operation.output.tensor, scale, shift)
+            layers[source.producer] = before.scaled(_channels_last(operation.output.tensor), scale, shift)
             merged.add(operation)
         elif readers:
             for reader in after:
-                layers[reader] = layers[reader].fed_by(source.tensor, scale, shift)
+                layers[reader] = layers[reader].fed_by(_channels_last(source.tensor), scale, shift)
             merged.add(operation)
         else:
             layers[operation] = _alone(source.tensor, operation.output.tensor, scale, shift)

@@ -59,13 +59,14 @@ _ROUTES = {
         "stack",
     ),
     *("constant_pad_nd", "reflection_pad2d", "replication_pad2d", "flip", "roll", "repeat", "index", "index_select"),
-    *("gather", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "where", "as_strided"),
+    *("gather", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "where"),
 }
 # Averages and sums with weights that are not learned.
 _AVERAGES = {
     *("mean", "sum", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"),
     *("upsample_nearest2d", "upsample_bilinear2d", "_upsample_bilinear2d_aa", "upsample_bicubic2d"),
 }
+RESHAPES = {"view", "_unsafe_view", "_reshape_alias", "reshape"}
 _GATES = {"sigmoid", "hardsigmoid"}
 
 
@@ -75,19 +76,21 @@ def flow_of(operation: Operation) -> Flow:
     Raises:
         ConfigError: no rule covers the operation.
     """
-    name, inputs = operation.name, operation.inputs
+    name, operands = operation.name, operation.operands
     constant = name == "div" and not isinstance(operation.args[0], Value)  # a constant divided by the value
-    if len(inputs) == 1 and name in _ACTIVATIONS | _UNCHANGED | {"add", "sub", "rsub", "mul", "div"} and not constant:
+    if len(operands) == 1 and name in _ACTIVATIONS | _UNCHANGED | {"add", "sub", "rsub", "mul", "div"} and not constant:
         return _unchanged(operation)
+    if name in RESHAPES:
+        return _reshaped(operation)
     if name == "max_pool2d_with_indices":
         return _max_pooled(operation)
     if name in _ROUTES and not operation.in_place:
         return _routed(operation)
-    if name in _AVERAGES and len(inputs) == 1:
+    if name in _AVERAGES and len(operands) == 1:
         return _averaged(operation)
     if name in {"add", "sub"} and all(isinstance(argument, Value) for argument in operation.args[:2]):
         return _summed(operation)
-    if name == "mul" and len(inputs) == 2 and (signal := _signal(inputs)):
+    if name == "mul" and len(operands) == 2 and (signal := _signal(operands)):
         return lambda relevance: ({signal: relevance[0]}, _nothing(relevance[0]))
     raise ConfigError(
         f"explainer=lrp: no rule covers {name}{f' in {operation.module}' if operation.module else ''}; expected a network "
@@ -104,6 +107,12 @@ def _unchanged(operation: Operation) -> Flow:
     (value,) = operation.inputs
     shape = value.tensor.shape
     return lambda relevance: ({value: relevance[0].sum_to_size(shape)}, _nothing(relevance[0]))
+
+
+def _reshaped(operation: Operation) -> Flow:
+    """Relevance has the shape of the values; their order in memory does not matter."""
+    (value,) = operation.inputs
+    return lambda relevance: ({value: relevance[0].reshape(value.tensor.shape)}, _nothing(relevance[0]))
 
 
 def _summed(operation: Operation) -> Flow:
@@ -124,10 +133,10 @@ def _summed(operation: Operation) -> Flow:
     return flow
 
 
-def _signal(inputs: list[Value]) -> Value | None:
+def _signal(factors: list[Value]) -> Value | None:
     """Return the factor that is not a gate, which takes all relevance (Arras et al. 2017, arXiv:1706.07206)."""
-    gates = [value for value in inputs if value.producer and value.producer.name in _GATES]
-    return next(value for value in inputs if value is not gates[0]) if len(gates) == 1 else None
+    gates = [value for value in factors if value.producer and value.producer.name in _GATES]
+    return next(value for value in factors if value is not gates[0]) if len(gates) == 1 else None
 
 
 def _pulled_back(operation: Operation) -> tuple[list[Value], Callable[[list[Tensor]], list[Tensor]]]:

@@ -59,8 +59,7 @@ def record_pass(batch: Batch) -> RecordedPass:
         capture(model, inner, roots=False, once=True) as outputs,
     ):
         with _begun(tape, model) as started:
-            # Processors convolve fastest with channels last.
-            images = batch.images.detach().clone(memory_format=torch.channels_last)
+            images = batch.images.detach().clone()
             if not isinstance(model, Network):
                 started.append(tape.begin(images))
             logits = model(images)

@@ -73,7 +73,12 @@ class Operation:
     @property
     def inputs(self) -> list[Value]:
         """The values that it took, each once."""
-        return list(dict.fromkeys(leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Value)))
+        return list(dict.fromkeys(self.operands))
+
+    @property
+    def operands(self) -> list[Value]:
+        """The values that it took, in the order of its arguments."""
+        return [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Value)]
 
     @property
     def output(self) -> Value:
