@@ -62,8 +62,8 @@ def _bounded(settings: RuleSettings, value: Value, layer: LinearLayer) -> RuleSe
     if bool((layer.x < low - slack).any() or (layer.x > high + slack).any()):
         found = f"{float(layer.x.min()):g} to {float(layer.x.max()):g}"
         raise ConfigError(
-            f"explainer.low, explainer.high: the box rule got values from {found}, expected all from {float(low.min()):g} to "
-            f"{float(high.max()):g}; state the lowest and the highest value that a pixel may have."
+            f"explainer.low, explainer.high: the box rule got values from {found}, expected all from "
+            f"{float(low.min()):g} to {float(high.max()):g}; state the lowest and the highest value that a pixel may have."
         )
     return replace(settings, low=low, high=high)
 
@@ -74,8 +74,8 @@ def _recomputed(value: Value, start: Tensor) -> Tensor:
         return start
     if value.producer.name not in _MAY_PRECEDE_BOX or len(value.producer.inputs) > 1:
         raise ConfigError(
-            f"explainer.composite: the box rule needs a first layer that sees the pixels, but {value.producer.name} comes "
-            "before it; use explainer.composite=epsilon_plus_flat instead."
+            f"explainer.composite: the box rule needs a first layer that sees the pixels, but {value.producer.name} "
+            "comes before it; use explainer.composite=epsilon_plus_flat instead."
         )
     before = _recomputed(value.producer.inputs[0], start)
     if value.producer.name in RESHAPES:

@@ -8,8 +8,8 @@ layer has which rule is the composite's choice (Kohlbrenner et al. 2020, arXiv:1
 - A BatchNorm is part of the convolution before it, or behind it; both outputs have the same relevance.
 - Normalisation of the pixels passes relevance on.
 - A map adds up to the target's value, but for what biases and stabilisers absorb. The score ``conservation`` is the
-  map's sum as a part of the value, ``absorbed`` what biases and stabilisers took; where all relevance passes through the
-  layer, the two add up to 1.
+  map's sum as a part of the value, ``absorbed`` what biases and stabilisers took; where all relevance passes through
+  the layer, the two add up to 1.
 """
 
 from __future__ import annotations
@@ -39,17 +39,16 @@ class Lrp:
     """Propagate the relevance of any targets to any layers.
 
     Attributes:
-        composite: which layer has which rule. The first word is the rule of linear layers, the second of convolutions, the
-            third, where there is one, of the first layer: ``epsilon``, ``epsilon_plus``, ``epsilon_alpha2_beta1``,
-            ``epsilon_plus_flat``, ``epsilon_alpha2_beta1_flat``, ``epsilon_gamma_box``.
+        composite: which layer has which rule, named by the rules of linear layers, of convolutions, and of the first
+            layer where it has one of its own.
         first: rule of the first layer instead of the composite's; None for the composite's.
         conv: of the convolutions, likewise.
         dense: of the linear layers, likewise.
         epsilon: stabiliser of the epsilon rule; a large one absorbs weak relevance.
         gamma: how much more contributions of an output's own sign count, of the gamma rule.
         alpha: weight of positive contributions of the alpha-beta rule; beta is alpha - 1.
-        biases: ``absorb`` their part of the relevance, as the rules are published; or ``share`` it among the inputs, so that
-            the map adds up to the target's value.
+        biases: ``absorb`` their part of the relevance, as the rules are published; or ``share`` it among the inputs, so
+            that the map adds up to the target's value.
         low: lowest value that a pixel can have, for the box rule.
         high: highest value that a pixel can have, for the box rule.
     """
@@ -117,7 +116,7 @@ def _map(batch: Batch, layer: Layer, relevance: Tensor) -> Tensor:
 
 
 def _balance(relevance: Relevance, scores: Tensor) -> Tensor:
-    """Return [2,N,T]: the sum of the relevance and what was absorbed, as parts of the scores; of 0, all is conserved."""
+    """Return [2,N,T]: sum of the relevance and what was absorbed, as parts of the scores; of 0, all is conserved."""
     sums = torch.stack([per_image(values) for values in relevance.values], 1)
     absorbed = torch.stack(relevance.absorbed, 1)
     divisor = torch.where(scores == 0, 1, scores)

@@ -82,7 +82,7 @@ def zplus(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
 
 
 def alpha_beta(layer: LinearLayer, settings: RuleSettings) -> list[Contributions]:
-    """Divide alpha times by the positive part of ``x w``, less beta times by the negative (Bach et al. 2015, eq. 60)."""
+    """Divide alpha times by the positive of ``x w``, less beta times by the negative part (Bach et al. 2015)."""
     above, below = (
         replace(_positive(layer), factor=settings.alpha),
         replace(_negative(layer), factor=1 - settings.alpha),
@@ -206,7 +206,7 @@ class Division:
             if part.sign:
                 rate = torch.where((self.output >= 0) == (part.sign > 0), rate, 0)
             shares += [x * self.layer.adjoint(rate, weight) for x, weight in part.terms]
-            if magnitude is not None:
+            if magnitude is not None and part.bias is not None:
                 of_bias = rate * part.bias / magnitude
                 shares += [x.abs() * self.layer.adjoint(of_bias, weight.abs()) for x, weight in part.terms]
                 absorbed += per_image(of_bias * STABILIZER)

@@ -92,9 +92,10 @@ def flow_of(operation: Operation) -> Flow:
         return _summed(operation)
     if name == "mul" and len(operands) == 2 and (signal := _signal(operands)):
         return lambda relevance: ({signal: relevance[0]}, _nothing(relevance[0]))
+    where = f" in {operation.module}" if operation.module else ""
     raise ConfigError(
-        f"explainer=lrp: no rule covers {name}{f' in {operation.module}' if operation.module else ''}; expected a network "
-        "of convolutions, linear layers, BatchNorm, poolings, sums and activations. Use explainer=input_x_gradient instead."
+        f"explainer=lrp: no rule covers {name}{where}; expected a network of convolutions, linear layers, BatchNorm, "
+        "poolings, sums and activations. Use explainer=input_x_gradient instead."
     )
 
 

@@ -46,9 +46,19 @@ class RecordedPass:
 def record_pass(batch: Batch) -> RecordedPass:
     """Run the images of a batch once, in eval mode and without gradients; the network is then as it was.
 
+    Processors convolve fastest with channels last in memory. A network that relies on another order, by ``view``, fails
+    then, and is given the usual one.
+
     Raises:
         ConfigError: an output that is not finite, or a layer that runs twice or does not depend on the pixels.
     """
+    try:
+        return _record(batch, torch.channels_last)
+    except RuntimeError:
+        return _record(batch, torch.contiguous_format)
+
+
+def _record(batch: Batch, order: torch.memory_format) -> RecordedPass:
     model, targets = batch.model, batch.targets
     paths = {layer.path for layer in batch.layers} | ({targets.layer} if targets.classes is None else set())
     inner = sorted(path for path in paths if path)
@@ -59,7 +69,7 @@ def record_pass(batch: Batch) -> RecordedPass:
         capture(model, inner, roots=False, once=True) as outputs,
     ):
         with _begun(tape, model) as started:
-            images = batch.images.detach().clone()
+            images = batch.images.detach().clone(memory_format=order)
             if not isinstance(model, Network):
                 started.append(tape.begin(images))
             logits = model(images)

@@ -106,7 +106,7 @@ class Tape(TorchDispatchMode):
         key = _key(tensor)
         if key in self._stale:
             raise ConfigError(
-                f"{self._where()}: it reads a tensor of which a part was changed in place; copy it first."
+                f"{self._where()}: it reads a tensor of which a part was changed in place; expected a copy."
             )
         return self._values.get(key)
 
@@ -163,7 +163,7 @@ class Tape(TorchDispatchMode):
 
 
 def _key(tensor: Tensor) -> Key:
-    """Return what tells a tensor from others: its memory and which part of it in which order; two views may be equal."""
+    """Return what tells a tensor from others: its memory, and which part of it in which order."""
     memory = tensor.untyped_storage().data_ptr()
     # The stride of an axis of one position addresses nothing.
     strides = tuple(stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1)

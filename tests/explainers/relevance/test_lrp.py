@@ -301,6 +301,20 @@ def test_a_module_that_runs_twice_is_as_two_copies():
         assert torch.equal(one, two)
 
 
+def test_a_network_that_views_its_tensors_in_memory_order_is_explained_alike():
+    class Viewed(nn.Module):
+        def __init__(self, view: bool) -> None:
+            super().__init__()
+            self.conv, self.head, self.view = nn.Conv2d(1, 4, 3), nn.Linear(144, 3), view
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.relu(self.conv(x))
+            return self.head(x.view(len(x), -1) if self.view else x.flatten(1))
+
+    one, two = (lrp(seeded(lambda v=v: Viewed(v)), noise(2, 1, 8, 8)).maps for v in (False, True))
+    assert_same(one, two, 1e-6)
+
+
 def test_the_box_has_the_bounds_of_normalized_pixels():
     body = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)))
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
