@@ -17,7 +17,7 @@ from fervis.core.targets import Targets
 from fervis.models.fast_inference import fast_forward
 from fervis.models.hooks import TargetPass, frozen, target_passes
 from fervis.models.resume import Resumable, record
-from fervis.models.rules import Rules
+from fervis.models.rules import GraphRules, Rules
 from fervis.models.shared_passes import SharedPasses
 
 SCORED_AT_ONCE = 100  # images per pass: the activations of a 48x48 network stay in the processor's cache
@@ -69,11 +69,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def gradients(self, rules: Rules | None = None, layers: tuple[Layer, ...] | None = None) -> Iterator[TargetPass]:
+    def gradients(
+        self, rules: Rules | GraphRules | None = None, layers: tuple[Layer, ...] | None = None
+    ) -> Iterator[TargetPass]:
         """Yield activations and gradients of all layers, target by target: one forward pass, T backward passes.
 
         Args:
-            rules: replace the backward passes of modules, by their types.
+            rules: replace the backward passes of modules, by their types, or of operations (``models/rules.py``).
             layers: other layers than the batch's own.
         """
         layers = layers or self.layers
