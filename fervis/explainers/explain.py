@@ -30,6 +30,7 @@ def explain(
     *,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
+    background: Tensor | None = None,
     **knobs: Any,
 ) -> Any:
     """Explain a network's outputs for images. Needs no config and no data set.
@@ -46,6 +47,8 @@ def explain(
             ``all``, a class's name where the network is a ``fervis`` one, or ``<layer>/<filter>``.
         seed: root of the method's randomness.
         batch_size: images per pass.
+        background: [R,C,H,W] float, as the network takes them: images for methods that compare with others
+            (``expected_gradients``, ``baseline="mean"``); None for ``images`` themselves.
         **knobs: settings of the method, as in ``conf/explainer/<name>.yaml``.
 
     Returns:
@@ -61,7 +64,9 @@ def explain(
     if layer is not None and not layer:
         raise ConfigError(f"layer={layer}: expected the name of a layer, or a list of names that is not empty.")
     rows = torch.arange(len(images))
+    references = images if background is None else _check_background(background, images)
     batch = Batch(model, images.detach(), (), classes=_classes(model, images), seed=seed, rows=rows)
+    batch = replace(batch, references=references.detach())
     if not isinstance(explainer, str):
         from fervis.explainers.several import explain_by_each
 
@@ -191,6 +196,16 @@ def check_images(images: Any) -> None:
             f"not {str(images.dtype).removeprefix('torch.')} {list(images.shape)}."
         )
     check_finite(images)
+
+
+def _check_background(background: Tensor, images: Tensor) -> Tensor:
+    check_images(background)
+    if background.shape[1:] != images.shape[1:]:
+        raise ConfigError(
+            f"background: expected images of shape {list(images.shape[1:])} as those explained, "
+            f"not {list(background.shape[1:])}."
+        )
+    return background
 
 
 def _classes(model: nn.Module, images: Tensor) -> tuple[str, ...]:

@@ -1,0 +1,35 @@
+"""Gradients at points between baselines and images, several images at once: integrated and expected gradients."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fervis.core.layers import INPUT
+from fervis.explainers.gradient.passes import pixel_layer
+from fervis.models.batch import Batch
+
+POINTS_PER_PASS = 64  # points of all images in one pass, so that memory is bounded
+
+
+def parts_of_passes(images: int, points: int) -> list[slice]:
+    """Return parts of a batch, each of as many images as have all their points in one pass, at least one."""
+    count = max(1, POINTS_PER_PASS // points)
+    return [slice(start, min(start + count, images)) for start in range(0, images, count)]
+
+
+def maps_at(batch: Batch, points: Tensor, differences: Tensor) -> Tensor:
+    """Return differences · gradient, summed over channels, at S points of each image.
+
+    Args:
+        batch: N images with T targets.
+        points: [N,S,C,H,W].
+        differences: [N,S,C,H,W], or what broadcasts to it.
+
+    Returns:
+        [N,S,T,H,W].
+    """
+    there = batch.with_images(points.flatten(0, 1), batch.targets.repeat(points.shape[1]))
+    passes = there.gradients(layers=(pixel_layer(batch),))
+    maps = [(one.gradients[INPUT].view_as(points) * differences).sum(2) for one in passes]
+    return torch.stack(maps, 2)
