@@ -34,6 +34,7 @@ from fervis.system.progress import progress
 
 _REFERENCES_AT_ONCE = 1000
 _LARGEST_CHANGE = 0.5  # of a weight by the fit, relative
+_ROUNDING = 1e-10  # slopes of less relative variance are equal in 32 bits: no weights change their sum
 _BLUR = 0.1  # standard deviation of the blurred baseline, as part of the image's shorter side
 
 
@@ -100,7 +101,8 @@ def fit_weights(weights: Tensor, slopes: Tensor, gains: Tensor) -> Tensor:
     """
     mean = (weights * slopes).sum(1, keepdim=True)
     spread = (weights * (slopes - mean).square()).sum(1, keepdim=True)
-    change = ((slopes - mean) * (gains[:, None] - mean) / spread).nan_to_num(0, 0, 0)
+    differ = spread > _ROUNDING * (weights * slopes.square()).sum(1, keepdim=True)
+    change = torch.where(differ, (slopes - mean) * (gains[:, None] - mean) / spread, 0)
     largest = change.abs().amax(1, keepdim=True)
     return weights * (1 + change * (_LARGEST_CHANGE / largest.clamp(min=_LARGEST_CHANGE)))
 
