@@ -23,19 +23,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fervis.core.knobs import Choice, Range, Whole
+from fervis.core.knobs import Choice, Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
 from fervis.explainers.gradient import lines
-from fervis.explainers.gradient.lines import maps_at, parts_of_passes
-from fervis.metrics.gaussian import gaussian_blur
+from fervis.explainers.gradient.lines import BASELINES, baseline_images, maps_at, parts_of_passes
 from fervis.models.batch import Batch
 from fervis.system.progress import progress
 
-_REFERENCES_AT_ONCE = 1000
 _LARGEST_CHANGE = 0.5  # of a weight by the fit, relative
 _ROUNDING = 1e-10  # slopes of less relative variance are equal in 32 bits: no weights change their sum
-_BLUR = 0.1  # standard deviation of the blurred baseline, as part of the image's shorter side
 
 
 @dataclass
@@ -54,7 +51,7 @@ class IntegratedGradients:
     steps: Annotated[int, Whole(1, 1000)] = 20
     rule: Annotated[str, Choice("midpoint", "gauss_legendre")] = "midpoint"
     fit: bool = True
-    baseline: Annotated[float | str, Range(0, 1) | Choice("mean", "blur")] = 0.0
+    baseline: Annotated[float | str, BASELINES] = 0.0
     result: ClassVar = HeatMaps
     scope: ClassVar = "image"
     takes: ClassVar = frozenset({"pixels", "classes", "filters"})
@@ -105,21 +102,6 @@ def fit_weights(weights: Tensor, slopes: Tensor, gains: Tensor) -> Tensor:
     change = torch.where(differ, (slopes - mean) * (gains[:, None] - mean) / spread, 0)
     largest = change.abs().amax(1, keepdim=True)
     return weights * (1 + change * (_LARGEST_CHANGE / largest.clamp(min=_LARGEST_CHANGE)))
-
-
-def baseline_images(batch: Batch, baseline: float | str) -> Tensor:
-    """Return the baseline [N,C,H,W] of each image."""
-    if baseline == "mean":
-        return _mean_reference(batch).expand_as(batch.images)
-    if baseline == "blur":
-        return gaussian_blur(batch.images, _BLUR * min(batch.images.shape[2:]))
-    return torch.full_like(batch.images, float(baseline))
-
-
-def _mean_reference(batch: Batch) -> Tensor:
-    count = batch.reference_count()
-    sums = [batch.reference_images(some).double().sum(0) for some in torch.arange(count).split(_REFERENCES_AT_ONCE)]
-    return (torch.stack(sums).sum(0) / count).to(batch.images)
 
 
 def _maps_along_lines(batch: Batch, baselines: Tensor, positions: Tensor) -> Tensor:
