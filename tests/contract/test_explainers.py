@@ -28,6 +28,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "class_image": {"steps": 2},
     "confusion": {"resamples": 20},
     "filters": {"steps": 2, "filters": [0, 2]},
+    "expected_gradients": {"samples": 6},
     "integrated_gradients": {"steps": 6},
     "lime": {"samples": 60, "repeats": 1},
     "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 30},

@@ -63,7 +63,7 @@ def _bounded(settings: RuleSettings, value: Value, layer: LinearLayer) -> RuleSe
         found = f"{float(layer.x.min()):g} to {float(layer.x.max()):g}"
         raise ConfigError(
             f"explainer.low, explainer.high: the box rule got values from {found}, expected all from "
-            f"{float(low.min()):g} to {float(high.max()):g}; state the lowest and the highest value that a pixel may have."
+            f"{float(low.min()):g} to {float(high.max()):g}; state the lowest and the highest value of a pixel."
         )
     return replace(settings, low=low, high=high)
 
