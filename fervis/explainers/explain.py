@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -116,6 +117,8 @@ def _named(method: Explainer) -> str:
 def try_explainer(method: Explainer) -> None:
     """Run a method of images on a small random image, so that a wrong plug-in is known before any data is loaded.
 
+    A method may refuse the small network, a convolution and a linear layer, by a ConfigError: one for transformers, say.
+
     Raises:
         RunError: it returns something else than its contract states.
     """
@@ -125,7 +128,8 @@ def try_explainer(method: Explainer) -> None:
         images = torch.rand(1, 1, 16, 16)
     layer = INPUT if "layers" not in method.takes else "conv1"
     layers = resolve_layers(body, layer, images)
-    explain_batch(method, Batch(body, images, layers, class_targets([0]), classes=("a", "b")))
+    with suppress(ConfigError):
+        explain_batch(method, Batch(body, images, layers, class_targets([0]), classes=("a", "b")))
 
 
 def output_of_maps(maps: LayerMaps, batch: Batch) -> ExplainerOutput:

@@ -86,6 +86,8 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
     few = selected.take(torch.arange(min(len(selected), UNCHUNKED_LIMIT)))
     pixels = image_tensor(few, setup)
     layers = resolve_layers(network, config.layer or setup.explainer.default_layer, pixels[:1])
+    if check_network := getattr(setup.explainer, "check_network", None):
+        check_network(network, pixels[:1])
     if setup.explainer.result is HeatMaps:
         predictions = torch.zeros(len(few), dtype=torch.int64)
         plan_targets(config.target, few, network, network.classes, pixels, predictions)
