@@ -117,7 +117,7 @@ def _named(method: Explainer) -> str:
 def try_explainer(method: Explainer) -> None:
     """Run a method of images on a small random image, so that a wrong plug-in is known before any data is loaded.
 
-    A method may refuse the small network, a convolution and a linear layer, by a ConfigError: one for transformers, say.
+    A method may refuse the small convolutional network by a ConfigError, as those for transformers do.
 
     Raises:
         RunError: it returns something else than its contract states.

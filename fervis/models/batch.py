@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from fervis.core.faces import Truth
+from fervis.core.faces import Faces, Truth
 from fervis.core.layers import Layer
 from fervis.core.seeding import generator_for
 from fervis.core.targets import Targets
@@ -41,6 +41,7 @@ class Batch:
         rows: [M] int64, the pool's row numbers.
         labels: [M] int64, the pool's labels, -1 where unknown.
         split: name of the pool's split.
+        data: all faces of the data set, every split, with what is known of them; None where only images were given.
         target: what ``target=`` said, for explainers of the network; ``auto`` where it says nothing.
         epochs: epoch -> file of weights, of the training that the network comes from; empty where that is unknown.
         history: epoch -> its numbers (``train/loss``, ``val/accuracy``, ...), of the same training.
@@ -58,6 +59,7 @@ class Batch:
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     split: str = "test"
+    data: Faces | None = None
     target: Any = "auto"
     epochs: Mapping[int, Path] = field(default_factory=dict)
     history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)

@@ -115,6 +115,7 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
             rows=pool.rows,
             labels=pool.labels,
             split=config.split,
+            data=faces,
             target=config.target,
             epochs=epochs,
             history=history,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.concept_folders import small_concepts
 from torch import Tensor, nn
 
 import fervis
@@ -42,6 +43,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 50},
     "occlusion": {"window": 5, "stride": 3},
     "smoothgrad": {"samples": 6},
+    "tcav": {"concepts": small_concepts(), "partitions": 3},
 }
 # Methods that refuse the small convolutional network of these tests -> settings of one that they explain.
 NETWORKS: dict[str, dict[str, Any]] = dict.fromkeys(("attention_gradient", "attention_rollout"), SMALL_TRANSFORMER)
