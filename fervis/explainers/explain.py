@@ -207,6 +207,7 @@ def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[st
     return {
         "pool": images.detach().cpu(),
         "labels": labels,
+        "image_labels": labels,
         "split": "images",
         "target": "auto" if labelled or target == "predicted" else target,
     }

@@ -37,6 +37,8 @@ class Batch:
         classes: names of the network's classes, in logit order.
         seed: root of all randomness; ``generator`` derives from it.
         truth: what the data set knows of these images, or None.
+        image_labels: [N] int64, labels of ``images`` as numbers of the data's classes, -1 where unknown; empty where
+            nothing is said, as in a batch made of another.
         pool: [M,C,H,W] uint8, or float in [0, 1], all images of the split; on the CPU.
         rows: [M] int64, the pool's row numbers.
         labels: [M] int64, the pool's labels, -1 where unknown.
@@ -55,6 +57,7 @@ class Batch:
     classes: tuple[str, ...] = ()
     seed: int = 0
     truth: Truth | None = None
+    image_labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     pool: Tensor = field(default_factory=lambda: torch.zeros(0))
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
@@ -97,13 +100,20 @@ class Batch:
 
     def with_images(self, images: Tensor, targets: Targets | None = None) -> Batch:
         """Return the batch of other images [M,C,H,W], with their targets."""
-        return replace(self, images=images, targets=self.targets if targets is None else targets, truth=None)
+        return replace(
+            self,
+            images=images,
+            targets=self.targets if targets is None else targets,
+            truth=None,
+            image_labels=torch.zeros(0, dtype=torch.int64),
+        )
 
     def part(self, index: slice) -> Batch:
         """Return the batch of some of its images."""
         numbers = torch.arange(len(self.images))[index]
         truth = self.truth and self.truth.take(numbers)
-        return replace(self, images=self.images[index], targets=self.targets[index], truth=truth)
+        labels = self.image_labels[index]
+        return replace(self, images=self.images[index], targets=self.targets[index], truth=truth, image_labels=labels)
 
     def generator(self, use: str) -> Generator:
         """Return a generator on the CPU, derived from the seed and the name of its use; the same for every batch."""

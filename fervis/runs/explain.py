@@ -40,7 +40,7 @@ def output_of(
     setup: RunSetup, loaded: LoadedCheckpoint, faces: Faces, pixels: Tensor, predictions: Tensor
 ) -> ExplainerOutput:
     """Explain some faces with one network."""
-    batch = replace(loaded.batch, images=pixels, truth=faces.truth)
+    batch = replace(loaded.batch, images=pixels, truth=faces.truth, image_labels=faces.labels)
     if setup.explainer.result is HeatMaps:
         targets = plan_targets(setup.config.target, faces, batch.model, batch.classes, pixels, predictions)
         batch = replace(batch, targets=targets)

@@ -41,6 +41,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 6},
     "lime": {"samples": 200, "repeats": 1},
     "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 50},
+    "nearest": {"k": 3},
     "occlusion": {"window": 5, "stride": 3},
     "smoothgrad": {"samples": 6},
     "tcav": {"concepts": small_concepts(), "partitions": 3},
