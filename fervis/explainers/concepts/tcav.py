@@ -134,8 +134,8 @@ def concept_vector(concept: Tensor, random: Tensor, penalty: float) -> tuple[Ten
     basis = torch.linalg.qr((train / length).T).Q  # [D,n]; the penalised solution lies in the span of the images
     classifier = LogisticRegression(C=1 / (penalty * len(train)), max_iter=10_000, tol=1e-8)
     classifier.fit((train / length @ basis).cpu().numpy(), labels)
-    normal = basis @ torch.from_numpy(classifier.coef_[0]).to(basis)
-    offset = float(classifier.intercept_[0])
+    normal = basis @ torch.from_numpy(np.asarray(classifier.coef_)[0]).to(basis)
+    offset = float(np.asarray(classifier.intercept_)[0])
     inside, outside = (
         part[mask].double() / length @ normal + offset for part, mask in zip((concept, random), held, strict=True)
     )
@@ -208,8 +208,8 @@ def _p_values(scores: Tensor, chance: Tensor) -> Tensor:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of columns that do not vary
-        tested = stats.ttest_ind(scores.double().numpy(), chance.double().numpy(), axis=0, equal_var=False).pvalue
+        tested: Any = stats.ttest_ind(scores.double().numpy(), chance.double().numpy(), axis=0, equal_var=False)
     still = (scores == scores[0]).all(0) & (chance == chance[0]).all(0)
     extreme = 2 / math.comb(2 * len(scores), len(scores))
     without_variance = torch.where(scores[0] == chance[0], 1.0, extreme)
-    return torch.where(still, without_variance, torch.as_tensor(np.asarray(tested)).float())
+    return torch.where(still, without_variance, torch.as_tensor(np.asarray(tested.pvalue)).float())

@@ -127,7 +127,8 @@ class ClustersOfExplanations:
 
     def _clusters(self, batch: Batch, chosen: Tensor, maps: Tensor, right: Tensor) -> list[ExplanationClusters]:
         """Return the clusters of a class's maps [n,h,w], the largest first."""
-        small = F.adaptive_avg_pool2d(maps[:, None], tuple(min(self.grid, side) for side in maps.shape[1:])).flatten(1)
+        grid = min(self.grid, maps.shape[1]), min(self.grid, maps.shape[2])
+        small = F.adaptive_avg_pool2d(maps[:, None], grid).flatten(1)
         strength = small.abs().sum(1)
         small = small / strength.clamp(min=torch.finfo(small.dtype).tiny)[:, None]
         seed = int(torch.randint(2**31, (1,), generator=batch.generator("explainer/clusters/k-means")))
@@ -186,7 +187,8 @@ def spectral_clusters(maps: NDArray[Any], clusters: Any, most: int, neighbours: 
     chosen = int(gaps.argmax()) + 1 if clusters == "auto" else min(int(clusters), count - 1)
     rows = vectors[:, :chosen]
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    labels = KMeans(chosen, n_init=10, random_state=seed).fit_predict(rows) if chosen > 1 else np.zeros(count)
+    means = KMeans(chosen, n_init=10, random_state=seed)  # pyright: ignore[reportArgumentType] - its stub is wrong
+    labels = means.fit_predict(rows) if chosen > 1 else np.zeros(count)
     _, labels = np.unique(labels, return_inverse=True)
     return Clustering(labels.astype(np.int64), values[: most + 1], float(values[chosen] - values[chosen - 1]))
 
