@@ -113,13 +113,16 @@ class NearestTrainingFaces:
         """Return of each layer the distances and positions [N,k] of the nearest, of equal ones the first."""
         empty = torch.zeros(len(batch.images), 0)
         best = [(empty, empty.long()) for _ in batch.layers]
+        queried: dict[bytes, list[int]] = {}
+        for number, pixels in enumerate(_pixels(batch.images)):
+            queried.setdefault(pixels, []).append(number)
         starts = range(0, len(references.rows), REFERENCE_BATCH)
         for start in progress(starts, "nearest", "batch", quiet=batch.quiet):
             part = references.images[start : start + REFERENCE_BATCH].to(batch.images.device)
             images = part if part.is_floating_point() else part.float() / 255
             same = torch.zeros(len(batch.images), len(images), dtype=torch.bool)
-            if not self.copies and images.shape[1:] == batch.images.shape[1:]:
-                same = torch.stack([(batch.images == image).flatten(1).all(1) for image in images], 1).cpu()
+            for number, pixels in enumerate(_pixels(images)):
+                same[queried.get(pixels, []), number] = not self.copies
             positions = torch.arange(start, start + len(images)).expand(len(batch.images), -1)
             for number, vectors in enumerate(self._vectors(batch, images)):
                 distances = self._distances(queries[number], vectors).cpu().masked_fill(same, torch.inf)
@@ -153,6 +156,11 @@ class NearestTrainingFaces:
             predicted=_share(labels == torch.tensor(of_data)[predicted][:, None], known),
             metric=self.metric,
         )
+
+
+def _pixels(images: Tensor) -> list[bytes]:
+    """Return the bytes of each image, by which copies are recognized."""
+    return [image.tobytes() for image in images.detach().cpu().contiguous().numpy()]
 
 
 def _share(hits: Tensor, known: Tensor) -> Tensor:
