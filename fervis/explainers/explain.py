@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -158,6 +159,8 @@ def _named(method: Explainer) -> str:
 def try_explainer(method: Explainer) -> None:
     """Run a method of images on a small random image, so that a wrong plug-in is known before any data is loaded.
 
+    A method may refuse the small convolutional network by a ConfigError, as those for transformers do.
+
     Raises:
         RunError: it returns something else than its contract states.
     """
@@ -167,7 +170,8 @@ def try_explainer(method: Explainer) -> None:
         images = torch.rand(1, 1, 16, 16)
     layer = INPUT if "layers" not in method.takes else "conv1"
     layers = resolve_layers(body, layer, images)
-    explain_batch(method, Batch(body, images, layers, class_targets([0]), classes=("a", "b")))
+    with suppress(ConfigError):
+        explain_batch(method, Batch(body, images, layers, class_targets([0]), classes=("a", "b")))
 
 
 def output_of_maps(maps: LayerMaps, batch: Batch) -> ExplainerOutput:
@@ -261,6 +265,7 @@ def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[st
     return {
         "pool": images.detach().cpu(),
         "labels": labels,
+        "image_labels": labels,
         "split": "images",
         "target": "auto" if labelled or target == "predicted" else target,
     }

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from fervis.core.faces import Truth
+from fervis.core.faces import Faces, Truth
 from fervis.core.layers import Layer
 from fervis.core.seeding import generator_for
 from fervis.core.targets import Targets
@@ -40,10 +40,13 @@ class Batch:
         truth: what the data set knows of these images, or None.
         references: [R,C,H,W] uint8, or float as the network takes them, images that others are compared with: of a run
             its training faces, else what the caller gave. Where there are none, the batch's own images stand in.
+        image_labels: [N] int64, labels of ``images`` as numbers of the data's classes, -1 where unknown; empty where
+            nothing is said, as in a batch made of another.
         pool: [M,C,H,W] uint8, or float in [0, 1], all images of the split; on the CPU.
         rows: [M] int64, the pool's row numbers.
         labels: [M] int64, the pool's labels, -1 where unknown.
         split: name of the pool's split.
+        data: all faces of the data set, every split, with what is known of them; None where only images were given.
         target: what ``target=`` said, for explainers of the network; ``auto`` where it says nothing.
         epochs: epoch -> file of weights, of the training that the network comes from; empty where that is unknown.
         history: epoch -> its numbers (``train/loss``, ``val/accuracy``, ...), of the same training.
@@ -59,10 +62,12 @@ class Batch:
     seed: int = 0
     truth: Truth | None = None
     references: Tensor = field(default_factory=lambda: torch.zeros(0))
+    image_labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     pool: Tensor = field(default_factory=lambda: torch.zeros(0))
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     split: str = "test"
+    data: Faces | None = None
     target: Any = "auto"
     epochs: Mapping[int, Path] = field(default_factory=dict)
     history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
@@ -130,14 +135,15 @@ class Batch:
     def with_images(self, images: Tensor, targets: Targets | None = None) -> Batch:
         """Return the batch of other images [M,C,H,W], with their targets."""
         targets = self.targets if targets is None else targets
-        return replace(self, images=images, targets=targets, truth=None, shared=None)
+        unknown = torch.zeros(0, dtype=torch.int64)
+        return replace(self, images=images, targets=targets, truth=None, shared=None, image_labels=unknown)
 
     def part(self, index: slice) -> Batch:
         """Return the batch of some of its images."""
         numbers = torch.arange(len(self.images))[index]
-        truth = self.truth and self.truth.take(numbers)
-        shared = self.shared and self.shared.part(index, len(self))
-        return replace(self, images=self.images[index], targets=self.targets[index], truth=truth, shared=shared)
+        changes = {"truth": self.truth and self.truth.take(numbers), "image_labels": self.image_labels[index]}
+        changes["shared"] = self.shared and self.shared.part(index, len(self))
+        return replace(self, images=self.images[index], targets=self.targets[index], **changes)
 
     def generator(self, use: str) -> Generator:
         """Return a generator on the CPU, derived from the seed and the name of its use; the same for every batch."""

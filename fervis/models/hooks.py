@@ -162,8 +162,8 @@ def target_passes(
         outputs = [source if layer.is_input else captured[layer.path] for layer in layers]
         if not scores.requires_grad:
             raise ConfigError(
-                f"layer={layers[0].name}: the target has no gradient there; the network computes under torch.no_grad or "
-                "detaches what it computes, so expected an explainer that reads outputs alone, such as occlusion."
+                f"layer={layers[0].name}: the target has no gradient there; the network computes under torch.no_grad "
+                "or detaches what it computes, so expected an explainer that reads outputs alone, such as occlusion."
             )
         attach(rules, scores)
     values = {layer.name: spatial(output.detach(), layer) for layer, output in zip(layers, outputs, strict=True)}

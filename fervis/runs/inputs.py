@@ -119,6 +119,7 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
             rows=pool.rows,
             labels=pool.labels,
             split=config.split,
+            data=faces,
             target=config.target,
             epochs=epochs,
             history=history,
@@ -141,6 +142,8 @@ def check_inputs(setup: RunSetup, faces: Faces, network: Network) -> tuple[Layer
     """
     config, pixels = setup.config, image_tensor(faces, setup)
     layers = resolve_layers(network, config.layer or setup.explainer.default_layer, pixels[:1])
+    if check_network := getattr(setup.explainer, "check_network", None):
+        check_network(network, pixels[:1])
     if "filters" in config.explainer and FilterSpec().allows(config.explainer["filters"]):
         for layer in layers:
             select_filters(config.explainer["filters"], layer, layer.channels)
