@@ -27,7 +27,7 @@ from fervis.core.knobs import Choice, Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
 from fervis.explainers.gradient import lines
-from fervis.explainers.gradient.lines import BASELINES, baseline_images, maps_at, parts_of_passes
+from fervis.explainers.gradient.lines import BASELINE_CHOICES, baseline_images, maps_at, parts_of_passes
 from fervis.models.batch import Batch
 from fervis.system.progress import progress
 
@@ -51,7 +51,7 @@ class IntegratedGradients:
     steps: Annotated[int, Whole(1, 1000)] = 20
     rule: Annotated[str, Choice("midpoint", "gauss_legendre")] = "midpoint"
     fit: bool = True
-    baseline: Annotated[float | str, BASELINES] = 0.0
+    baseline: Annotated[float | str, BASELINE_CHOICES] = 0.0
     result: ClassVar = HeatMaps
     scope: ClassVar = "image"
     takes: ClassVar = frozenset({"pixels", "classes", "filters"})
