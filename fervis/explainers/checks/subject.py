@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from unittest import SkipTest
@@ -134,6 +134,8 @@ class Subject:
             if self.has("layers"):
                 arguments.setdefault("layer", self.layer_names[-1])
         arguments.setdefault("target", "all")
+        # Fixed, since without a background the images of a call are those that each of them is compared with.
+        arguments.setdefault("background", reference_images(images))
         try:
             return explain(network, images, self.build(), **arguments)
         except ConfigError as error:
@@ -166,6 +168,7 @@ class Subject:
             layer = self.layer_names[-1] if layer is None and self.has("layers") else layer
         classes = tuple(map(str, range(self.classes)))
         batch = Batch(network, images, (), classes=classes, seed=seed, rows=torch.arange(len(images)))
+        batch = replace(batch, references=reference_images(images))
         return method, made_ready(batch, method, layer, target)
 
     def raw(self) -> LayerMaps | ExplainerOutput:
@@ -181,6 +184,11 @@ class Subject:
         """Return the batch of ``raw``."""
         self.raw()
         return self.saved["raw batch"]
+
+
+def reference_images(images: Tensor) -> Tensor:
+    """Return images of reference of the form of these, the same whichever of them a call explains."""
+    return torch.rand((4, *images.shape[1:]), generator=torch.Generator().manual_seed(9)).to(images)
 
 
 def run_method(subject: Subject, method: Any, batch: Batch) -> Any:
