@@ -77,6 +77,11 @@ class Lrp:
 
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain all layers and targets of a batch in one forward pass and one walk back through it."""
+        # Relevance is divided in the network's own precision: products under autocast would not add up.
+        with torch.autocast(batch.images.device.type, enabled=False):
+            return self._explain(batch)
+
+    def _explain(self, batch: Batch) -> LayerMaps:
         recorded = record_pass(batch)
         bounds = pixel_bounds(batch.model, batch.images, (self.low, self.high))
         settings = RuleSettings(self.epsilon, self.gamma, self.alpha, self.biases == "share", *bounds)
@@ -105,6 +110,11 @@ def _joined(walks: list[dict[Value, Relevance]], value: Value, layer: Layer) -> 
     if value not in walks[0]:
         raise ConfigError(f"layer={layer.name}: the target does not depend on it, so it has no relevance there.")
     parts = [walk[value] for walk in walks]
+    if not all(values.isfinite().all() for part in parts for values in part.values):
+        raise ConfigError(
+            f"layer={layer.name}: its relevance is not finite in {value.tensor.dtype}; expected a network and images in "
+            "float32."
+        )
     return Relevance([v for part in parts for v in part.values], [a for part in parts for a in part.absorbed])
 
 

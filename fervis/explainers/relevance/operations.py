@@ -121,15 +121,16 @@ def _summed(operation: Operation) -> Flow:
     first, second = operation.args[:2]
     factor = operation.kwargs.get("alpha", 1) * (-1 if operation.name == "sub" else 1)
     total = operation.output.tensor
+    divisor = stabilized(total, STABILIZER)
 
     def flow(relevance: list[Tensor]) -> tuple[dict[Value, Tensor], Tensor]:
-        rate = relevance[0] / stabilized(total, STABILIZER)
+        rate = relevance[0] / divisor
         shares = [(first, first.tensor * rate), (second, factor * second.tensor * rate)]
         passed: dict[Value, Tensor] = {}
         for value, share in shares:  # both may be the same value
             share = share.sum_to_size(value.tensor.shape)
             passed[value] = passed[value] + share if value in passed else share
-        return passed, per_image(rate * torch.where(total < 0, -STABILIZER, STABILIZER))
+        return passed, per_image(rate * (divisor - total))
 
     return flow
 
@@ -179,9 +180,10 @@ def _averaged(operation: Operation) -> Flow:
     """Inputs share in proportion to what they add to each average."""
     (value,), pull = _pulled_back(operation)
     total = operation.output.tensor
+    divisor = stabilized(total, STABILIZER)
 
     def flow(relevance: list[Tensor]) -> tuple[dict[Value, Tensor], Tensor]:
-        rate = relevance[0] / stabilized(total, STABILIZER)
+        rate = relevance[0] / divisor
         return {value: value.tensor * pull([rate])[0]}, per_image(
             rate * torch.where(total < 0, -STABILIZER, STABILIZER)
         )
