@@ -137,8 +137,15 @@ def _summed(operation: Operation) -> Flow:
 
 def _signal(factors: list[Value]) -> Value | None:
     """Return the factor that is not a gate, which takes all relevance (Arras et al. 2017, arXiv:1706.07206)."""
-    gates = [value for value in factors if value.producer and value.producer.name in _GATES]
+    gates = [value for value in factors if _is_gate(value)]
     return next(value for value in factors if value is not gates[0]) if len(gates) == 1 else None
+
+
+def _is_gate(value: Value) -> bool:
+    """Whether a value is what a sigmoid gave, in whatever shape."""
+    while value.producer and value.producer.name in RESHAPES | {"unsqueeze", "expand", "permute", "transpose"}:
+        (value,) = value.producer.inputs
+    return value.producer is not None and value.producer.name in _GATES
 
 
 def _pulled_back(operation: Operation) -> tuple[list[Value], Callable[[list[Tensor]], list[Tensor]]]:
