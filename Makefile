@@ -56,6 +56,7 @@ format: $(VENV)/.test
 
 docs: $(VENV)/.demo
 	$(BIN)/python docs/build_methods.py
+	$(BIN)/python docs/build_reference.py
 
 wheel: $(VENV)/.test
 	$(BIN)/python -m build --wheel --installer pip .

@@ -5,6 +5,7 @@ From Python:
 - ``explain(model, images, explainer="saliency", layer="conv7", target=labels)`` explains any network's images.
 - ``ask(["explainer=saliency", "layer=conv7"])`` answers a question into its run folder, as ``python -m fervis`` does.
 - ``load_model("vgg8", weights="fer2013")`` returns a trained network that comes with fervis.
+- ``check_explainer("saliency")`` checks whether an explainer, such as one of your own, keeps the contract.
 - ``names("explainer")`` lists what can be chosen.
 
 Nothing heavy is imported before it is needed.
@@ -16,6 +17,7 @@ TYPE_CHECKING = False  # not typing's: `python -m fervis` must import nothing be
 if TYPE_CHECKING:
     from fervis.core.registry import names
     from fervis.errors import ConfigError, RunError, WrongQuestion
+    from fervis.explainers.checks.suite import check_explainer, explainer_checks
     from fervis.explainers.explain import explain
     from fervis.models.pretrained import load_model
     from fervis.runs.api import ask
@@ -27,12 +29,25 @@ _PUBLIC_NAMES = {
     "RunError": "fervis.errors",
     "WrongQuestion": "fervis.errors",
     "ask": "fervis.runs.api",
+    "check_explainer": "fervis.explainers.checks.suite",
     "explain": "fervis.explainers.explain",
+    "explainer_checks": "fervis.explainers.checks.suite",
     "load_model": "fervis.models.pretrained",
     "names": "fervis.core.registry",
 }
 
-__all__ = ["ConfigError", "RunError", "WrongQuestion", "__version__", "ask", "explain", "load_model", "names"]
+__all__ = [
+    "ConfigError",
+    "RunError",
+    "WrongQuestion",
+    "__version__",
+    "ask",
+    "check_explainer",
+    "explain",
+    "explainer_checks",
+    "load_model",
+    "names",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""Asking: one question or a sweep of them through Hydra, a study's parts, and the same from Python."""
+"""Run one config or a sweep through Hydra."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def run_hydra(typed: Sequence[str]) -> None:
             return run_job(config, failed)
 
     try:
-        with relay_logs(sweep):
+        with relay_logs(sweep), _shared_passes(overrides) if multirun else nullcontext():
             hydra.main(version_base="1.3", config_path=str(CONF_FOLDER), config_name=config_sources.name)(job)()
     except KeyboardInterrupt as stopped:
         if sweep.is_dir():
@@ -97,6 +98,13 @@ def run_hydra(typed: Sequence[str]) -> None:
         raise failed[0]
     if sweep.is_dir():
         finish_sweep(sweep, command_line(typed))
+
+
+def _shared_passes(overrides: Sequence[str]) -> AbstractContextManager[None]:
+    """Return the context in which jobs that run in this process share their passes."""
+    from fervis.runs.multirun.shared import sharing_passes  # imports torch
+
+    return sharing_passes(expand_sweep(overrides))
 
 
 def name_sweep(overrides: Sequence[str]) -> list[str]:
@@ -127,10 +135,10 @@ def each_layer(overrides: Sequence[str], *, multirun: bool) -> list[str]:
     networks = {tuple(one for one in job if one.lstrip("+~").startswith(("model", "dataset"))) for job in jobs}
     if len(networks) > 1:
         raise ConfigError("layer=each: the layers of several networks may differ; expected one model= and dataset=.")
-    question = to_run_config(compose_config(jobs[0]))
-    asked = build_run(question)
-    faces = asked.dataset.load(question.cache)
-    names = expand_layers(asked.network(faces), "all", faces.images[:1].float() / 255)
+    config = to_run_config(compose_config(jobs[0]))
+    setup = build_run(config)
+    faces = setup.dataset.load(config.cache)
+    names = expand_layers(setup.network(faces), "all", faces.images[:1].float() / 255)
     return [f"layer={','.join(names)}" if override == EACH_LAYER else override for override in overrides]
 
 
@@ -156,7 +164,7 @@ def finish_sweep(folder: Path, command: str) -> None:
     """Write the sweep's page, print where it is, and fail where a job has failed.
 
     Raises:
-        ConfigError: every job that failed was asked wrongly.
+        ConfigError: every job that failed had a wrong config.
         RunError: a job failed.
     """
     from fervis.reporting.sweep.page import write_sweep
@@ -181,7 +189,7 @@ def join_shards(sweep: Path) -> None:
         try:
             merge_runs([str(folder), TRUST])  # this command made it
         except Exception as error:
-            words = shlex.split(json.loads(about.read_text(encoding="utf-8"))["asked"]["command"])
+            words = shlex.split(json.loads(about.read_text(encoding="utf-8"))["run"]["command"])
             write_failure(folder, [word for word in words if "=" in word and word[0] != "-"], error)
         else:
             (folder / FAILURE_FILE).unlink(missing_ok=True)
@@ -218,18 +226,18 @@ def run_job(config: DictConfig, failed: list[BaseException]) -> str | None:
 
 
 def write_failure(folder: Path, overrides: Sequence[str], error: Exception) -> None:
-    """Keep a job's error in its folder, and say it."""
+    """Write a job's error into its folder, and log it."""
     wrong = isinstance(error, ConfigError | HydraException | OmegaConfBaseException)
     known = wrong or isinstance(error, RunError)
     sentence = str(error) if known else f"{type(error).__name__}: {error}"
     log.error("%s: %s", folder.name, sentence)
-    told = {
+    failure = {
         "error": sentence,
         "code": 2 if wrong else 1,
         "overrides": list(overrides),
         "command": command_line(overrides),
     }
-    write_text(folder / FAILURE_FILE, json.dumps(told, indent=1) + "\n")
+    write_text(folder / FAILURE_FILE, json.dumps(failure, indent=1) + "\n")
 
 
 def _remove_if_empty(folder: Path) -> None:

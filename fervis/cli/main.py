@@ -36,35 +36,35 @@ def main(arguments: Sequence[str]) -> int:
         return run_command([argument for argument in arguments if argument not in QUIET], arguments, flagged)
 
 
-def run_command(asked: Sequence[str], typed: Sequence[str], quiet: bool) -> int:
+def run_command(arguments: Sequence[str], typed: Sequence[str], quiet: bool) -> int:
     """Run a command line, and turn errors into a sentence and an exit code.
 
     Args:
-        asked: the command line without ``-q``.
+        arguments: the command line without ``-q``.
         typed: the command line as it was typed.
         quiet: whether ``-q`` was.
     """
     word = ""
     try:
-        asked = split_sources(asked)
-        word = asked[0] if asked else ""
+        arguments = split_sources(arguments)
+        word = arguments[0] if arguments else ""
         command = COMMANDS.get(word)
-        if {*HELP} & {*asked}:
-            print(command_help(word, command) if command else help_page(asked))
-        elif "--version" in asked:
+        if {*HELP} & {*arguments}:
+            print(command_help(word, command) if command else help_page(arguments))
+        elif "--version" in arguments:
             print(version_line())
         elif command:
-            command.run(with_quiet(asked[1:], quiet and command.settings and not command.folders))
+            command.run(with_quiet(arguments[1:], quiet and command.settings and not command.folders))
         else:
             from fervis.cli.hydra_app import run_hydra
 
-            run_hydra(with_quiet(asked, quiet))
+            run_hydra(with_quiet(arguments, quiet))
     except KeyboardInterrupt as stopped:
         return print_error(interruption_message(stopped, typed_command(typed)), getattr(stopped, "code", 130))
     except ConfigError as error:
         return print_error(str(error), 2)
     except (HydraException, OmegaConfBaseException) as error:
-        rest = asked[1:] if word in COMMANDS else asked
+        rest = arguments[1:] if word in COMMANDS else arguments
         return print_error(explain_config_error(rest, error, COMMANDS), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left, as `| head` does

@@ -24,51 +24,52 @@ from fervis.trainers.trained import checkpoint_file
 
 
 def ship_training(overrides: Sequence[str]) -> None:
-    """Put the network of a question into the package."""
+    """Put the network of a config into the package."""
     first = list(overrides[: overrides.index("--")]) if "--" in overrides else list(overrides)
-    question = training_config(first)
-    asked = build_run(question)
-    faces = asked.dataset.load(question.cache)
-    begun, history = find_training(asked, faces)
-    folder, before = begun, 0
-    stages = [{"trainer": question.trainer, "best": int(history["best"])}]
+    config = training_config(first)
+    setup = build_run(config)
+    faces = setup.dataset.load(config.cache)
+    first_folder, history = find_training(setup, faces)
+    folder, before = first_folder, 0
+    stages = [{"trainer": config.trainer, "best": int(history["best"])}]
     if "--" in overrides:
         before = int(history["best"])
-        start = checkpoint_file("best", begun, history)
-        question = training_config([*first, *overrides[len(first) + 1 :], f"trainer.start={start}"])
-        asked = build_run(question)
-        folder, history = find_training(asked, faces)
-        trainer = question.trainer | {"start": f"epoch {before} of the first stage"}
+        start = checkpoint_file("best", first_folder, history)
+        config = training_config([*first, *overrides[len(first) + 1 :], f"trainer.start={start}"])
+        setup = build_run(config)
+        folder, history = find_training(setup, faces)
+        trainer = config.trainer | {"start": f"epoch {before} of the first stage"}
         stages.append({"trainer": trainer, "best": int(history["best"])})
-    model, dataset = str(question.model["name"]), str(question.dataset["name"])
+    model, dataset = str(config.model["name"]), str(config.dataset["name"])
     best = checkpoint_file("best", folder, history)
-    early = checkpoint_file(1, begun, {"last": before or history["last"]})
+    early = checkpoint_file(1, first_folder, {"last": before or history["last"]})
     for file, epoch, ending in ((best, before + int(history["best"]), ""), (early, 1, "-epoch1")):
-        network = asked.network(faces)
+        network = setup.network(faces)
         load_weights(network, file)
         package_weights(
-            network, question.model, PRETRAINED_FOLDER / f"{model}-{dataset}{ending}.safetensors", {"epoch": str(epoch)}
+            network, config.model, PRETRAINED_FOLDER / f"{model}-{dataset}{ending}.safetensors", {"epoch": str(epoch)}
         )
     with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        shutil.copy(folder / "metrics.csv", place)
+        card_folder = Path(scratch)
+        shutil.copy(folder / "metrics.csv", card_folder)
         shutil.copy(
-            PRETRAINED_FOLDER / f"{model}-{dataset}.safetensors", place / f"epoch_{history['best']:03d}.safetensors"
+            PRETRAINED_FOLDER / f"{model}-{dataset}.safetensors",
+            card_folder / f"epoch_{history['best']:03d}.safetensors",
         )
-        facts = model_card_info(question, overrides) | {"licence": "Apache-2.0, as fervis; the data's own is not open"}
+        facts = model_card_info(config, overrides) | {"licence": "Apache-2.0, as fervis; the data's own is not open"}
         facts["trainer"] = stages[-1]["trainer"]
         facts["command"] = str(facts["command"]).replace("fervis train", "fervis ship")
-        report = evaluate_training(load_model(model, dataset).to(asked.device), faces, place, history, facts)
+        report = evaluate_training(load_model(model, dataset).to(setup.device), faces, card_folder, history, facts)
         recipe = {
-            "model": {key: value for key, value in question.model.items() if key not in ("weights", "checkpoint")},
+            "model": {key: value for key, value in config.model.items() if key not in ("weights", "checkpoint")},
             "trainer": facts["trainer"],
             "stages": stages,
             "epochs": sum(int(stage["trainer"]["epochs"]) for stage in stages),
-            "seed": question.seed,
+            "seed": config.seed,
             "data": {"name": dataset, "sha256": faces.fingerprint()},
             "command": facts["command"],
         }
-        write_text(PRETRAINED_FOLDER / f"{model}-{dataset}.md", (place / "card.md").read_text(encoding="utf-8"))
+        write_text(PRETRAINED_FOLDER / f"{model}-{dataset}.md", (card_folder / "card.md").read_text(encoding="utf-8"))
         write_text(
             PRETRAINED_FOLDER / f"{model}-{dataset}.json",
             json.dumps({"recipe": recipe, **report}, allow_nan=False) + "\n",

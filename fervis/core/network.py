@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fervis.core.network_outputs import select_logits
+
 LUMA = (0.299, 0.587, 0.114)
 
 PIXEL_RANGES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -66,6 +68,7 @@ class Network(nn.Module):
         standardize: whether each image is brought to mean 0 and deviation 1 after that.
         pixels_stated: see above.
         settings: see above.
+        output: which tensor of the body's output the logits are, where it returns several.
     """
 
     mean: Tensor
@@ -83,9 +86,11 @@ class Network(nn.Module):
         standardize: bool = False,
         pixels_stated: bool = True,
         settings: Mapping[str, Any] | None = None,
+        output: str | int | None = None,
     ) -> None:
         super().__init__()
         self.body, self.classes, self.channels, self.size = body, tuple(classes), channels, size
+        self.output = output
         self.standardize, self.pixels_stated, self.settings = standardize, pixels_stated, dict(settings or {})
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
@@ -108,7 +113,7 @@ class Network(nn.Module):
         if pixels.shape[-2:] != (self.size, self.size):
             pixels = F.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True)
         pixels = (pixels - self.mean) / self.std
-        return self.body(standardized(pixels) if self.standardize else pixels)
+        return select_logits(self.body(standardized(pixels) if self.standardize else pixels), self.output)
 
 
 def grey(pixels: Tensor) -> Tensor:

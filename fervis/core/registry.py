@@ -138,16 +138,30 @@ def build_plugin(kind: str, config: Mapping[str, Any] | str, **changes: Any) -> 
         >>> build_plugin("tracker", "none")
         NoTracker()
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     given: Mapping[Any, Any] = {**option_settings(kind, config), **changes} if isinstance(config, str) else config
     knobs = {str(key): value for key, value in given.items()}
     name = str(knobs.pop("name"))
-    schema = OmegaConf.structured(plugin_class(kind, name))
     key = f"{kind}.{name}" if kind == "evidence" else kind  # several measures may be chosen, each under its name
+    return build_from_class(key, plugin_class(kind, name), knobs)
+
+
+def build_from_class(key: str, cls: type, knobs: Mapping[str, Any]) -> Any:
+    """Build a plug-in from its class and settings, checked as those of a config.
+
+    Args:
+        key: where the settings stand, as messages say it: ``explainer``.
+        cls: the dataclass.
+        knobs: settings; the others have their defaults.
+
+    Raises:
+        ConfigError: an unknown setting, a value of the wrong type, or one the plug-in refuses.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    schema = OmegaConf.structured(cls)
     try:
-        plugin = OmegaConf.to_object(OmegaConf.merge(schema, knobs))
+        plugin = OmegaConf.to_object(OmegaConf.merge(schema, dict(knobs)))
     except OmegaConfBaseException as error:
         raise _wrong_setting(key, knobs, schema, error) from error
     check_knobs(key, plugin)

@@ -207,4 +207,6 @@ class Targets:
         wrong = self.classes[(self.classes < 0) | (self.classes >= logits.shape[1])]
         if len(wrong):
             raise ConfigError(f"target={int(wrong[0])}: the network has {logits.shape[1]} classes, from 0.")
-        return logits.gather(1, self.classes.to(logits.device))
+        index = self.classes.to(logits.device)
+        # Autograd keeps the index, and refuses one that was computed under torch.inference_mode.
+        return logits.gather(1, index.clone() if index.is_inference() else index)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fervis.core.layers import INPUT, resolve_layers
@@ -18,17 +20,18 @@ from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps
 from fervis.core.targets import Targets, class_index, class_targets, resolve_filter
 from fervis.errors import ConfigError, RunError
 from fervis.models.batch import Batch
-from fervis.models.hooks import frozen
-from fervis.models.predict import BATCH_SIZE, check_finite, check_logits, predict, warn_if_probabilities
+from fervis.models.predict import BATCH_SIZE, check_finite, predict, warn_if_probabilities
+from fervis.models.serving import served
 
 
 def explain(
     model: nn.Module,
-    images: Tensor,
-    explainer: str = "saliency",
+    images: Tensor | NDArray[Any],
+    explainer: str | Explainer | Sequence[str] | Mapping[str, Mapping[str, Any]] = "saliency",
     layer: str | Sequence[str] | None = None,
     target: Tensor | Sequence[int] | int | str = "predicted",
     *,
+    output: str | int | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     **knobs: Any,
@@ -37,13 +40,17 @@ def explain(
 
     Args:
         model: any network from [N,C,H,W] images to [N,K] logits. Hooks, train and eval mode, ``requires_grad``,
-            ``.grad`` and buffers are afterwards as they were.
+            ``.grad`` and buffers are afterwards as they were. Wrappers (DataParallel, torch.compile) are taken off.
         images: [N,C,H,W] float, as the network takes them; they are never written to.
-        explainer: name of the method; ``fervis.names("explainer")`` lists them.
+        explainer: name of the method; ``fervis.names("explainer")`` lists them. Or a plug-in, built with its settings.
+            A list of names, or a dictionary from names to settings, explains by each, with shared passes; ``layer``
+            then holds for those that take layers.
         layer: where the maps are taken: ``conv7``, ``last_conv``, a dotted path, ``input`` for the pixels, ``all``, or
             a list of names; None for the method's own default.
         target: what is explained: a class number per image [N], several per image [N,T], one for all, ``predicted``,
             ``all``, a class's name where the network is a ``fervis`` one, or ``<layer>/<filter>``.
+        output: key, field or position of the logits in what the network returns, where it returns several tensors;
+            None where only one of them could be.
         seed: root of the method's randomness.
         batch_size: images per pass.
         **knobs: settings of the method, as in ``conf/explainer/<name>.yaml``.
@@ -52,25 +59,56 @@ def explain(
         For a method of images, a result whose ``maps`` are [L*N*T,H,W] float32, un-normalised, on the images' device
         (``HeatMaps``): layer by layer, image by image, target by target. For a method of the network (``filters``,
         ``confusion``, ...) a result of its own kind; the images are then the faces it reads, and ``target`` their
-        labels.
+        labels. For several methods a dictionary of their results by name.
 
     Raises:
-        ConfigError: an unknown method, setting, layer or class, or images of the wrong shape.
+        ConfigError: an unknown method, setting, layer or class, images of the wrong shape, or a network that would get
+            a wrong map (``fervis.models.serving``).
     """
-    check_images(images)
-    method: Explainer = build_plugin("explainer", explainer, **knobs)
     if layer is not None and not layer:
         raise ConfigError(f"layer={layer}: expected the name of a layer, or a list of names that is not empty.")
-    check_takes(method, explainer, layer, target)
-    layers = resolve_layers(model, layer or method.default_layer, images[:1])
-    batch = Batch(
-        model, images.detach(), layers, classes=_classes(model, images), seed=seed, rows=torch.arange(len(images))
-    )
+    several = explainer if isinstance(explainer, Sequence | Mapping) and not isinstance(explainer, str) else None
+    name, method = ("", None) if several is not None else named_method(explainer, knobs)
+    if method:
+        check_takes(method, name, layer, target)
+    with torch.inference_mode(False):
+        pixels = checked_images(images)
+        with served(model, pixels, output) as (network, logits):
+            warn_if_probabilities(logits)
+            known = network.classes if isinstance(network, Network) else tuple(map(str, range(logits.shape[1])))
+            rows = torch.arange(len(pixels))
+            batch = Batch(network, pixels, (), classes=known, seed=seed, rows=rows)
+            if method:
+                batch = made_ready(batch, method, layer, target, batch_size)
+                return explain_batch(method, batch, batch_size=batch_size).result
+            from fervis.explainers.several import explain_by_each
+
+            batch = replace(batch, targets=_resolve(network, pixels, target, batch_size))
+            return explain_by_each(several or (), batch, layer, target, batch_size, knobs)
+
+
+def made_ready(batch: Batch, method: Explainer, layer: Any, target: Any, batch_size: int = BATCH_SIZE) -> Batch:
+    """Return the batch with what a method is given: layers, and targets for maps or the pool for other kinds."""
+    batch = replace(batch, layers=resolve_layers(batch.model, layer or method.default_layer, batch.images[:1]))
     if method.result is HeatMaps:
-        batch = replace(batch, targets=_resolve(model, images, target, batch_size))
-    else:
-        batch = replace(batch, **_pool(images, target))
-    return explain_batch(method, batch, batch_size=batch_size).result
+        return replace(batch, targets=_resolve(batch.model, batch.images, target, batch_size))
+    return replace(batch, **_pool(batch.images, target))
+
+
+def named_method(explainer: Any, knobs: dict[str, Any]) -> tuple[str, Explainer]:
+    """Return the name of a method and the method, built from its name where it is not built yet.
+
+    Raises:
+        ConfigError: an unknown name or setting, or settings for a method that is built.
+    """
+    if isinstance(explainer, str):
+        return explainer, build_plugin("explainer", explainer, **knobs)
+    if isinstance(explainer, type) or not callable(getattr(explainer, "explain", None)):
+        what = explainer.__name__ if isinstance(explainer, type) else type(explainer).__name__
+        raise ConfigError(f"explainer={what}: expected the name of an explainer, or a plug-in that is built.")
+    if knobs:
+        raise ConfigError(f"explainer.{next(iter(knobs))}: this explainer is built; state its settings there.")
+    return type(explainer).__name__, explainer
 
 
 def explain_batch(method: Explainer, batch: Batch, *, batch_size: int = BATCH_SIZE) -> ExplainerOutput:
@@ -179,23 +217,29 @@ def check_takes(method: Explainer, name: str, layer: Any, target: Any) -> None:
         raise ConfigError(f"target={target}: explainer={name} explains no filters; expected a class.")
 
 
-def check_images(images: Any) -> None:
-    """Raise ConfigError unless the images are [N,C,H,W] floats, at least one, all finite."""
+def checked_images(images: Any) -> Tensor:
+    """Return [N,C,H,W] float images as a tensor that is part of no graph; numpy arrays are taken.
+
+    Raises:
+        ConfigError: they are something else, or none, or not all finite.
+    """
+    if isinstance(images, np.ndarray) and images.dtype.kind == "f":
+        images = torch.from_numpy(images.astype(images.dtype.newbyteorder("="), copy=not images.flags.writeable))
     if not isinstance(images, Tensor):
-        raise ConfigError(f"images: expected a float tensor [N,C,H,W], not a {type(images).__name__}.")
-    if images.ndim != 4 or not images.is_floating_point() or not len(images):
+        raise ConfigError(f"images: expected a float tensor [N,C,H,W], not a {_array_kind(images)}.")
+    if images.ndim != 4 or not images.is_floating_point() or not images.numel():
         raise ConfigError(
             f"images: expected a float tensor [N,C,H,W] with at least one image, "
             f"not {str(images.dtype).removeprefix('torch.')} {list(images.shape)}."
         )
     check_finite(images)
+    plain = images.detach().as_subclass(Tensor)
+    return plain.clone() if plain.is_inference() else plain
 
 
-def _classes(model: nn.Module, images: Tensor) -> tuple[str, ...]:
-    with frozen(model), torch.no_grad():
-        logits = check_logits(model(images[:1].clone()))
-    warn_if_probabilities(logits)
-    return model.classes if isinstance(model, Network) else tuple(str(number) for number in range(logits.shape[1]))
+def _array_kind(images: Any) -> str:
+    kind = type(images).__name__
+    return f"{kind} of {images.dtype}" if isinstance(images, np.ndarray) else kind
 
 
 def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from fervis.core.faces import Faces, Truth
 from fervis.core.layers import Layer
 from fervis.core.seeding import generator_for
 from fervis.core.targets import Targets
-from fervis.models.fast_inference import fast_forward
+from fervis.models.fast_inference import fused
 from fervis.models.hooks import TargetPass, frozen, target_passes
 from fervis.models.resume import Resumable, record
 from fervis.models.rules import Rules
+from fervis.models.shared_passes import SharedPasses
 
-SCORED_AT_ONCE = 100  # images per pass: the activations of a 48x48 network stay in the processor's cache
+SCORED_AT_ONCE = 50  # images per pass: the activations of a 48x48 network stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Batch:
         epochs: epoch -> file of weights, of the training that the network comes from; empty where that is unknown.
         history: epoch -> its numbers (``train/loss``, ``val/accuracy``, ...), of the same training.
         quiet: draw no progress bar.
+        shared: passes of these images that other explainers have computed or will need; None to share none.
     """
 
     model: nn.Module
@@ -67,6 +69,7 @@ class Batch:
     epochs: Mapping[int, Path] = field(default_factory=dict)
     history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     quiet: bool = True
+    shared: SharedPasses | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -78,15 +81,26 @@ class Batch:
             rules: replace the backward passes of modules, by their types.
             layers: other layers than the batch's own.
         """
-        return target_passes(self.model, self.images, self.targets, layers or self.layers, rules)
+        layers = layers or self.layers
+        if self.shared is not None and not rules:
+            return self.shared.passes(self.model, self.images, self.targets, layers)
+        return target_passes(self.model, self.images, self.targets, layers, rules)
 
-    def score(self, images: Iterable[Tensor]) -> Tensor:
+    def score(self, images: Iterable[Tensor], precision: str = "fp32") -> Tensor:
         """Return the logits [M,K] float32 of other images, given in chunks [m,C,H,W]; on the CPU.
 
         The network computes with BatchNorm folded and channels last where that changes nothing beyond rounding, since
         nothing but outputs is read.
+
+        Args:
+            images: chunks of M images in all.
+            precision: ``fp32``, or ``bf16``: convolutions and matrix products by autocast in bfloat16, whose
+                probabilities differ by some thousandths.
         """
-        with frozen(self.model), torch.no_grad(), fast_forward(self.model, self.images[:1].clone()):
+        probe, low = self.images[:1], precision == "bf16"
+        fast = fused(self.model, lambda: self.model(probe.clone()), torch.bfloat16 if low else None, self.model)
+        autocast = torch.autocast(self.images.device.type, torch.bfloat16, enabled=low)
+        with frozen(self.model), torch.no_grad(), fast, autocast:
             parts = [self.model(part.clone()).float().cpu() for some in images for part in some.split(SCORED_AT_ONCE)]
         return torch.cat(parts)
 
@@ -100,20 +114,17 @@ class Batch:
 
     def with_images(self, images: Tensor, targets: Targets | None = None) -> Batch:
         """Return the batch of other images [M,C,H,W], with their targets."""
-        return replace(
-            self,
-            images=images,
-            targets=self.targets if targets is None else targets,
-            truth=None,
-            image_labels=torch.zeros(0, dtype=torch.int64),
-        )
+        targets = self.targets if targets is None else targets
+        unlabelled = torch.zeros(0, dtype=torch.int64)
+        return replace(self, images=images, targets=targets, truth=None, image_labels=unlabelled, shared=None)
 
     def part(self, index: slice) -> Batch:
         """Return the batch of some of its images."""
         numbers = torch.arange(len(self.images))[index]
         truth = self.truth and self.truth.take(numbers)
-        labels = self.image_labels[index]
-        return replace(self, images=self.images[index], targets=self.targets[index], truth=truth, image_labels=labels)
+        own = {"images": self.images[index], "targets": self.targets[index], "image_labels": self.image_labels[index]}
+        shared = self.shared and self.shared.part(index, len(self))
+        return replace(self, **own, truth=truth, shared=shared)
 
     def generator(self, use: str) -> Generator:
         """Return a generator on the CPU, derived from the seed and the name of its use; the same for every batch."""

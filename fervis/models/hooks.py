@@ -44,7 +44,12 @@ def frozen(model: nn.Module) -> Iterator[None]:
     torch's own random state.
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         for module, _ in modes:
@@ -54,7 +59,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
-        for buffer, value in buffers:
+        for module, name, buffer, value in buffers:
+            module._buffers[name] = buffer  # a pass may have put another in its place
             if not torch.equal(buffer, value):
                 buffer.data.copy_(value)
         for module, mode in modes:
@@ -135,7 +141,8 @@ def target_passes(
         rules: replace the backward passes of modules, by their types.
 
     Raises:
-        ConfigError: a target does not depend on a layer, so that it has no gradient there.
+        ConfigError: a target does not depend on a layer, or the network computes without gradients, so that it has no
+            gradient there.
     """
     inner = [layer.path for layer in layers if not layer.is_input]
     paths = list(dict.fromkeys((*inner, targets.layer) if targets.classes is None else inner))
@@ -149,6 +156,11 @@ def target_passes(
             number = int((~scores.isfinite().all(1)).nonzero()[0])
             raise ConfigError(f"model: its output for image {number} is not finite, so it has no gradient to explain.")
         outputs = [source if layer.is_input else captured[layer.path] for layer in layers]
+    if not scores.requires_grad:
+        raise ConfigError(
+            f"layer={layers[0].name}: the target has no gradient there; the network computes under torch.no_grad or "
+            "detaches what it computes, so expected an explainer that reads outputs alone, such as occlusion."
+        )
     values = {layer.name: spatial(output.detach(), layer) for layer, output in zip(layers, outputs, strict=True)}
     for number in range(targets.count):
         with torch.inference_mode(False):

@@ -127,6 +127,11 @@ def read_scores(model: nn.Module, images: Tensor, targets: Targets, output: str)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ConfigError(f"model: its output is {shape}, expected [N,K] logits.")
+    if output == "probability" and logits.shape[1] == 1:
+        raise ConfigError(
+            "explainer.output=probability: the network has one output, whose softmax is 1 for every image; expected "
+            "logit."
+        )
     return logits.float().softmax(1) if output == "probability" else logits.float()
 
 

@@ -48,8 +48,12 @@ def check_finite(images: Tensor) -> None:
         raise ConfigError(f"images: image {number} holds values that are not finite (NaN or infinite).")
 
 
-def check_logits(logits: Any) -> Tensor:
+def check_logits(logits: Any, *, finite: bool = True) -> Tensor:
     """Return what a network gave if it is [N,K] logits, all finite.
+
+    Args:
+        logits: what it gave.
+        finite: whether to refuse NaN and infinite values.
 
     Raises:
         ConfigError: it is something else, or holds NaN or infinite values.
@@ -58,6 +62,11 @@ def check_logits(logits: Any) -> Tensor:
         raise ConfigError(f"model: its output is a {type(logits).__name__}, expected one tensor of [N,K] logits.")
     if logits.ndim != 2:
         raise ConfigError(f"model: its output is {list(logits.shape)}, expected [N,K] logits.")
+    if not logits.is_floating_point():
+        kind = str(logits.dtype).removeprefix("torch.")
+        raise ConfigError(f"model: its output is {kind} [N,K], expected float logits, before any argmax or rounding.")
+    if not finite:
+        return logits
     wrong = ~logits.isfinite().all(1)
     if wrong.any():
         raise ConfigError(

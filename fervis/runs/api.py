@@ -24,66 +24,76 @@ from fervis.system.progress import quiet_progress
 
 if TYPE_CHECKING:
     from fervis.core.protocols import RunInfo
+    from fervis.runs.artifacts import RunMetadata
+    from fervis.runs.study.overrides import PartRun
 
 
 def run_config(config: DictConfig, folder: Path, overrides: Sequence[str], sweep: str | None = None) -> Path:
-    """Answer a composed question into a folder."""
-    question = to_run_config(config)
-    with quiet_progress(question.quiet):
-        return _run(question, folder, overrides, sweep)
+    """Run a composed config into a folder."""
+    typed = to_run_config(config)
+    with quiet_progress(typed.quiet):
+        return _run(typed, folder, overrides, sweep)
 
 
-def _run(question: RunConfig, folder: Path, overrides: Sequence[str], sweep: str | None) -> Path:
+def _run(config: RunConfig, folder: Path, overrides: Sequence[str], sweep: str | None) -> Path:
     from fervis.core.protocols import RunInfo
     from fervis.runs.run import run
 
-    key = run_key(question)
+    key = run_key(config)
     card = RunInfo(
         name=folder.name,
         id=run_id(key),
         key=key,
         folder=folder,
-        config=question.plain(),
+        config=config.plain(),
         group=sweep,
-        tags=(str(question.explainer["name"]), str(question.model["name"]), str(question.dataset["name"])),
+        tags=(str(config.explainer["name"]), str(config.model["name"]), str(config.dataset["name"])),
     )
-    if trains(question) and (refusal := pretrained_refusal(card.tags[1], card.tags[2], overrides)):
+    if trains(config) and (refusal := pretrained_refusal(card.tags[1], card.tags[2], overrides)):
         log.info("%s", refusal)
-    if question.parts:
-        return run_study(question, folder, card, overrides)
-    return run(question, folder, card, command_line(overrides))
+    if config.parts:
+        return run_study(config, folder, card, overrides)
+    return run(config, folder, card, command_line(overrides))
 
 
-def run_study(question: RunConfig, folder: Path, card: RunInfo, overrides: Sequence[str]) -> Path:
+def run_study(config: RunConfig, folder: Path, card: RunInfo, overrides: Sequence[str]) -> Path:
     """Answer every part of a study, those that are answered already apart, and gather their figures."""
     from fervis.runs.artifacts import RunMetadata, is_complete
+    from fervis.runs.multirun.shared import sharing_passes
+    from fervis.runs.study.gallery import study_drawings
     from fervis.runs.study.overrides import plan_parts
     from fervis.runs.study.parts import collect_figures, study_parts
     from fervis.system.threads import choose_threads
 
-    parts = study_parts(question.parts)
-    if question.shard is not None:
-        raise ConfigError(f"shard={question.shard}: a study is several questions; split one of them.")
+    parts = study_parts(config.parts)
+    drawings = study_drawings([stated for stated in config.parts if "draw" in stated])
+    if config.shard is not None:
+        raise ConfigError(f"shard={config.shard}: a study is several questions; split one of them.")
     planned = plan_parts(parts, overrides)
     # A preset's parts have plug-ins and files of their own, which the study's own settings do not name.
     card = replace(card, key=digest([card.key, [run_key(to_run_config(part.config)) for part in planned]]))
-    if not question.rerun and is_complete(folder, card.key, question.cache):
+    if not config.rerun and is_complete(folder, card.key, config.cache):
         log.info("answered before (rerun=true asks again)", extra=SUCCESS)
         return folder
-    threads = choose_threads(question.threads)
-    record = RunMetadata(command_line(overrides), card, question.seed, question.device, question.precision, threads)
-    answers = []
-    for number, part in enumerate(planned, 1):
-        log.info("part %d of %d: %s", number, len(planned), part.part.title)
-        config = compose_config([*part.overrides, f"rerun={question.rerun}"])
-        try:
-            with record.stage(part.part.title):
-                answers.append(run_config(config, run_folder(config), part.overrides, folder.name))
-        except KeyboardInterrupt as stopped:
-            stopped.add_note(f"{len(answers)} of {len(parts)} parts of the study")
-            raise
-    with exclusive(Path(question.outputs), folder, "gathers this study"):
-        return collect_figures(parts, answers, folder, record)
+    threads = choose_threads(config.threads)
+    record = RunMetadata(command_line(overrides), card, config.seed, config.device, config.precision, threads)
+    with sharing_passes([part.overrides for part in planned]):
+        answers = [_answer_part(config, number, planned, record) for number in range(len(planned))]
+    with exclusive(Path(config.outputs), folder, "gathers this study"):
+        return collect_figures(parts, answers, folder, record, drawings)
+
+
+def _answer_part(config: RunConfig, number: int, planned: Sequence[PartRun], record: RunMetadata) -> Path:
+    """Answer one part of a study; ``number`` counts from 0."""
+    part = planned[number]
+    log.info("part %d of %d: %s", number + 1, len(planned), part.part.title)
+    of_part = compose_config([*part.overrides, f"rerun={config.rerun}"])
+    try:
+        with record.stage(part.part.title):
+            return run_config(of_part, run_folder(of_part), part.overrides, record.card.folder.name)
+    except KeyboardInterrupt as stopped:
+        stopped.add_note(f"{number} of {len(planned)} parts of the study")
+        raise
 
 
 def ask(overrides: str | Sequence[str] = ()) -> Path:

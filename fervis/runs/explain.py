@@ -10,8 +10,9 @@ from torch import Tensor
 from fervis.core.faces import Faces
 from fervis.core.results import ExplainerOutput, Explanation, HeatMaps, join_results
 from fervis.explainers.explain import explain_batch
-from fervis.models.predict import predict
-from fervis.runs.inputs import LoadedCheckpoint, RunInputs, plan_targets
+from fervis.models.batch import Batch
+from fervis.runs.inputs import RunInputs, plan_targets
+from fervis.runs.multirun.shared import predict_shared
 from fervis.runs.setup import RunSetup, image_tensor
 
 
@@ -25,24 +26,25 @@ def explain_faces(
         the metrics of each checkpoint.
     """
     pixels = image_tensor(faces, setup)
-    probabilities = [predict(loaded.batch.model, pixels).cpu() for loaded in inputs.checkpoints]
-    pairs = list(zip(inputs.checkpoints, probabilities, strict=True))
-    outputs = [output_of(setup, loaded, faces, pixels, predicted.argmax(1)) for loaded, predicted in pairs]
+    shared = [predict_shared(loaded.batch.model, pixels) for loaded in inputs.checkpoints]
+    probabilities = [predicted for predicted, _ in shared]
+    outputs = [
+        output_of(setup, replace(loaded.batch, images=pixels, shared=passes), faces, predicted.argmax(1))
+        for loaded, (predicted, passes) in zip(inputs.checkpoints, shared, strict=True)
+    ]
     metrics = [
         run_metrics(output, faces, loaded.batch.classes, predicted.argmax(1))
-        for output, (loaded, predicted) in zip(outputs, pairs, strict=True)
+        for output, loaded, predicted in zip(outputs, inputs.checkpoints, probabilities, strict=True)
     ]
     explanation = join_outputs(setup, inputs.checkpoints[0].batch.classes, faces, outputs, probabilities)
     return explanation, torch.cat([_faces_of(output) for output in outputs]), metrics
 
 
-def output_of(
-    setup: RunSetup, loaded: LoadedCheckpoint, faces: Faces, pixels: Tensor, predictions: Tensor
-) -> ExplainerOutput:
-    """Explain some faces with one network."""
-    batch = replace(loaded.batch, images=pixels, truth=faces.truth, image_labels=faces.labels)
+def output_of(setup: RunSetup, batch: Batch, faces: Faces, predictions: Tensor) -> ExplainerOutput:
+    """Explain some faces, whose pixels are the images of the batch."""
+    batch = replace(batch, truth=faces.truth, image_labels=faces.labels)
     if setup.explainer.result is HeatMaps:
-        targets = plan_targets(setup.config.target, faces, batch.model, batch.classes, pixels, predictions)
+        targets = plan_targets(setup.config.target, faces, batch.model, batch.classes, batch.images, predictions)
         batch = replace(batch, targets=targets)
     return explain_batch(setup.explainer, batch)
 

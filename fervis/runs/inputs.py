@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -19,7 +18,14 @@ from fervis.core.layers import Layer, resolve_layers
 from fervis.core.network import Network
 from fervis.core.protocols import TrainingContext
 from fervis.core.results import HeatMaps
-from fervis.core.targets import Targets, class_targets, resolve_filter, resolve_targets
+from fervis.core.targets import (
+    FilterSpec,
+    Targets,
+    class_targets,
+    resolve_filter,
+    resolve_targets,
+    select_filters,
+)
 from fervis.datasets.selection import select_faces
 from fervis.models.batch import Batch
 from fervis.models.hooks import frozen
@@ -31,6 +37,7 @@ from fervis.runs.checkpoints import INITIAL_CHECKPOINT, Checkpoint, epoch_number
 from fervis.runs.chunked.chunks import UNCHUNKED_LIMIT
 from fervis.runs.setup import RunSetup, image_tensor
 from fervis.system.console import log
+from fervis.system.hashing import file_hash
 from fervis.system.locks import exclusive
 from fervis.system.ranks import is_main_process
 from fervis.system.threads import all_cores
@@ -85,12 +92,7 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
     network = setup.network(faces).to(setup.device)
     few = selected.take(torch.arange(min(len(selected), UNCHUNKED_LIMIT)))
     pixels = image_tensor(few, setup)
-    layers = resolve_layers(network, config.layer or setup.explainer.default_layer, pixels[:1])
-    if check_network := getattr(setup.explainer, "check_network", None):
-        check_network(network, pixels[:1])
-    if setup.explainer.result is HeatMaps:
-        predictions = torch.zeros(len(few), dtype=torch.int64)
-        plan_targets(config.target, few, network, network.classes, pixels, predictions)
+    layers = check_inputs(setup, few, network)
 
     @cache
     def training() -> tuple[Path, dict[str, Any]]:
@@ -125,6 +127,30 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
     return RunInputs(faces, selected, layers, loaded)
 
 
+def check_inputs(setup: RunSetup, faces: Faces, network: Network) -> tuple[Layer, ...]:
+    """Check the network, and that layers, filters and classes exist, while it is untrained; return the layers.
+
+    Args:
+        setup: of the run.
+        faces: some of those that are explained.
+        network: with any weights.
+
+    Raises:
+        ConfigError: one of them does not exist, or the explainer cannot explain such a network.
+    """
+    config, pixels = setup.config, image_tensor(faces, setup)
+    layers = resolve_layers(network, config.layer or setup.explainer.default_layer, pixels[:1])
+    if check_network := getattr(setup.explainer, "check_network", None):
+        check_network(network, pixels[:1])
+    if "filters" in config.explainer and FilterSpec().allows(config.explainer["filters"]):
+        for layer in layers:
+            select_filters(config.explainer["filters"], layer, layer.channels)
+    if setup.explainer.result is HeatMaps:
+        predictions = torch.zeros(len(faces), dtype=torch.int64)
+        plan_targets(config.target, faces, network, network.classes, pixels, predictions)
+    return layers
+
+
 def plan_targets(
     spec: Any, faces: Faces, model: nn.Module, classes: tuple[str, ...], pixels: Tensor, predictions: Tensor
 ) -> Targets:
@@ -148,7 +174,7 @@ def _load_weights(
     load_weights(network, path)
     several = len(setup.checkpoints) > 1
     name = f"weights {checkpoint.name}" if several else "weights"
-    record.hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    record.hashes[name] = file_hash(path)
     return metrics
 
 

@@ -149,11 +149,17 @@ def explain_in_chunks(setup: RunSetup, record: RunMetadata, folder: Path, inputs
         "hashes": record.hashes,
         "versions": {"fervis": __version__, **installed_versions()},
     }
-    asked = {"command": record.command, "name": info.name, "id": info.id, "tags": info.tags, "config": info.config}
-    asked |= {"key": info.key, "cores": training_cores()}
+    run_metadata = {
+        "command": record.command,
+        "name": info.name,
+        "id": info.id,
+        "tags": info.tags,
+        "config": info.config,
+    }
+    run_metadata |= {"key": info.key, "cores": training_cores()}
     with record.stage("explain"):
         with exclusive(Path(config.outputs), folder / CHUNKS_FOLDER, "opens the chunks of this run"):
-            chunks = open_chunks(folder, inputs.selected, groups, kind, probe, key=identity, asked=asked)
+            chunks = open_chunks(folder, inputs.selected, groups, kind, probe, key=identity, run_metadata=run_metadata)
         if saved:
             chunks.copy_from(saved, setup.shard)
         overwrite = config.rerun and setup.shard is not None

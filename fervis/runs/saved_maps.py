@@ -6,14 +6,13 @@ settings and code, layers, targets and seed. Explanations lie in ``outputs/cache
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fervis import __version__
 from fervis.core.faces import Faces
@@ -24,7 +23,8 @@ from fervis.runs.chunked.serialization import is_intact, load_chunk, read_chunk_
 from fervis.runs.inputs import RunInputs
 from fervis.runs.setup import RunSetup
 from fervis.system.files import CHUNKS_FOLDER
-from fervis.system.hashing import content_hash, digest
+from fervis.system.hashing import content_hash, digest, file_hash
+from fervis.system.tensor_hash import tensors_hash
 
 
 def explanation_key(setup: RunSetup, record: RunMetadata, inputs: RunInputs) -> str:
@@ -34,7 +34,7 @@ def explanation_key(setup: RunSetup, record: RunMetadata, inputs: RunInputs) -> 
         "data": record.hashes["data"],
         "rows": inputs.selected.rows.tolist(),
         "split": config.split,
-        "weights": [_weights_hash(loaded.batch.model) for loaded in inputs.checkpoints],
+        "weights": [tensors_hash(loaded.batch.model.state_dict()) for loaded in inputs.checkpoints],
         "model": config.model,
         "files": [content_hash(path, config.cache) for path in setup.files() if path.exists()],
         "epochs": [sorted(loaded.batch.epochs) for loaded in inputs.checkpoints],
@@ -51,17 +51,9 @@ def explanation_key(setup: RunSetup, record: RunMetadata, inputs: RunInputs) -> 
     return digest(parts)
 
 
-def _weights_hash(model: nn.Module) -> str:
-    hashed = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        hashed.update(name.encode())
-        hashed.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return hashed.hexdigest()
-
-
 def _code_hash(plugin: object) -> str:
     """Hash the module that defines a plug-in."""
-    return hashlib.sha256(Path(inspect.getfile(type(plugin))).read_bytes()).hexdigest()
+    return file_hash(Path(inspect.getfile(type(plugin))))
 
 
 def save_maps(

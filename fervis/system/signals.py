@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's SIGTERM: the work ends where it stands, says what is kept, and how to go on."""
+"""Ctrl-C and a scheduler's SIGTERM: the work ends, and a message says what is saved and how to resume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the work to end. What is kept of it is told by notes, the innermost first (``add_note``)."""
+    """A signal asked the work to end. Notes (``add_note``) say what is saved, the innermost first."""
 
     def __init__(self, number: int = signal.SIGINT):
         super().__init__(number)
@@ -31,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def handle_signals() -> Iterator[None]:
-    """Inside, the first SIGINT or SIGTERM raises ``Stopped``, and the second ends the process at once.
+    """Inside, the first SIGINT or SIGTERM raises ``Interrupted``, and the second ends the process at once.
 
     A signal that is ignored, as in a shell's background, stays ignored. Elsewhere than in the main thread, where Python
     handles no signals, nothing changes.

@@ -13,10 +13,10 @@ from fervis.system.hashing import digest
 
 
 def tensors_hash(tensors: Mapping[str, Tensor], plain: Any = None) -> str:
-    """Return 64 hex digits over names, types, shapes and bytes of tensors on the CPU, and over plain data."""
+    """Return 64 hex digits over names, types, shapes and bytes of tensors, and over plain data."""
     hashed = hashlib.sha256(digest(plain).encode())
     for name in sorted(tensors):
-        tensor = tensors[name].detach().contiguous()
+        tensor = tensors[name].detach().cpu().contiguous()
         hashed.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         hashed.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
     return hashed.hexdigest()

@@ -84,7 +84,7 @@ SENTENCES = [
     (["model=null"], "model=null: there is no such model."),
     (["model=3"], "model=3: there is no such model."),
     (["explainer.name=[a]"], "explainer.name=[a]: expected the name of one explainer."),
-    (["parts=[1]"], "parts=[1]: expected a list of parts, each with title, ask and figures."),
+    (["parts=[1]"], "parts=[1]: expected a list of parts, each with title, ask and figures, or title, draw and dpi."),
     (["--experimental-rerun", "x.pickle"], "--experimental-rerun: it runs what a pickle holds"),
     (["+hydra.callbacks.x._target_=os.getcwd"], "it names Python code to run, which fervis does not do."),
     (["hydra.launcher._target_=os.getcwd"], "it names Python code to run"),

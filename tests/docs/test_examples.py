@@ -16,7 +16,7 @@ import pytest
 from support.command import ROOT, SMALL
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUN = ["README.md", "CONTRIBUTING.md", "docs/python.md"]  # documents whose Python is run
+RUN = ["README.md", "CONTRIBUTING.md", "docs/python.md", "docs/own-plugin.md"]  # documents whose Python is run
 WITH_QUESTIONS = [ROOT / "experiments" / "README.md", *DOCUMENTS]
 SETTINGS = {"", "train", "layers", "audit", "-m", "-q"}  # what may stand before the settings of a question
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

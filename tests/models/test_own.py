@@ -81,6 +81,63 @@ def test_refusals(knobs, sentence, own_file):
         build_plugin("model", "own", **{"path": str(own_file), **knobs}).build(channels=1, size=15, classes=SEVEN)
 
 
+SEVERAL = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 7)
+
+    def forward(self, x):
+        features = self.conv1(x).mean((2, 3))
+        return {"features": features, "logits": self.head(features)}
+
+def parallel():
+    return nn.DataParallel(Net())
+
+def batchwise():
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(196, 7))
+
+def scripted():
+    import torch
+    return torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(9, 7)))
+"""
+
+
+@pytest.mark.parametrize("attribute", ["Net", "parallel"])
+@pytest.mark.parametrize("output", ["logits", 1])
+def test_output_names_the_logits_of_a_network_that_returns_several_tensors(attribute, output, tmp_path):
+    (tmp_path / "several.py").write_text(SEVERAL)
+    network = build(tmp_path / "several.py", 9, attribute=attribute, output=output)
+    pixels = torch.rand(2, 1, 9, 9)
+    assert torch.equal(network(pixels), network.body(pixels)["logits"])
+    assert "conv1" in dict(network.body.named_modules())
+
+
+@pytest.mark.parametrize(
+    ("knobs", "sentence"),
+    [
+        (
+            {"attribute": "Net"},
+            r"holds features \[1, 4\], logits \[1, 7\]; .* by model\.output=features or model\.output=",
+        ),
+        ({"attribute": "Net", "output": "logit"}, r"^model\.output=logit: there is no such tensor .*mean logits\?"),
+        ({"attribute": "Net", "output": 2}, r"^model\.output=2: there is no such tensor"),
+        ({"attribute": "Net", "output": "features"}, r"gives 4 outputs for an image, and the data has 7 classes"),
+        ({"attribute": "Net", "output": -1}, r"^model\.output=-1: expected a name or a whole number from 0"),
+        ({"attribute": "batchwise"}, r"^model: its logits of an image depend on the other images of the batch"),
+        ({"attribute": "scripted"}, r"^model: it is a ScriptModule"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_outputs_and_networks_that_are_refused(knobs, sentence, tmp_path):
+    (tmp_path / "several.py").write_text(SEVERAL)
+    with pytest.raises(ConfigError, match=sentence):
+        build(tmp_path / "several.py", 9, **knobs)
+
+
 def test_a_path_that_leads_nowhere_is_told_from_what_is_no_python_file(own_file):
     (own_file.parent / "net.txt").write_text(LINEAR)
     with pytest.raises(

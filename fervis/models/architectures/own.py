@@ -15,11 +15,12 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
-from fervis.core.knobs import Above, Choice, Number, Whole
+from fervis.core.knobs import Above, Choice, Number, Text, Whole
 from fervis.core.network import PIXEL_RANGES, Network, pixel_statistics
 from fervis.errors import ConfigError, nearest_name
 from fervis.models.architectures.base import network_settings
 from fervis.models.local_imports import importing_from, load_file, local_files, module_files, user_code
+from fervis.models.serving import refuse_company, refuse_script_modules, unwrapped
 from fervis.models.state_dicts import weights_file
 from fervis.system.console import log
 
@@ -38,6 +39,8 @@ class Own:
         pixels: the range of the pixels that the network takes.
         mean: of pixels in [0, 1], one number or one per channel; it wins over ``pixels``.
         std: likewise.
+        output: key, field or position of the logits where the network returns several tensors; None where only one of
+            them could be.
         checkpoint: a file of weights, or the folder of a training.
     """
 
@@ -50,6 +53,7 @@ class Own:
     pixels: Annotated[str, Choice(*PIXEL_RANGES)] = "unit"
     mean: list[float] | None = None
     std: list[float] | None = None
+    output: Annotated[Any, Text("a name") | Whole(0) | Choice(None)] = None
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:
@@ -76,6 +80,7 @@ class Own:
             std=std if self.mean is None and self.std is None else self._per_channel("std", self.std, 1, channels),
             standardize=self.pixels == "standardized" and self.mean is None and self.std is None,
             settings=network_settings("own", self),
+            output=self.output,
         )
         self._check(network)
         self._state_pixels(network)
@@ -122,6 +127,8 @@ class Own:
             with torch.no_grad(), self._user_code():
                 logits = network.eval()(torch.zeros(1, channels, size, size))
         except ConfigError as error:
+            if str(error).startswith(("output=", "model: its output")):
+                raise ConfigError(str(error).replace("output=", "model.output=")) from error
             raise ConfigError(
                 f"model.attribute={self.attribute}: the network cannot work with {channels} channels at {size} pixels "
                 f"({str(error).partition(': ')[2].rstrip('.')}); set model.channels and model.size."
@@ -135,6 +142,9 @@ class Own:
                 f"model.attribute={self.attribute}: the network gives {outputs} for an image, and the data has "
                 f"{len(network.classes)} classes ({', '.join(network.classes)})."
             )
+        noise = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(0))
+        with self._user_code():
+            refuse_company(network, noise)
 
     @contextmanager
     def _user_code(self) -> Iterator[None]:
@@ -186,4 +196,6 @@ class Own:
             raise ConfigError(
                 f"model.attribute={self.attribute}: expected a torch.nn.Module, not {type(made).__name__}."
             )
+        made = unwrapped(made)
+        refuse_script_modules(made)
         return made

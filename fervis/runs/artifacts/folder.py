@@ -128,7 +128,7 @@ def is_own_folder(folder: Path) -> bool:
     if {path.name for path in folder.iterdir()} <= {RunFolder.FAILURE}:
         return not files.failure.exists() or {"error", "overrides"} <= _read_or_empty(files.failure).keys()
     manifest = _read_or_empty(files.manifest)  # versions before 0.2 left no marker
-    return {"fervis", "question_id"} <= manifest.keys() or "asked" in _read_or_empty(files.chunks_metadata)
+    return {"fervis", "question_id"} <= manifest.keys() or "run" in _read_or_empty(files.chunks_metadata)
 
 
 def _read_or_empty(path: Path) -> dict[str, Any]:

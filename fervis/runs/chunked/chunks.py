@@ -253,7 +253,7 @@ def open_chunks(
     probe: Callable[[], int],
     *,
     key: Mapping[str, Any],
-    asked: Mapping[str, Any],
+    run_metadata: Mapping[str, Any],
 ) -> Chunks:
     """Open the chunks in a run folder; those of other faces, weights or versions are removed.
 
@@ -264,7 +264,7 @@ def open_chunks(
         kind: class of the results.
         probe: returns the bytes of the results of one face, to choose the number of faces per chunk; called once.
         key: all that chunks depend on: the run's key, hashes of data and weights, versions.
-        asked: the command and the config of the run, for ``merge``.
+        run_metadata: the command and the config of the run, for ``merge``.
     """
     chunks_folder = folder / CHUNKS_FOLDER
     metadata = _metadata_in(folder)
@@ -275,7 +275,7 @@ def open_chunks(
         size = CHUNK_SIZE
         while size > 1 and size * probe() > CHUNK_BYTES:
             size //= 2
-        metadata = {"key": dict(key), "size": size, "blocks": -(-len(faces) // size), "asked": dict(asked)}
+        metadata = {"key": dict(key), "size": size, "blocks": -(-len(faces) // size), "run": dict(run_metadata)}
         write_text(folder / CHUNKS_METADATA, json.dumps(metadata, indent=1) + "\n")
     return Chunks(chunks_folder, faces, metadata["size"], groups, kind)
 

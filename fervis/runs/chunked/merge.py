@@ -59,7 +59,7 @@ def merge_runs(arguments: Sequence[str]) -> Path:
         log.info("the run is complete already")
         return folder
     metadata = read_metadata_of(folder)
-    config = typed or _stored_config(folder, metadata["asked"], overrides, trusted=TRUST in arguments)
+    config = typed or _stored_config(folder, metadata["run"], overrides, trusted=TRUST in arguments)
     for other in others:
         copy_chunks(other, folder, metadata)
     missing = metadata["blocks"] - len(chunk_files(folder))
@@ -68,7 +68,7 @@ def merge_runs(arguments: Sequence[str]) -> Path:
             f"merge {folder}: {missing} of {metadata['blocks']} chunks of faces are missing; run the remaining "
             "shards, or run without shard=, which explains the rest."
         )
-    return run_merged(folder, config, metadata["asked"])
+    return run_merged(folder, config, metadata["run"])
 
 
 def _stored_config(folder: Path, stored: Mapping[str, Any], overrides: Sequence[str], *, trusted: bool) -> RunConfig:
@@ -112,7 +112,7 @@ def read_metadata_of(folder: Path) -> dict[str, Any]:
     if not (folder / CHUNKS_METADATA).is_file():
         raise ConfigError(f"merge {folder}: it holds no shards of a run; they are made with shard=1/4.")
     metadata = read_json(folder / CHUNKS_METADATA)
-    stored = metadata.get("asked")
+    stored = metadata.get("run")
     if (
         not isinstance(stored, dict)
         or not isinstance(stored.get("config"), dict)

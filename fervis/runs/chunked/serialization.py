@@ -34,14 +34,17 @@ def save_chunk(
         numbers: the numbers of each checkpoint.
     """
     tensors, metadata = pack_result(explanation.result)
-    tensors |= {"of/places": torch.tensor(positions, dtype=torch.int64), "of/probabilities": explanation.probabilities}
+    tensors |= {
+        "of/positions": torch.tensor(positions, dtype=torch.int64),
+        "of/probabilities": explanation.probabilities,
+    }
     metadata |= {name: list(getattr(explanation, name)) for name in ("layers", "targets", "checkpoints", "classes")}
     metadata |= {name: getattr(explanation, name) for name in ("explainer", "model", "dataset")}
     metadata |= {"numbers": [dict(table) for table in numbers]}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = json.loads(json.dumps(metadata))  # as it is read back: tuples become lists
     with atomic_path(path) as partial:
-        save_file(tensors, partial, {"told": json.dumps(metadata), "sha256": tensors_hash(tensors, metadata)})
+        save_file(tensors, partial, {"metadata": json.dumps(metadata), "sha256": tensors_hash(tensors, metadata)})
 
 
 def load_chunk(path: Path, faces: Faces, kind: type[Result]) -> tuple[Explanation, Tensor]:
@@ -56,7 +59,7 @@ def load_chunk(path: Path, faces: Faces, kind: type[Result]) -> tuple[Explanatio
         RunError: the file is damaged.
     """
     metadata, tensors = _read_chunk(path)
-    positions, probabilities = tensors.pop("of/places"), tensors.pop("of/probabilities")
+    positions, probabilities = tensors.pop("of/positions"), tensors.pop("of/probabilities")
     explanation = Explanation(
         result=unpack_result(tensors, metadata, kind),
         faces=faces.take(positions),
@@ -74,7 +77,7 @@ def _read_chunk(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             stored = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        metadata = json.loads(stored["told"])
+        metadata = json.loads(stored["metadata"])
         if stored["sha256"] == tensors_hash(tensors, metadata):
             return metadata, tensors
     except (SafetensorError, OSError, ValueError, KeyError, TypeError):
@@ -101,13 +104,13 @@ def _is_intact(path: Path, modified: int, changed: int) -> bool:
 def read_chunk_numbers(path: Path) -> list[dict[str, float]]:
     """Return the numbers of each checkpoint that ``save_chunk`` wrote."""
     with safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["told"])["numbers"]
+        return json.loads(file.metadata()["metadata"])["numbers"]
 
 
 def entry_count(path: Path) -> int:
     """Return the number of entries of a chunk's file."""
     with safe_open(path, "pt") as file:
-        return file.get_slice("of/places").get_shape()[0]
+        return file.get_slice("of/positions").get_shape()[0]
 
 
 def pack_result(result: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -127,7 +127,7 @@ def _check(config: RunConfig) -> None:
     _check_target(config.target)
     _check_checkpoints(config)
     if not isinstance(config.parts, list) or not all(isinstance(part, Mapping) for part in config.parts):
-        raise _wrong("parts", config.parts, "a list of parts, each with title, ask and figures")
+        raise _wrong("parts", config.parts, "a list of parts, each with title, ask and figures, or title, draw and dpi")
 
 
 def _check_plugin(kind: str, settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""A sweep while it runs: which of its jobs begins, and what is kept of it where it is ended early."""
+"""A sweep while it runs: which of its jobs begins, and what of it is finished where it ends early."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from fervis.system.console import log
 
 
 def log_job(number: int, sweep: Path, overrides: Sequence[str]) -> None:
-    """Say which job of a sweep begins: ``job 3 of 8: layer=conv3``.
+    """Log which job of a sweep begins: ``job 3 of 8: layer=conv3``.
 
     Args:
         number: of the job, from 1.
         sweep: the sweep's folder.
         overrides: of the job; those that all jobs share are not repeated.
     """
-    told, jobs = job_position(sweep / "multirun.yaml")
-    own = [override for override in overrides if override not in told]
+    task_overrides, jobs = job_position(sweep / "multirun.yaml")
+    own = [override for override in overrides if override not in task_overrides]
     log.info("job %d of %d: %s", number, max(jobs, number), " ".join(own) or "as asked")
 
 
 @cache
-def job_position(kept: Path) -> tuple[tuple[str, ...], int]:
+def job_position(path: Path) -> tuple[tuple[str, ...], int]:
     """Return the overrides that a sweep started with, and how many jobs they make, from a file that Hydra writes."""
-    if not kept.is_file():
+    if not path.is_file():
         return (), 0
-    told = tuple(OmegaConf.select(OmegaConf.load(kept), "hydra.overrides.task"))
-    return told, len(expand_sweep(told))
+    task_overrides = tuple(OmegaConf.select(OmegaConf.load(path), "hydra.overrides.task"))
+    return task_overrides, len(expand_sweep(task_overrides))
 
 
 def completed_summary(sweep: Path, command: str) -> str:
-    """Write the page of a sweep that is ended early, where anything is answered, and say how much that is.
+    """Write the page of a sweep that is ended early, where anything is answered, and return how much that is.
 
     Args:
         sweep: its folder.

@@ -14,12 +14,11 @@ from fervis.core.layers import INPUT, resolve_layers
 from fervis.core.network import Network
 from fervis.core.protocols import Explainer
 from fervis.core.registry import option_settings, plugin_class
-from fervis.core.targets import select_filters
 from fervis.datasets.selection import select_faces
 from fervis.errors import ConfigError, nearest_name
 from fervis.runs.chunked.chunks import UNCHUNKED_LIMIT
 from fervis.runs.config import compose_config, to_run_config
-from fervis.runs.inputs import plan_targets
+from fervis.runs.inputs import check_inputs
 from fervis.runs.overrides import PART_KINDS
 from fervis.runs.setup import RunSetup, build_run, image_tensor
 from fervis.runs.study.parts import Part, override_key
@@ -140,28 +139,11 @@ def _checked(number: int, run: PartRun, own: Sequence[str], loaded: dict[str, Fa
             log.info("part %d: %s, as this network has other layers or filters", number, " ".join(fitted))
             run = _compose(run.part, [*run.overrides, *fitted])
             setup = build_run(to_run_config(run.config))
-        check_inputs(setup, faces, network)
+        selected = select_faces(faces, setup.config.split, setup.config.faces)
+        check_inputs(setup, selected.take(torch.arange(min(len(selected), UNCHUNKED_LIMIT))), network)
     except ConfigError as error:
         raise ConfigError(f"part {number} of the study ({run.part.title}): {error}") from error
     return run
-
-
-def check_inputs(setup: RunSetup, faces: Faces, network: Network) -> None:
-    """Check that the faces, layers, filters and classes of a run exist, on the untrained network.
-
-    Raises:
-        ConfigError: one of them does not.
-    """
-    config = setup.config
-    selected = select_faces(faces, config.split, config.faces)
-    few = selected.take(torch.arange(min(len(selected), UNCHUNKED_LIMIT)))
-    pixels = image_tensor(few, setup)
-    for layer in resolve_layers(network, config.layer or setup.explainer.default_layer, pixels[:1]):
-        if "filters" in config.explainer:
-            select_filters(config.explainer["filters"], layer, layer.channels)
-    if setup.explainer.scope == "image":
-        predictions = torch.zeros(len(few), dtype=torch.int64)
-        plan_targets(config.target, few, network, network.classes, pixels, predictions)
 
 
 def _fit_preset(run: PartRun, own: Sequence[str], setup: RunSetup, faces: Faces, network: Network) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A study: several questions, each answered on its own, whose figures are gathered in one folder under one report.
 
-A preset names its ``parts``. Each has a ``title``, the overrides it is asked with (``ask``), and which of its figures
+A preset names its ``parts``. Each has a ``title``, the overrides it runs with (``ask``), and which of its figures
 the study keeps (``figures``: new name -> pattern). ``fig1_{}.jpg: "[0-9]*.png"`` numbers all that match, in the order
 in which the part's own report shows them.
 """
@@ -19,6 +19,7 @@ import yaml
 from fervis.errors import ConfigError, RunError
 from fervis.reporting.run_page import write_report
 from fervis.runs.artifacts import RunMetadata, atomic_run_folder, build_manifest, write_manifest
+from fervis.runs.study.gallery import Drawing, draw_over_parts
 from fervis.system.files import read_json, write_json, write_text
 
 PART_KEYS = ("title", "ask", "figures")
@@ -31,7 +32,7 @@ class Part:
 
     Attributes:
         title: heading of its figures in the report.
-        ask: the overrides it is asked with.
+        ask: the overrides it runs with.
         figures: file name in the study -> pattern of the part's own figure files.
     """
 
@@ -61,13 +62,15 @@ def _is_of_study(override: str) -> bool:
 
 
 def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
-    """Parse the parts of a study as its preset states them.
+    """Parse the parts of a study as its preset states them; entries that draw over the parts are left out.
 
     Raises:
         ConfigError: a part lacks a key or has one too many, or two parts keep a figure under one name.
     """
     parts = []
     for number, stated in enumerate(settings, 1):
+        if isinstance(stated, Mapping) and "draw" in stated:
+            continue
         if not isinstance(stated, Mapping) or set(stated) != set(PART_KEYS):
             keys = ", ".join(map(str, stated)) if isinstance(stated, Mapping) else str(stated)
             raise ConfigError(f"parts: part {number} has {keys or 'nothing'}; expected {', '.join(PART_KEYS)}.")
@@ -78,14 +81,21 @@ def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
     return parts
 
 
-def collect_figures(parts: Sequence[Part], answers: Sequence[Path], folder: Path, record: RunMetadata) -> Path:
+def collect_figures(
+    parts: Sequence[Part],
+    answers: Sequence[Path],
+    folder: Path,
+    record: RunMetadata,
+    drawings: Sequence[Drawing] = (),
+) -> Path:
     """Write the study's folder: the parts' figures by their new names, their numbers, one report.
 
     Args:
         parts: the questions.
         answers: the run folder of each.
-        folder: where the study is kept; whole when ``summary.json`` stands in it.
-        record: how the study was asked.
+        folder: the run folder of the study; complete when ``summary.json`` stands in it.
+        record: metadata of the run.
+        drawings: figures over several parts, which come first.
 
     Raises:
         RunError: a part has no figure that a pattern asks for.
@@ -94,16 +104,19 @@ def collect_figures(parts: Sequence[Part], answers: Sequence[Path], folder: Path
         figures: list[dict[str, str]] = []
         numbers: dict[str, float] = {}
         inputs: dict[str, str] = {}
+        for drawing in drawings:
+            figure = draw_over_parts(drawing, answers, staging / "figures")
+            figures.append({"file": f"figures/{figure.path.name}", "caption": figure.caption, "section": drawing.title})
         for part, answer in zip(parts, answers, strict=True):
-            told = read_json(answer / "summary.json")
+            of_part = read_json(answer / "summary.json")
             inputs |= read_json(answer / "manifest.json")["inputs"]
-            kept = [
-                one
+            copied = [
+                figure
                 for name, pattern in part.figures.items()
-                for one in _completed_parts(name, pattern, told, answer, staging)
+                for figure in _copied_figures(name, pattern, of_part, answer, staging)
             ]
-            figures += [{**one, "section": part.title} for one in kept]
-            numbers |= {f"{answer.name}/{name}": value for name, value in told["numbers"].items()}
+            figures += [{**figure, "section": part.title} for figure in copied]
+            numbers |= {f"{answer.name}/{name}": value for name, value in of_part["numbers"].items()}
         summary = {
             "title": f"Study of {record.card.config['model']['name']} on {record.card.config['dataset']['name']}",
             "sections": [
@@ -122,30 +135,30 @@ def collect_figures(parts: Sequence[Part], answers: Sequence[Path], folder: Path
     return folder
 
 
-def _completed_parts(
-    name: str, pattern: str, told: Mapping[str, Any], answer: Path, staging: Path
+def _copied_figures(
+    name: str, pattern: str, summary: Mapping[str, Any], answer: Path, staging: Path
 ) -> list[dict[str, str]]:
     """Copy the figures that a pattern names, in the order of the part's own report; their files and captions."""
-    found = [figure for figure in told["figures"] if fnmatch(Path(figure["file"]).name, pattern)]
-    if not found:
-        known = ", ".join(Path(figure["file"]).name for figure in told["figures"]) or "none"
+    matching = [figure for figure in summary["figures"] if fnmatch(Path(figure["file"]).name, pattern)]
+    if not matching:
+        known = ", ".join(Path(figure["file"]).name for figure in summary["figures"]) or "none"
         raise RunError(f"{answer.name} has no figure {pattern} to be {name}; it has {known}.")
-    kept = []
-    for number, figure in enumerate(found if "{}" in name else found[:1]):
-        place = staging / "figures" / name.replace("{}", str(number))
-        place.parent.mkdir(exist_ok=True)
-        _copy_figure(answer / figure["file"], place)
-        kept.append({"file": f"figures/{place.name}", "caption": figure["caption"]})
-    return kept
+    copied = []
+    for number, figure in enumerate(matching if "{}" in name else matching[:1]):
+        target = staging / "figures" / name.replace("{}", str(number))
+        target.parent.mkdir(exist_ok=True)
+        _copy_figure(answer / figure["file"], target)
+        copied.append({"file": f"figures/{target.name}", "caption": figure["caption"]})
+    return copied
 
 
-def _copy_figure(source: Path, place: Path) -> None:
+def _copy_figure(source: Path, target: Path) -> None:
     """Copy a picture, as JPEG where the new name says so; the same picture gives the same bytes."""
-    if place.suffix not in (".jpg", ".jpeg"):
-        shutil.copyfile(source, place)
+    if target.suffix not in (".jpg", ".jpeg"):
+        shutil.copyfile(source, target)
         return
     from PIL import Image
 
     with Image.open(source) as picture:
         dpi = picture.info.get("dpi", (300, 300))
-        picture.convert("RGB").save(place, quality=STUDY_JPEG_QUALITY, subsampling=0, dpi=dpi)
+        picture.convert("RGB").save(target, quality=STUDY_JPEG_QUALITY, subsampling=0, dpi=dpi)

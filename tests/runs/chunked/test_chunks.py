@@ -197,7 +197,7 @@ def test_blocks_are_small_where_results_are_large(tmp_path: Path) -> None:
     faces = range(1000)
     for size, expected in ((1, 64), (2**21, 64), (2**22, 32), (2**30, 1)):
         found = chunks.open_chunks(
-            tmp_path / str(size), faces, 1, HeatMaps, lambda size=size: size, key={"of": size}, asked={}
+            tmp_path / str(size), faces, 1, HeatMaps, lambda size=size: size, key={"of": size}, run_metadata={}
         )
         assert found.size == expected
 

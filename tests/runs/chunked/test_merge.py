@@ -65,12 +65,12 @@ def test_machine_settings_of_a_received_folder_do_not_count(ran: Path, tmp_path:
     folder = shards("model.width=2", "tracker=tensorboard", "checkpoint=initial")
     about = folder / "blocks" / "about.json"
     stored = json.loads(about.read_text())
-    stored["asked"]["config"]["outputs"] = str(tmp_path / "theirs")
+    stored["run"]["config"]["outputs"] = str(tmp_path / "theirs")
     about.write_text(json.dumps(stored))
     assert merge_runs([str(folder)]) == folder
     assert not (tmp_path / "theirs").exists()
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["key"] == stored["asked"]["key"]
+    assert manifest["key"] == stored["run"]["key"]
     assert not list(folder.rglob("*tfevents*"))
 
 
@@ -78,7 +78,7 @@ def test_interpolations_of_a_received_folder_are_not_resolved(ran: Path):
     folder = shards("model.width=2")
     about = folder / "blocks" / "about.json"
     stored = json.loads(about.read_text())
-    stored["asked"]["config"]["target"] = "${oc.env:HOME}"
+    stored["run"]["config"]["target"] = "${oc.env:HOME}"
     about.write_text(json.dumps(stored))
     with pytest.raises(ConfigError, match="holds an interpolation") as refused:
         merge_runs([str(folder)])
@@ -89,7 +89,7 @@ def test_shards_of_other_settings_than_their_key_are_refused(ran: Path):
     folder = shards("model.width=2")
     about = folder / "blocks" / "about.json"
     stored = json.loads(about.read_text())
-    stored["asked"]["config"]["seed"] = 1
+    stored["run"]["config"]["seed"] = 1
     about.write_text(json.dumps(stored))
     with pytest.raises(ConfigError, match="made from other data, weights, code or versions"):
         merge_runs([str(folder)])

@@ -183,3 +183,9 @@ def test_a_small_study_with_overrides_runs_to_its_end(ask: Callable[..., Path]):
     assert [section["run"].rsplit("-", 1)[0] for section in sections] == [
         *("vgg8-saliency-conv5", "vgg8-saliency-conv5", "vgg8-lime")
     ]
+
+
+def test_a_filter_that_does_not_exist_is_refused_before_a_training(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"explainer\.filters=99: conv3 has 32 filters, numbered from 0"):
+        fervis.ask([*SMALL, "explainer=filters", "layer=conv3", "explainer.filters=[99]", f"outputs={tmp_path}"])
+    assert not list(tmp_path.glob("checkpoints/*/*.safetensors"))

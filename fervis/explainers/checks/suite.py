@@ -1,0 +1,132 @@
+"""The contract suite for explainers, fervis's own and other people's, in scikit-learn's way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from unittest import SkipTest
+
+from torch import Tensor, nn
+
+from fervis.core.registry import is_plugin, names
+from fervis.errors import ConfigError, unknown_name
+from fervis.explainers.checks import (  # noqa: F401, each module registers its checks, in this order
+    batches,
+    declarations,
+    determinism,
+    failures,
+    invariance,
+    kinds,
+    layers,
+    shapes,
+    state,
+    targets,
+)
+from fervis.explainers.checks.subject import CHECK_IMAGES, Subject
+from fervis.explainers.checks.table import TABLE
+from fervis.explainers.explain import checked_images
+
+NetworkOrBuilder = nn.Module | Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """What came of one check.
+
+    Attributes:
+        check: its name.
+        status: ``passed``, ``failed``, ``skipped``, ``expected`` (failed, as stated) or ``unexpected`` (passed, though
+            a failure was stated).
+        reason: why it failed, was skipped, or was expected to fail.
+        error: the error that was raised.
+    """
+
+    check: str
+    status: str
+    reason: str = ""
+    error: BaseException | None = None
+
+
+def check_explainer(
+    explainer: Any,
+    *,
+    model: NetworkOrBuilder | None = None,
+    images: Tensor | None = None,
+    knobs: Mapping[str, Any] | None = None,
+    expected_failures: Mapping[str, str] | None = None,
+    raise_error: bool = True,
+) -> list[CheckOutcome]:
+    """Check whether an explainer keeps the contract: shapes, determinism, batches, targets, state, and much else.
+
+    Args:
+        explainer: a registered name, a plug-in's class, or a plug-in that is built.
+        model: what it is tried on: a function ``build(channels, classes)`` that returns a network for 16x16 images, or
+            a network; None for a small convolutional network. Checks of other forms of a network need None or a
+            function.
+        images: [N,C,H,W] float, at least 3, as the network takes them; None for random ones.
+        knobs: settings that differ from the defaults, such as fewer samples.
+        expected_failures: name of a check -> why it fails. Strict: one that passes is an error.
+        raise_error: raise at the end if any check failed.
+
+    Returns:
+        What came of each check that concerns the explainer.
+
+    Raises:
+        AssertionError: checks failed, or passed that were expected to fail; each is named with its reason.
+        ConfigError: there is no such explainer or check.
+    """
+    expected = dict(expected_failures or {})
+    checks = explainer_checks(explainer, model=model, images=images, knobs=knobs)
+    for name in expected:
+        if name not in dict(checks):
+            raise unknown_name("expected_failures", name, dict(checks))
+    outcomes = [_outcome(name, run, expected.get(name)) for name, run in checks]
+    wrong = [outcome for outcome in outcomes if outcome.status in ("failed", "unexpected")]
+    if raise_error and wrong:
+        listed = "\n".join(f"  {outcome.check}: {outcome.reason}" for outcome in wrong)
+        raise AssertionError(f"{len(wrong)} of {len(outcomes)} checks failed:\n{listed}") from wrong[0].error
+    return outcomes
+
+
+def explainer_checks(
+    explainer: Any,
+    *,
+    model: NetworkOrBuilder | None = None,
+    images: Tensor | None = None,
+    knobs: Mapping[str, Any] | None = None,
+) -> list[tuple[str, Callable[[], None]]]:
+    """Return the name of each check that concerns an explainer, with a function that runs it.
+
+    They are for ``pytest.mark.parametrize(("name", "check"), ...)``; nothing is computed yet. The functions share what
+    they compute. Each raises AssertionError where the contract is broken, and ``unittest.SkipTest``, which pytest
+    knows, where the network that was given does not serve the check.
+
+    Args:
+        explainer: as in ``check_explainer``.
+        model: as in ``check_explainer``.
+        images: as in ``check_explainer``.
+        knobs: as in ``check_explainer``.
+    """
+    subject = Subject(explainer, dict(knobs or {}), model, None if images is None else checked_images(images))
+    if isinstance(explainer, str) and explainer not in names("explainer"):
+        raise unknown_name("explainer", explainer, names("explainer"))
+    if not is_plugin("explainer", subject.cls):
+        raise ConfigError(f"explainer={subject.name}: expected a dataclass with a method explain.")
+    if subject.given is not None and len(subject.given) < CHECK_IMAGES:
+        raise ConfigError(f"images: expected at least {CHECK_IMAGES}, not {len(subject.given)}.")
+    return [(entry.name, partial(entry.run, subject)) for entry in TABLE.values() if entry.applies(subject)]
+
+
+def _outcome(name: str, run: Callable[[], None], expected: str | None) -> CheckOutcome:
+    try:
+        run()
+    except SkipTest as error:
+        return CheckOutcome(name, "skipped", str(error))
+    except Exception as error:
+        reason = f"{error}" if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+        return CheckOutcome(name, "failed" if expected is None else "expected", expected or reason, error)
+    if expected is None:
+        return CheckOutcome(name, "passed")
+    return CheckOutcome(name, "unexpected", f"it passed, though a failure is expected: {expected}")
