@@ -34,6 +34,7 @@ def explain(
     output: str | int | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
+    background: Tensor | None = None,
     **knobs: Any,
 ) -> Any:
     """Explain a network's outputs for images. Needs no config and no data set.
@@ -53,6 +54,8 @@ def explain(
             None where only one of them could be.
         seed: root of the method's randomness.
         batch_size: images per pass.
+        background: [R,C,H,W] float, as the network takes them: images for methods that compare with others
+            (``expected_gradients``, ``baseline="mean"``); None for ``images`` themselves.
         **knobs: settings of the method, as in ``conf/explainer/<name>.yaml``.
 
     Returns:
@@ -77,7 +80,8 @@ def explain(
             warn_if_probabilities(logits)
             known = network.classes if isinstance(network, Network) else tuple(map(str, range(logits.shape[1])))
             rows = torch.arange(len(pixels))
-            batch = Batch(network, pixels, (), classes=known, seed=seed, rows=rows)
+            references = pixels if background is None else _checked_background(background, pixels)
+            batch = Batch(network, pixels, (), classes=known, seed=seed, rows=rows, references=references)
             if method:
                 batch = made_ready(batch, method, layer, target, batch_size)
                 return explain_batch(method, batch, batch_size=batch_size).result
@@ -240,6 +244,16 @@ def checked_images(images: Any) -> Tensor:
 def _array_kind(images: Any) -> str:
     kind = type(images).__name__
     return f"{kind} of {images.dtype}" if isinstance(images, np.ndarray) else kind
+
+
+def _checked_background(background: Any, images: Tensor) -> Tensor:
+    background = checked_images(background)
+    if background.shape[1:] != images.shape[1:]:
+        raise ConfigError(
+            f"background: expected images of shape {list(images.shape[1:])} as those explained, "
+            f"not {list(background.shape[1:])}."
+        )
+    return background
 
 
 def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[str, Any]:

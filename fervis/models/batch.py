@@ -15,9 +15,9 @@ from fervis.core.layers import Layer
 from fervis.core.seeding import generator_for
 from fervis.core.targets import Targets
 from fervis.models.fast_inference import fused
-from fervis.models.hooks import TargetPass, frozen, target_passes
+from fervis.models.hooks import TargetPass, capture, frozen, target_passes
 from fervis.models.resume import Resumable, record
-from fervis.models.rules import Rules
+from fervis.models.rules import GraphRules, Rules
 from fervis.models.shared_passes import SharedPasses
 
 SCORED_AT_ONCE = 50  # images per pass: the activations of a 48x48 network stay in the processor's cache
@@ -38,6 +38,8 @@ class Batch:
         classes: names of the network's classes, in logit order.
         seed: root of all randomness; ``generator`` derives from it.
         truth: what the data set knows of these images, or None.
+        references: [R,C,H,W] uint8, or float as the network takes them, images that others are compared with: of a run
+            its training faces, else what the caller gave. Where there are none, the batch's own images stand in.
         image_labels: [N] int64, labels of ``images`` as numbers of the data's classes, -1 where unknown; empty where
             nothing is said, as in a batch made of another.
         pool: [M,C,H,W] uint8, or float in [0, 1], all images of the split; on the CPU.
@@ -59,6 +61,7 @@ class Batch:
     classes: tuple[str, ...] = ()
     seed: int = 0
     truth: Truth | None = None
+    references: Tensor = field(default_factory=lambda: torch.zeros(0))
     image_labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     pool: Tensor = field(default_factory=lambda: torch.zeros(0))
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
@@ -74,11 +77,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def gradients(self, rules: Rules | None = None, layers: tuple[Layer, ...] | None = None) -> Iterator[TargetPass]:
+    def gradients(
+        self, rules: Rules | GraphRules | None = None, layers: tuple[Layer, ...] | None = None
+    ) -> Iterator[TargetPass]:
         """Yield activations and gradients of all layers, target by target: one forward pass, T backward passes.
 
         Args:
-            rules: replace the backward passes of modules, by their types.
+            rules: replace the backward passes of modules, by their types, or of operations (``models/rules.py``).
             layers: other layers than the batch's own.
         """
         layers = layers or self.layers
@@ -104,6 +109,21 @@ class Batch:
             parts = [self.model(part.clone()).float().cpu() for some in images for part in some.split(SCORED_AT_ONCE)]
         return torch.cat(parts)
 
+    def target_values(self) -> Tensor:
+        """Return the explained value [N,T] of each image and target, in one forward pass without gradients."""
+        inner = [self.targets.layer] if self.targets.layer else []
+        with frozen(self.model), torch.no_grad(), capture(self.model, inner, roots=False) as captured:
+            return self.targets.scores(self.model(self.images.clone()), captured)
+
+    def reference_images(self, index: Tensor) -> Tensor:
+        """Return some of the images of reference as the network takes them, on the device of the images."""
+        images = (self.references if len(self.references) else self.images)[index].to(self.images.device)
+        return images if images.is_floating_point() else images.to(self.images.dtype) / 255
+
+    def reference_count(self) -> int:
+        """Return the number of images of reference."""
+        return len(self.references) or len(self.images)
+
     def recorded(self, layer: Layer) -> Resumable:
         """Record one pass of the images, to resume the network at a layer again and again."""
         return record(self.model, self.images, layer)
@@ -115,16 +135,15 @@ class Batch:
     def with_images(self, images: Tensor, targets: Targets | None = None) -> Batch:
         """Return the batch of other images [M,C,H,W], with their targets."""
         targets = self.targets if targets is None else targets
-        unlabelled = torch.zeros(0, dtype=torch.int64)
-        return replace(self, images=images, targets=targets, truth=None, image_labels=unlabelled, shared=None)
+        unknown = torch.zeros(0, dtype=torch.int64)
+        return replace(self, images=images, targets=targets, truth=None, shared=None, image_labels=unknown)
 
     def part(self, index: slice) -> Batch:
         """Return the batch of some of its images."""
         numbers = torch.arange(len(self.images))[index]
-        truth = self.truth and self.truth.take(numbers)
-        own = {"images": self.images[index], "targets": self.targets[index], "image_labels": self.image_labels[index]}
-        shared = self.shared and self.shared.part(index, len(self))
-        return replace(self, **own, truth=truth, shared=shared)
+        changes = {"truth": self.truth and self.truth.take(numbers), "image_labels": self.image_labels[index]}
+        changes["shared"] = self.shared and self.shared.part(index, len(self))
+        return replace(self, images=self.images[index], targets=self.targets[index], **changes)
 
     def generator(self, use: str) -> Generator:
         """Return a generator on the CPU, derived from the seed and the name of its use; the same for every batch."""

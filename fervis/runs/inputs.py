@@ -99,6 +99,7 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
         return find_training(setup, faces)
 
     loaded = []
+    training_faces = faces.split("train").images
     for checkpoint in setup.checkpoints:
         weighted = setup.network(faces)
         with record.stage("network"):
@@ -113,6 +114,7 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
             layers=layers,
             classes=network.classes,
             seed=config.seed,
+            references=training_faces if len(training_faces) else faces.images,
             pool=pool.images,
             rows=pool.rows,
             labels=pool.labels,

@@ -30,6 +30,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "class_image": {"steps": 2},
     "confusion": {"resamples": 20},
     "filters": {"steps": 2, "filters": [0, 2]},
+    "expected_gradients": {"samples": 6},
     "integrated_gradients": {"steps": 6},
     "lime": {"samples": 60, "repeats": 1},
     "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 30},
@@ -39,10 +40,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "tcav": {"concepts": small_concepts(), "partitions": 3},
 }
 # Methods that refuse the small convolutional network of the checks -> a function that builds one that they explain.
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "attention_gradient": transformer,
-    "attention_rollout": transformer,
-}
+NETWORKS: dict[str, Callable[..., nn.Module]] = dict.fromkeys(("attention_gradient", "attention_rollout"), transformer)
 # Name of an explainer -> name of a check -> why it fails. Strict: one that passes is an error.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
 
