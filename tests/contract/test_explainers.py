@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support.concept_folders import small_concepts
+from support.transformers import transformer
 from torch import Tensor, nn
 
 import fervis
@@ -23,11 +24,6 @@ def class_of(name: str) -> Any:
 EXPLAINERS = names("explainer")
 HEAT_MAPS = [name for name in EXPLAINERS if class_of(name).result is HeatMaps]
 NEEDS_TRAINING = {"training"}  # reads the epochs of a training, which a lone network does not have
-SMALL_TRANSFORMER: dict[str, Any] = {
-    "name": "timm",
-    "architecture": "vit_tiny_patch16_224",
-    "arguments": {"patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3},
-}
 # Settings by which the checks are quick. At its own defaults quickshift finds a single superpixel in images as small
 # as these.
 KNOBS: dict[str, dict[str, Any]] = {
@@ -44,15 +40,6 @@ KNOBS: dict[str, dict[str, Any]] = {
     "smoothgrad": {"samples": 6},
     "tcav": {"concepts": small_concepts(), "partitions": 3},
 }
-
-
-def transformer(channels: int, classes: int) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        names = tuple(map(str, range(classes)))
-        return build_plugin("model", SMALL_TRANSFORMER).build(channels=channels, size=16, classes=names)
-
-
 # Methods that refuse the small convolutional network of the checks -> a function that builds one that they explain.
 NETWORKS: dict[str, Callable[..., nn.Module]] = dict.fromkeys(("attention_gradient", "attention_rollout"), transformer)
 LAST_MAP = "its default layer is the last activation, which is another layer where no module of its own is that"
