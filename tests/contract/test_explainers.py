@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,16 +35,25 @@ KNOBS: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 5, "stride": 3},
     "smoothgrad": {"samples": 6},
 }
-# Methods that refuse the small convolutional network of the checks -> a function that builds one that they explain.
-NETWORKS: dict[str, Callable[..., nn.Module]] = {}
+# Methods that refuse the small convolutional network of the checks -> settings of one that they explain.
+NETWORKS: dict[str, dict[str, Any]] = {}
 # Name of an explainer -> name of a check -> why it fails. Strict: one that passes is an error.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
+
+
+def builder(name: str) -> Callable[..., nn.Module] | None:
+    """Return a function that builds a method's own network for the checks; None for theirs."""
+    return partial(build, NETWORKS[name]) if name in NETWORKS else None
+
+
+def build(settings: dict[str, Any], channels: int = 1, classes: int = 3) -> nn.Module:
+    return build_plugin("model", settings).build(channels=channels, size=16, classes=tuple(map(str, range(classes))))
 
 
 def cases() -> Iterator[Any]:
     for name in EXPLAINERS:
         expected = EXPECTED_FAILURES.get(name, {})
-        for check, run in fervis.explainer_checks(name, model=NETWORKS.get(name), knobs=KNOBS.get(name)):
+        for check, run in fervis.explainer_checks(name, model=builder(name), knobs=KNOBS.get(name)):
             marks = [pytest.mark.xfail(reason=expected[check], strict=True)] if check in expected else []
             yield pytest.param(run, id=f"{name}-{check}", marks=marks)
 
@@ -59,11 +69,9 @@ def test_every_expected_failure_is_of_a_check_that_there_is():
 
 
 def network(name: str) -> nn.Module:
-    if name in NETWORKS:
-        return NETWORKS[name](channels=1, classes=3)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build_plugin("model", "vgg8", width=4).build(channels=1, size=16, classes=("a", "b", "c"))
+        return build(NETWORKS.get(name, {"name": "vgg8", "width": 4}))
 
 
 def images(count: int = 6) -> Tensor:
