@@ -38,7 +38,20 @@ KNOBS: dict[str, dict[str, Any]] = {
 # Methods that refuse the small convolutional network of the checks -> settings of one that they explain.
 NETWORKS: dict[str, dict[str, Any]] = {}
 # Name of an explainer -> name of a check -> why it fails. Strict: one that passes is an error.
-EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
+CHOSEN_BY_MODULES = "the layers that it fuses by default are chosen by the network's modules, which differ here"
+EXPECTED_FAILURES: dict[str, dict[str, str]] = {
+    "random_map": dict.fromkeys(
+        (
+            "permuted_classes_have_permuted_maps",
+            "equal_classes_have_equal_maps",
+            "a_constant_network_has_constant_maps",
+        ),
+        "a baseline that looks at no network: it draws another map for each number of a class",
+    ),
+    "refine": dict.fromkeys(("functional_activations", "one_activation_used_thrice"), CHOSEN_BY_MODULES),
+    "rise": {"a_constant_network_has_constant_maps": "the paper's mean of masks, weighted alike, is not constant"},
+    "scorecam": {"a_constant_network_has_constant_maps": "the softmax of equal scores weights all channels alike"},
+}
 
 
 def builder(name: str) -> Callable[..., nn.Module] | None:
@@ -64,7 +77,8 @@ def test_contract(run: Callable[[], None]):
 
 
 def test_every_expected_failure_is_of_a_check_that_there_is():
-    for name, expected in EXPECTED_FAILURES.items():
+    for name in set(EXPLAINERS) & set(EXPECTED_FAILURES):
+        expected = EXPECTED_FAILURES[name]
         assert set(expected) <= set(dict(fervis.explainer_checks(name)))
 
 
