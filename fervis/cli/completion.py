@@ -23,7 +23,7 @@ from fervis.errors import unknown_name
 from fervis.runs.overrides import PATH_KEYS
 
 LAYER_NAMES = PACKAGE_FOLDER / "cli" / "layer_names.json"
-PATH_PLACEHOLDERS = ("input", "last_conv", "all", "each")
+PATH_PLACEHOLDERS = ("input", "last_conv", "last_map", "all", "each")
 SHELLS = ("bash", "zsh", "fish")
 
 BASH = r"""_fervis() {

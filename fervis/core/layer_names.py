@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from math import isqrt
 
 from torch import nn
@@ -77,7 +78,10 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 def module_aliases(
-    layouts: dict[nn.Module, LayerLayout], paths: dict[nn.Module, str], attentions: list[nn.Module]
+    layouts: dict[nn.Module, LayerLayout],
+    paths: dict[nn.Module, str],
+    attentions: list[nn.Module],
+    calls: Mapping[nn.Module, int],
 ) -> dict[nn.Module, list[str]]:
     """Return the names of modules other than their paths, the preferred name first."""
     modules = {path: module for module, path in paths.items()}
@@ -94,7 +98,11 @@ def module_aliases(
     after = order.index(blocks[-1]) if blocks else -1
     late = [module for module in convs if layouts[module][1] > (1, 1) and order.index(module) > after]
     if late:
-        aliases[late[-1]].append("last_conv")
+        last = late[-1]
+        aliases[last].append("last_conv")
+        following = [module for module in order[order.index(last) :] if layouts[module] == layouts[last]]
+        complete = [module for module in following if calls[module] == 1]
+        aliases.setdefault([last, *complete][-1], []).append("last_map")
     return aliases
 
 

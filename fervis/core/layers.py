@@ -1,4 +1,4 @@
-"""Names of a network's layers: ``conv7``, ``relu3``, ``stage2``, ``block5``, ``last_conv``, dotted paths, ``input``.
+"""Names of a network's layers: ``conv7``, ``relu3``, ``stage2``, ``block5``, ``last_conv``, ``last_map``, dotted paths.
 
 Names are determined by running the network once on an image and recording which modules run, in which order and with
 what shapes, so they work for every ``nn.Module``, not only for networks that were written for fervis:
@@ -10,6 +10,8 @@ what shapes, so they work for every ``nn.Module``, not only for networks that we
   where it has no such parts, the last module at each resolution at which convolutions run.
 - ``last_conv``: the last convolution whose output has more than one position, unless it runs before transformer
   blocks: a patch embedding has no features of parts yet, so it is not what CAMs mean by the last convolution.
+- ``last_map``: the last output of the size of ``last_conv``'s, after its normalisation, activation and shortcut;
+  ``last_conv`` itself where no module follows. Methods that expect rectified activations work here.
 - a dotted path such as ``layer1.0.conv1``, as ``get_submodule`` takes it; a real path wins over the names above.
 - ``input``: the pixels.
 
@@ -183,9 +185,9 @@ def _find(model: nn.Module, name: str, layers: list[Layer], image: Tensor) -> La
         layer = next((layer for layer in layers if name in layer.aliases), None)
     if layer is None:
         blocks = [layer.name for layer in layers if _numbered(layer, "block") and _fit(layer)]
-        if name == "last_conv" and blocks:
+        if name in ("last_conv", "last_map") and blocks:
             raise ConfigError(
-                "layer=last_conv: no convolution runs after this network's transformer blocks; ask for a block, such "
+                f"layer={name}: no convolution runs after this network's transformer blocks; ask for a block, such "
                 f"as {blocks[-2:][0]} (of the last block many networks read only the class token)."
             )
         aliases = sorted((alias for layer in layers for alias in layer.aliases), key=_by_stem)
@@ -230,7 +232,7 @@ def _probe(model: nn.Module, image: Tensor) -> list[Layer]:
     mapped = {module: shape for module, shape in shapes.items() if shape[:1] == (2,)}
     square = image.shape[-2] == image.shape[-1]
     layouts = module_layouts(mapped, paths, square, tuple(f"{paths[module]}." for module in attentions))
-    aliases = module_aliases(layouts, paths, attentions)
+    aliases = module_aliases(layouts, paths, attentions, calls)
     layers = []
     for module, shape in shapes.items():
         # A real path wins over an alias.
@@ -239,7 +241,9 @@ def _probe(model: nn.Module, image: Tensor) -> list[Layer]:
         path = paths[module]
         parameters = sum(p.numel() for p in module.parameters())
         kind = type(module).__name__
-        name = names[0] if names and not _ALIAS.fullmatch(path) else path
+        # A module without a number is named by its path, also where it is the last map.
+        own = names[0] if names and names[0] != "last_map" else path
+        name = path if _ALIAS.fullmatch(path) else own
         layers.append(Layer(name, prefix + path, kind, shape[1:], parameters, calls[module], layout, grid, names))
     return layers
 

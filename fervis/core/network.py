@@ -108,12 +108,20 @@ class Network(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[N,C,H,W] float in [0, 1], C 1 or 3 -> [N,classes] logits."""
+        return select_logits(self.body(self.normalized(self.fitted(pixels))), self.output)
+
+    def fitted(self, pixels: Tensor) -> Tensor:
+        """[N,C,H,W] float in [0, 1], C 1 or 3 -> [N,channels,size,size], not yet normalised."""
         if pixels.shape[1] != self.channels:
             pixels = pixels.expand(-1, 3, -1, -1) if self.channels == 3 else grey(pixels)
         if pixels.shape[-2:] != (self.size, self.size):
             pixels = F.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True)
+        return pixels
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """[N,channels,size,size] float in [0, 1] -> what ``body`` takes."""
         pixels = (pixels - self.mean) / self.std
-        return select_logits(self.body(standardized(pixels) if self.standardize else pixels), self.output)
+        return standardized(pixels) if self.standardize else pixels
 
 
 def grey(pixels: Tensor) -> Tensor:
@@ -122,15 +130,21 @@ def grey(pixels: Tensor) -> Tensor:
 
 
 def standardized(pixels: Tensor) -> Tensor:
-    """Bring each of [N,C,H,W] images to mean 0 and standard deviation 1.
+    """Bring each of [N,C,H,W] images to mean 0 and standard deviation 1."""
+    mean, deviation = image_statistics(pixels)
+    return (pixels - mean) / deviation
+
+
+def image_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation [N,1,1,1] of each of [N,C,H,W] images.
 
     The deviation counts as at least 1/sqrt(CHW), as in TensorFlow's ``per_image_standardization``, so that an image
     of one value becomes zeros.
     """
     least = pixels[0].numel() ** -0.5
-    centred = pixels - pixels.mean((1, 2, 3), keepdim=True)
+    mean = pixels.mean((1, 2, 3), keepdim=True)
     # The floor is taken of the variance: the slope of a square root at 0 is infinite.
-    return centred / centred.square().mean((1, 2, 3), keepdim=True).clamp(min=least**2).sqrt()
+    return mean, (pixels - mean).square().mean((1, 2, 3), keepdim=True).clamp(min=least**2).sqrt()
 
 
 def _format_channels(values: list[float]) -> str:

@@ -87,7 +87,7 @@ class Explainer(Protocol):
             chunks; ``network`` for one that explains the network, its filters or its training.
         takes: which settings of a run change its result, of ``layers``, ``pixels`` (as a layer), ``classes`` and
             ``filters`` (as targets); a run that states another is refused.
-        default_layer: the layer if ``layer=`` is not given: ``input``, ``last_conv`` or ``all``.
+        default_layer: the layer if ``layer=`` is not given: ``input``, ``last_conv``, ``last_map`` or ``all``.
     """
 
     result: ClassVar[type[Result]]

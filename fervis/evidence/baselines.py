@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from fervis.models.batch import Batch
-
-SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
+from fervis.models.image_edges import sobel_magnitude
 
 
 def random_map(batch: Batch) -> Tensor:
@@ -20,10 +18,7 @@ def random_map(batch: Batch) -> Tensor:
 
 def edge_map(batch: Batch) -> Tensor:
     """Return maps [N,T,H,W] of the Sobel gradient's magnitude of the mean channel, the same for every target."""
-    kernel = torch.tensor(SOBEL, device=batch.images.device)
-    grey = F.pad(batch.images.float().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    slopes = F.conv2d(grey, torch.stack([kernel, kernel.T])[:, None])
-    return slopes.square().sum(1, keepdim=True).sqrt().expand(-1, batch.targets.count, -1, -1)
+    return sobel_magnitude(batch.images)[:, None].expand(-1, batch.targets.count, -1, -1)
 
 
 BASELINES = {"random_map": random_map, "edge_map": edge_map}

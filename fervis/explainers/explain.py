@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,7 @@ def explain(
     output: str | int | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
+    background: Tensor | None = None,
     **knobs: Any,
 ) -> Any:
     """Explain a network's outputs for images. Needs no config and no data set.
@@ -52,6 +54,8 @@ def explain(
             None where only one of them could be.
         seed: root of the method's randomness.
         batch_size: images per pass.
+        background: [R,C,H,W] float, as the network takes them: images for methods that compare with others
+            (``expected_gradients``, ``baseline="mean"``); None for ``images`` themselves.
         **knobs: settings of the method, as in ``conf/explainer/<name>.yaml``.
 
     Returns:
@@ -76,7 +80,8 @@ def explain(
             warn_if_probabilities(logits)
             known = network.classes if isinstance(network, Network) else tuple(map(str, range(logits.shape[1])))
             rows = torch.arange(len(pixels))
-            batch = Batch(network, pixels, (), classes=known, seed=seed, rows=rows)
+            references = pixels if background is None else _checked_background(background, pixels)
+            batch = Batch(network, pixels, (), classes=known, seed=seed, rows=rows, references=references)
             if method:
                 batch = made_ready(batch, method, layer, target, batch_size)
                 return explain_batch(method, batch, batch_size=batch_size).result
@@ -154,6 +159,8 @@ def _named(method: Explainer) -> str:
 def try_explainer(method: Explainer) -> None:
     """Run a method of images on a small random image, so that a wrong plug-in is known before any data is loaded.
 
+    A method may refuse the small convolutional network by a ConfigError, as those for transformers do.
+
     Raises:
         RunError: it returns something else than its contract states.
     """
@@ -163,7 +170,8 @@ def try_explainer(method: Explainer) -> None:
         images = torch.rand(1, 1, 16, 16)
     layer = INPUT if "layers" not in method.takes else "conv1"
     layers = resolve_layers(body, layer, images)
-    explain_batch(method, Batch(body, images, layers, class_targets([0]), classes=("a", "b")))
+    with suppress(ConfigError):
+        explain_batch(method, Batch(body, images, layers, class_targets([0]), classes=("a", "b")))
 
 
 def output_of_maps(maps: LayerMaps, batch: Batch) -> ExplainerOutput:
@@ -238,6 +246,16 @@ def _array_kind(images: Any) -> str:
     return f"{kind} of {images.dtype}" if isinstance(images, np.ndarray) else kind
 
 
+def _checked_background(background: Any, images: Tensor) -> Tensor:
+    background = checked_images(background)
+    if background.shape[1:] != images.shape[1:]:
+        raise ConfigError(
+            f"background: expected images of shape {list(images.shape[1:])} as those explained, "
+            f"not {list(background.shape[1:])}."
+        )
+    return background
+
+
 def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[str, Any]:
     """Return the images as the pool of a method of the network, with their labels if ``target`` gives them."""
     labelled = not isinstance(target, (str, int))
@@ -247,6 +265,7 @@ def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[st
     return {
         "pool": images.detach().cpu(),
         "labels": labels,
+        "image_labels": labels,
         "split": "images",
         "target": "auto" if labelled or target == "predicted" else target,
     }

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from fervis.core.faces import Truth
+from fervis.core.faces import Faces, Truth
 from fervis.core.layers import Layer
 from fervis.core.seeding import generator_for
 from fervis.core.targets import Targets
-from fervis.models.fast_inference import fast_forward
-from fervis.models.hooks import TargetPass, frozen, target_passes
+from fervis.models.fast_inference import fused
+from fervis.models.hooks import TargetPass, capture, frozen, target_passes
 from fervis.models.resume import Resumable, record
-from fervis.models.rules import Rules
+from fervis.models.rules import GraphRules, Rules
 from fervis.models.shared_passes import SharedPasses
 
-SCORED_AT_ONCE = 100  # images per pass: the activations of a 48x48 network stay in the processor's cache
+SCORED_AT_ONCE = 50  # images per pass: the activations of a 48x48 network stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,15 @@ class Batch:
         classes: names of the network's classes, in logit order.
         seed: root of all randomness; ``generator`` derives from it.
         truth: what the data set knows of these images, or None.
+        references: [R,C,H,W] uint8, or float as the network takes them, images that others are compared with: of a run
+            its training faces, else what the caller gave. Where there are none, the batch's own images stand in.
+        image_labels: [N] int64, labels of ``images`` as numbers of the data's classes, -1 where unknown; empty where
+            nothing is said, as in a batch made of another.
         pool: [M,C,H,W] uint8, or float in [0, 1], all images of the split; on the CPU.
         rows: [M] int64, the pool's row numbers.
         labels: [M] int64, the pool's labels, -1 where unknown.
         split: name of the pool's split.
+        data: all faces of the data set, every split, with what is known of them; None where only images were given.
         target: what ``target=`` said, for explainers of the network; ``auto`` where it says nothing.
         epochs: epoch -> file of weights, of the training that the network comes from; empty where that is unknown.
         history: epoch -> its numbers (``train/loss``, ``val/accuracy``, ...), of the same training.
@@ -56,10 +61,13 @@ class Batch:
     classes: tuple[str, ...] = ()
     seed: int = 0
     truth: Truth | None = None
+    references: Tensor = field(default_factory=lambda: torch.zeros(0))
+    image_labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     pool: Tensor = field(default_factory=lambda: torch.zeros(0))
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     split: str = "test"
+    data: Faces | None = None
     target: Any = "auto"
     epochs: Mapping[int, Path] = field(default_factory=dict)
     history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
@@ -69,11 +77,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def gradients(self, rules: Rules | None = None, layers: tuple[Layer, ...] | None = None) -> Iterator[TargetPass]:
+    def gradients(
+        self, rules: Rules | GraphRules | None = None, layers: tuple[Layer, ...] | None = None
+    ) -> Iterator[TargetPass]:
         """Yield activations and gradients of all layers, target by target: one forward pass, T backward passes.
 
         Args:
-            rules: replace the backward passes of modules, by their types.
+            rules: replace the backward passes of modules, by their types, or of operations (``models/rules.py``).
             layers: other layers than the batch's own.
         """
         layers = layers or self.layers
@@ -81,15 +91,38 @@ class Batch:
             return self.shared.passes(self.model, self.images, self.targets, layers)
         return target_passes(self.model, self.images, self.targets, layers, rules)
 
-    def score(self, images: Iterable[Tensor]) -> Tensor:
+    def score(self, images: Iterable[Tensor], precision: str = "fp32") -> Tensor:
         """Return the logits [M,K] float32 of other images, given in chunks [m,C,H,W]; on the CPU.
 
         The network computes with BatchNorm folded and channels last where that changes nothing beyond rounding, since
         nothing but outputs is read.
+
+        Args:
+            images: chunks of M images in all.
+            precision: ``fp32``, or ``bf16``: convolutions and matrix products by autocast in bfloat16, whose
+                probabilities differ by some thousandths.
         """
-        with frozen(self.model), torch.no_grad(), fast_forward(self.model, self.images[:1].clone()):
+        probe, low = self.images[:1], precision == "bf16"
+        fast = fused(self.model, lambda: self.model(probe.clone()), torch.bfloat16 if low else None, self.model)
+        autocast = torch.autocast(self.images.device.type, torch.bfloat16, enabled=low)
+        with frozen(self.model), torch.no_grad(), fast, autocast:
             parts = [self.model(part.clone()).float().cpu() for some in images for part in some.split(SCORED_AT_ONCE)]
         return torch.cat(parts)
+
+    def target_values(self) -> Tensor:
+        """Return the explained value [N,T] of each image and target, in one forward pass without gradients."""
+        inner = [self.targets.layer] if self.targets.layer else []
+        with frozen(self.model), torch.no_grad(), capture(self.model, inner, roots=False) as captured:
+            return self.targets.scores(self.model(self.images.clone()), captured)
+
+    def reference_images(self, index: Tensor) -> Tensor:
+        """Return some of the images of reference as the network takes them, on the device of the images."""
+        images = (self.references if len(self.references) else self.images)[index].to(self.images.device)
+        return images if images.is_floating_point() else images.to(self.images.dtype) / 255
+
+    def reference_count(self) -> int:
+        """Return the number of images of reference."""
+        return len(self.references) or len(self.images)
 
     def recorded(self, layer: Layer) -> Resumable:
         """Record one pass of the images, to resume the network at a layer again and again."""
@@ -102,14 +135,15 @@ class Batch:
     def with_images(self, images: Tensor, targets: Targets | None = None) -> Batch:
         """Return the batch of other images [M,C,H,W], with their targets."""
         targets = self.targets if targets is None else targets
-        return replace(self, images=images, targets=targets, truth=None, shared=None)
+        unknown = torch.zeros(0, dtype=torch.int64)
+        return replace(self, images=images, targets=targets, truth=None, shared=None, image_labels=unknown)
 
     def part(self, index: slice) -> Batch:
         """Return the batch of some of its images."""
         numbers = torch.arange(len(self.images))[index]
-        truth = self.truth and self.truth.take(numbers)
-        shared = self.shared and self.shared.part(index, len(self))
-        return replace(self, images=self.images[index], targets=self.targets[index], truth=truth, shared=shared)
+        changes = {"truth": self.truth and self.truth.take(numbers), "image_labels": self.image_labels[index]}
+        changes["shared"] = self.shared and self.shared.part(index, len(self))
+        return replace(self, images=self.images[index], targets=self.targets[index], **changes)
 
     def generator(self, use: str) -> Generator:
         """Return a generator on the CPU, derived from the seed and the name of its use; the same for every batch."""

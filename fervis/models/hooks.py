@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from fervis.core.frozen import frozen
 from fervis.core.layers import Layer, spatial
 from fervis.core.targets import Targets
 from fervis.errors import ConfigError
-from fervis.models.rules import Rules, applied
+from fervis.models.rules import GraphRules, Rules, attach, in_effect
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,11 @@ def outputs_at(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> lis
 
 
 def target_passes(
-    model: nn.Module, images: Tensor, targets: Targets, layers: Sequence[Layer], rules: Rules | None = None
+    model: nn.Module,
+    images: Tensor,
+    targets: Targets,
+    layers: Sequence[Layer],
+    rules: Rules | GraphRules | None = None,
 ) -> Iterator[TargetPass]:
     """Yield the activations and gradients of all layers, target by target: one forward and T backward passes.
 
@@ -106,7 +110,7 @@ def target_passes(
         images: [N,C,H,W] float; the network sees a copy.
         targets: T per image.
         layers: where activations and gradients are taken.
-        rules: replace the backward passes of modules, by their types.
+        rules: replace the backward passes of modules, by their types, or of operations.
 
     Raises:
         ConfigError: a target does not depend on a layer, or the network computes without gradients, so that it has no
@@ -114,8 +118,8 @@ def target_passes(
     """
     inner = [layer.path for layer in layers if not layer.is_input]
     paths = list(dict.fromkeys((*inner, targets.layer) if targets.classes is None else inner))
-    replaced = applied(rules, model) if rules else nullcontext()
-    with frozen(model), replaced, capture(model, [path for path in paths if path], roots=True, once=True) as captured:
+    paths = [path for path in paths if path]
+    with frozen(model), in_effect(rules, model), capture(model, paths, roots=True, once=True) as captured:
         source = images.detach().clone().requires_grad_(len(inner) < len(layers))
         # A copy goes in, so that a network that changes its input in place changes the copy.
         logits = model(source.clone())
@@ -124,11 +128,12 @@ def target_passes(
             number = int((~scores.isfinite().all(1)).nonzero()[0])
             raise ConfigError(f"model: its output for image {number} is not finite, so it has no gradient to explain.")
         outputs = [source if layer.is_input else captured[layer.path] for layer in layers]
-    if not scores.requires_grad:
-        raise ConfigError(
-            f"layer={layers[0].name}: the target has no gradient there; the network computes under torch.no_grad or "
-            "detaches what it computes, so expected an explainer that reads outputs alone, such as occlusion."
-        )
+        if not scores.requires_grad:
+            raise ConfigError(
+                f"layer={layers[0].name}: the target has no gradient there; the network computes under torch.no_grad "
+                "or detaches what it computes, so expected an explainer that reads outputs alone, such as occlusion."
+            )
+        attach(rules, scores)
     values = {layer.name: spatial(output.detach(), layer) for layer, output in zip(layers, outputs, strict=True)}
     for number in range(targets.count):
         with torch.inference_mode(False):

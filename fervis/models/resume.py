@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,8 @@ class Resumable:
         layer: where the network is resumed.
         outputs: module -> its recorded output [N,...], of the outermost modules that finished before the layer began.
         at_layer: [N,...] the layer's recorded output.
+        unread: those of the modules whose output nothing that computes again reads, such as all that precede the layer
+            in a plain chain; they hand over one image's output, not copied for each.
     """
 
     model: nn.Module
@@ -34,6 +36,7 @@ class Resumable:
     layer: Layer
     outputs: dict[nn.Module, Tensor]
     at_layer: Tensor
+    unread: frozenset[nn.Module] = frozenset()
 
     def logits(self, activations: Tensor, index: Tensor) -> Tensor:
         """Return the logits [M,K] of changed activations.
@@ -42,12 +45,23 @@ class Resumable:
             activations: [M,c,h,w] in place of the layer's output, channels first.
             index: [M] int64, the recorded image that each belongs to.
         """
-        with frozen(self.model), torch.no_grad(), ExitStack() as changes:
-            for module, output in self.outputs.items():
-                changes.enter_context(_giving(module, lambda output=output: output[index]))
-            layer = self.model.get_submodule(self.layer.path)
-            changes.enter_context(_giving(layer, lambda: self._laid_out(activations, index)))
-            return self.model(self.images[index])
+        with frozen(self.model), torch.no_grad():
+            return self.run(
+                {
+                    module: output[:1].expand(len(index), *output.shape[1:]) if module in self.unread else output[index]
+                    for module, output in self.outputs.items()
+                },
+                self._laid_out(activations, index),
+                self.images[index],
+            )
+
+    def run(self, outputs: dict[nn.Module, Tensor], at_layer: Tensor, images: Tensor) -> Tensor:
+        """Run images [M,C,H,W] with what the modules before the layer, and the layer itself, hand over."""
+        with ExitStack() as changes:
+            for module, output in outputs.items():
+                changes.enter_context(_giving(module, output))
+            changes.enter_context(_giving(self.model.get_submodule(self.layer.path), at_layer))
+            return self.model(images)
 
     def _laid_out(self, activations: Tensor, index: Tensor) -> Tensor:
         """Channels-first maps in the layout of the layer's own output; tokens that are not patches as recorded."""
@@ -87,7 +101,34 @@ def record(model: nn.Module, images: Tensor, layer: Layer) -> Resumable:
     reusable = {
         module for module in before if module in outputs and calls[module] == 1 and len(outputs[module]) == len(images)
     }
-    return Resumable(model, images, layer, {m: outputs[m] for m in _outermost(model, reusable)}, outputs[target])
+    found = Resumable(model, images, layer, {m: outputs[m] for m in _outermost(model, reusable)}, outputs[target])
+    return replace(found, unread=_unread(found))
+
+
+def _unread(recorded: Resumable) -> frozenset[nn.Module]:
+    """Return the modules whose recorded output the logits do not depend on, once the layer's own output is given.
+
+    They are those that no gradient reaches. What passes no gradient may still be read: the logits must stay the same
+    where such outputs are NaN, else all are taken to be read.
+    """
+    twice = [0, 0]  # the first image, as a batch of which outputs may be one image's, expanded
+    floats = {module: output[twice] for module, output in recorded.outputs.items() if output.is_floating_point()}
+    candidates = {module: output.requires_grad_() for module, output in floats.items()}
+    rest = {module: output[twice] for module, output in recorded.outputs.items() if module not in floats}
+    at_layer, images = recorded.at_layer[twice].requires_grad_(), recorded.images[twice]
+    with frozen(recorded.model):
+        try:
+            logits = recorded.run(candidates | rest, at_layer.clone(), images.clone())
+            slopes = torch.autograd.grad(logits.sum(), list(candidates.values()), allow_unused=True)
+            unread = {module for module, slope in zip(candidates, slopes, strict=True) if slope is None}
+            missing = {
+                module: torch.full_like(floats[module][:1], torch.nan).expand_as(floats[module]) for module in unread
+            }
+            with torch.no_grad():
+                same = torch.equal(recorded.run(candidates | rest | missing, at_layer.clone(), images.clone()), logits)
+        except RuntimeError:  # a network that works in place or without gradients
+            return frozenset()
+    return frozenset(unread) if same else frozenset()
 
 
 def _outermost(model: nn.Module, modules: set[nn.Module]) -> Iterator[nn.Module]:
@@ -100,11 +141,11 @@ def _outermost(model: nn.Module, modules: set[nn.Module]) -> Iterator[nn.Module]
 
 
 @contextmanager
-def _giving(module: nn.Module, output: Callable[[], Tensor]) -> Iterator[None]:
+def _giving(module: nn.Module, output: Tensor) -> Iterator[None]:
     """Let a module return an output instead of computing, inside; hooks, which ran when it was recorded, do not run."""
     own = vars(module).get("forward")
     hooks = [(table, dict(table)) for table in (module._forward_pre_hooks, module._forward_hooks)]
-    module.forward = lambda *_, **__: output()
+    module.forward = lambda *_, **__: output
     for table, _ in hooks:
         table.clear()
     try:

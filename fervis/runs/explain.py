@@ -42,7 +42,7 @@ def explain_faces(
 
 def output_of(setup: RunSetup, batch: Batch, faces: Faces, predictions: Tensor) -> ExplainerOutput:
     """Explain some faces, whose pixels are the images of the batch."""
-    batch = replace(batch, truth=faces.truth)
+    batch = replace(batch, truth=faces.truth, image_labels=faces.labels)
     if setup.explainer.result is HeatMaps:
         targets = plan_targets(setup.config.target, faces, batch.model, batch.classes, batch.images, predictions)
         batch = replace(batch, targets=targets)

@@ -99,6 +99,7 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
         return find_training(setup, faces)
 
     loaded = []
+    training_faces = faces.split("train").images
     for checkpoint in setup.checkpoints:
         weighted = setup.network(faces)
         with record.stage("network"):
@@ -113,10 +114,12 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
             layers=layers,
             classes=network.classes,
             seed=config.seed,
+            references=training_faces if len(training_faces) else faces.images,
             pool=pool.images,
             rows=pool.rows,
             labels=pool.labels,
             split=config.split,
+            data=faces,
             target=config.target,
             epochs=epochs,
             history=history,
@@ -139,6 +142,8 @@ def check_inputs(setup: RunSetup, faces: Faces, network: Network) -> tuple[Layer
     """
     config, pixels = setup.config, image_tensor(faces, setup)
     layers = resolve_layers(network, config.layer or setup.explainer.default_layer, pixels[:1])
+    if check_network := getattr(setup.explainer, "check_network", None):
+        check_network(network, pixels[:1])
     if "filters" in config.explainer and FilterSpec().allows(config.explainer["filters"]):
         for layer in layers:
             select_filters(config.explainer["filters"], layer, layer.channels)

@@ -68,9 +68,10 @@ class RunSetup:
         return str(self.config.explainer["name"])
 
     def files(self) -> list[Path]:
-        """Return the files that the result comes from, data and weights."""
+        """Return the files that the result comes from: data, weights, and what the explainer reads."""
         weights = [checkpoint.weights for checkpoint in self.checkpoints if checkpoint.weights]
-        return list(dict.fromkeys([*self.dataset.files(), *self.model.files(), *weights]))
+        read = getattr(self.explainer, "files", list)()
+        return list(dict.fromkeys([*self.dataset.files(), *self.model.files(), *weights, *read]))
 
     def network(self, faces: Faces) -> Network:
         """Build the network with its initial weights, for these faces or for those a shipped one was trained on."""

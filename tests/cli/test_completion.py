@@ -60,7 +60,13 @@ def test_the_last_value_of_a_list_or_sweep():
     assert names_of("layer=[relu1,conv8") == []
     assert names_of("layer=[relu1,conv") == [f"layer=[relu1,{name}" for name in convolutions]
     assert "layer=stage4" in names_of("model=resnet18", "layer=stage")
-    assert names_of("model=timm", "layer=") == ["layer=input", "layer=last_conv", "layer=all", "layer=each"]
+    assert names_of("model=timm", "layer=") == [
+        "layer=input",
+        "layer=last_conv",
+        "layer=last_map",
+        "layer=all",
+        "layer=each",
+    ]
     assert "explainer=lime,saliency" in names_of("explainer=lime,sal")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from support.concept_folders import small_concepts
 from torch import Tensor, nn
 
 import fervis
@@ -23,20 +23,37 @@ def class_of(name: str) -> Any:
 EXPLAINERS = names("explainer")
 HEAT_MAPS = [name for name in EXPLAINERS if class_of(name).result is HeatMaps]
 NEEDS_TRAINING = {"training"}  # reads the epochs of a training, which a lone network does not have
+SMALL_TRANSFORMER: dict[str, Any] = {
+    "name": "timm",
+    "architecture": "vit_tiny_patch16_224",
+    "arguments": {"patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3},
+}
 # Settings by which the checks are quick. At its own defaults quickshift finds a single superpixel in images as small
 # as these.
 KNOBS: dict[str, dict[str, Any]] = {
     "class_image": {"steps": 2},
     "confusion": {"resamples": 20},
     "filters": {"steps": 2, "filters": [0, 2]},
+    "expected_gradients": {"samples": 6},
     "integrated_gradients": {"steps": 6},
     "lime": {"samples": 60, "repeats": 1},
     "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 30},
+    "nearest": {"k": 3},
     "occlusion": {"window": 5, "stride": 3},
     "smoothgrad": {"samples": 6},
+    "tcav": {"concepts": small_concepts(), "partitions": 3},
 }
-# Methods that refuse the small convolutional network of the checks -> settings of one that they explain.
-NETWORKS: dict[str, dict[str, Any]] = {}
+
+
+def transformer(channels: int, classes: int) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        names = tuple(map(str, range(classes)))
+        return build_plugin("model", SMALL_TRANSFORMER).build(channels=channels, size=16, classes=names)
+
+
+# Methods that refuse the small convolutional network of the checks -> a function that builds one that they explain.
+NETWORKS: dict[str, Callable[..., nn.Module]] = dict.fromkeys(("attention_gradient", "attention_rollout"), transformer)
 # Name of an explainer -> name of a check -> why it fails. Strict: one that passes is an error.
 CHOSEN_BY_MODULES = "the layers that it fuses by default are chosen by the network's modules, which differ here"
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
@@ -54,19 +71,10 @@ EXPECTED_FAILURES: dict[str, dict[str, str]] = {
 }
 
 
-def builder(name: str) -> Callable[..., nn.Module] | None:
-    """Return a function that builds a method's own network for the checks; None for theirs."""
-    return partial(build, NETWORKS[name]) if name in NETWORKS else None
-
-
-def build(settings: dict[str, Any], channels: int = 1, classes: int = 3) -> nn.Module:
-    return build_plugin("model", settings).build(channels=channels, size=16, classes=tuple(map(str, range(classes))))
-
-
 def cases() -> Iterator[Any]:
     for name in EXPLAINERS:
         expected = EXPECTED_FAILURES.get(name, {})
-        for check, run in fervis.explainer_checks(name, model=builder(name), knobs=KNOBS.get(name)):
+        for check, run in fervis.explainer_checks(name, model=NETWORKS.get(name), knobs=KNOBS.get(name)):
             marks = [pytest.mark.xfail(reason=expected[check], strict=True)] if check in expected else []
             yield pytest.param(run, id=f"{name}-{check}", marks=marks)
 
@@ -83,9 +91,11 @@ def test_every_expected_failure_is_of_a_check_that_there_is():
 
 
 def network(name: str) -> nn.Module:
+    if name in NETWORKS:
+        return NETWORKS[name](channels=1, classes=3)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build(NETWORKS.get(name, {"name": "vgg8", "width": 4}))
+        return build_plugin("model", "vgg8", width=4).build(channels=1, size=16, classes=("a", "b", "c"))
 
 
 def images(count: int = 6) -> Tensor:

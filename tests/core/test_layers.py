@@ -65,7 +65,14 @@ def test_vgg8_layers_by_name():
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("last_conv", "conv8"), ("stage3", "relu6"), ("body.conv2", "conv2"), ("pool4", "pool4"), ("norm1", "norm1")],
+    [
+        ("last_conv", "conv8"),
+        ("last_map", "relu8"),
+        ("stage3", "relu6"),
+        ("body.conv2", "conv2"),
+        ("pool4", "pool4"),
+        ("norm1", "norm1"),
+    ],
 )
 def test_vgg8_finds(name, path):
     network = vgg8()
@@ -99,6 +106,8 @@ def test_resnet18_of_timm():
     assert len(named(layers, "conv")) == 20
     assert find_layer(network, "layer1.0.conv1", image).name == "conv2"
     assert find_layer(network, "last_conv", image).path == "body.layer4.1.conv2"
+    assert find_layer(network, "last_map", image).path == "body.layer4"
+    assert find_layer(network, "layer4", image).name == "stage4"
     assert named(layers, "block") == []
 
 
@@ -213,7 +222,7 @@ def test_a_real_path_wins_over_an_alias():
         ("head", r"layer=head: its output of shape \[2\] has no height and width"),
         ("fisrt", "layer=fisrt: there is no such layer. Did you mean first"),
         ("last_cnov", "Did you mean last_conv"),
-        ("conv", "Known: conv1, conv2, last_conv, relu1, "),
+        ("conv", "Known: conv1, conv2, last_conv, last_map, relu1, "),
         ("", "there is no such layer"),
     ],
 )
@@ -297,7 +306,7 @@ def test_table():
         ["name", "path", "kind", "output", "parameters"],
         ["conv1", "first", "Conv2d", "4", "x", "8", "x", "8", "40"],
         ["relu1", "act", "ReLU", "(runs", "2", "times)", "4", "x", "8", "x", "8", "0"],
-        ["conv2,", "last_conv", "again", "Conv2d", "(runs", "2", "times)", "4", "x", "8", "x", "8", "148"],
+        ["conv2,", "last_conv,", "last_map", "again", "Conv2d", "(runs", "2", "times)", "4", "x", "8", "x", "8", "148"],
     ]
     assert len({len(line) for line in lines}) == 1
 

@@ -188,6 +188,14 @@ def test_timm_chooses_a_size_it_can_work_at(architecture, knob, size, expected):
     assert network(torch.rand(1, 1, size, size)).shape == (1, 7)
 
 
+def test_timm_hands_its_builder_the_arguments():
+    knobs = {"architecture": "vit_tiny_patch16_224", "arguments": {"patch_size": 8, "depth": 2, "embed_dim": 24}}
+    network = build_plugin("model", "timm", **knobs).build(channels=1, size=48, classes=SEVEN)
+    assert network.get_submodule("body.patch_embed.proj").weight.shape == (24, 1, 8, 8)
+    assert len(list(network.get_submodule("body.blocks").children())) == 2
+    assert network.settings["arguments"] == knobs["arguments"]
+
+
 def test_timm_normalises_as_the_network_was_trained():
     network = timm.Timm("resnet18").build(channels=3, size=48, classes=SEVEN)
     torch.testing.assert_close(network.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
@@ -226,6 +234,8 @@ def test_timm_imports_without_warnings():
             {"architecture": "vit_tiny_patch16_224", "size": 50},
             r"^model\.size=50: .* edges would be left out.* its default is 224\.$",
         ),
+        ("timm", {"arguments": {"in_chans": 3}}, r"^model\.arguments=in_chans: the data and model\.size decide that"),
+        ("timm", {"arguments": {"dept": 3}}, r"^model\.arguments=\{'dept': 3\}: resnet18 refuses it: .*'dept'"),
     ],
 )
 def test_refusals(name, knobs, sentence):

@@ -274,3 +274,59 @@ def test_only_what_follows_a_layer_computes_again():
     for handle in handles:
         handle.remove()
     assert computed == ["body.conv6", "body.conv7", "body.conv8"]
+
+
+class GradientFree(nn.Module):
+    """A network whose second half reads the first half's output twice, once without a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.head = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 3), nn.Linear(6, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = self.conv1(images)
+        second = self.conv2(first)
+        return self.head(torch.cat([first.detach().mean((2, 3)), second.mean((2, 3))], 1))
+
+
+def test_outputs_that_nothing_reads_again_are_not_copied(residual: nn.Module):
+    model, images = network(width=4), noise(3, 1, 16, 16)
+    recorded = batch_of(model, images, "conv5").recorded(resolve_layers(model, "conv5", images[:1])[0])
+    names = {module: name for name, module in model.named_modules()}
+    assert {names[module].removeprefix("body.") for module in recorded.unread} == {
+        f"{kind}{number}" for number in range(1, 5) for kind in ("conv", "norm", "relu")
+    } | {"pool1", "pool2"}
+    images = noise(3, 1, 8, 8)
+    (bypass,) = resolve_layers(residual, "bypass", images[:1])
+    recorded = batch_of(residual, images, "bypass", class_targets([0, 1, 2])).recorded(bypass)
+    modules = dict(residual.named_modules())
+    assert recorded.unread == {modules["conv1"], modules["conv2"]}
+    assert modules["relu"] in recorded.outputs
+
+
+def test_outputs_read_without_a_gradient_are_those_of_their_image():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GradientFree()
+    images = noise(3, 1, 8, 8)
+    batch = batch_of(model, images, "conv2", class_targets([0, 1, 0]))
+    recorded = batch.recorded(batch.layers[0])
+    assert not recorded.unread
+    index = torch.tensor([2, 1])
+    with torch.no_grad():
+        expected = model(images)[index]
+        found = recorded.logits(model.conv2(model.conv1(images))[index], index)
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found[0], found[1])
+
+
+def test_scores_in_bf16_are_near_those_in_fp32_and_leave_the_network_as_it_was():
+    model, images = network(width=8), noise(5, 1, 16, 16)
+    weights = {name: values.clone() for name, values in model.state_dict().items()}
+    batch = batch_of(model, images)
+    whole, low = batch.score([images]), batch.score([images], "bf16")
+    assert low.dtype == torch.float32
+    difference = float((whole - low).abs().max() / whole.abs().max())
+    assert 1e-5 < difference < 0.05
+    assert all(torch.equal(values, weights[name]) for name, values in model.state_dict().items())
+    assert all(values.dtype == weights[name].dtype for name, values in model.state_dict().items())

@@ -1,5 +1,6 @@
 """Results of explainers, of a few kinds, un-normalised. The kind selects the visualizer."""
 
+from fervis.core.results.data_set_kinds import ConceptScores, ExplanationClusters, NearestFaces
 from fervis.core.results.explanation import ExplainerOutput, Explanation, Figure
 from fervis.core.results.heat_maps import HeatMaps, LayerMaps
 from fervis.core.results.kinds import Confusion, FeatureMaps, FilterImages, Progress, TopActivations
@@ -16,14 +17,17 @@ from fervis.core.results.result import (
 
 __all__ = [
     "SHARED",
+    "ConceptScores",
     "Confusion",
     "ExplainerOutput",
     "Explanation",
+    "ExplanationClusters",
     "FeatureMaps",
     "Figure",
     "FilterImages",
     "HeatMaps",
     "LayerMaps",
+    "NearestFaces",
     "Progress",
     "Result",
     "TopActivations",

@@ -12,15 +12,24 @@ from fervis.models.batch import Batch
 from fervis.models.hooks import TargetPass
 
 LAYERS_AND_PIXELS = frozenset({"layers", "pixels", "classes", "filters"})
+OVER_CHANNELS: dict[str, Callable[[Tensor], Tensor]] = {
+    "magnitude": lambda values: values.abs().amax(1),
+    "sum": lambda values: values.sum(1),
+}
+"""How values [N,c,h,w] become a map [N,h,w]: the largest magnitude over the channels, or their sum."""
 
 
 def with_pixels(batch: Batch) -> tuple[Layer, ...]:
     """Return the batch's layers and, if not among them, the pixels, whose gradient the same passes compute."""
     if any(layer.is_input for layer in batch.layers):
         return batch.layers
+    return (*batch.layers, pixel_layer(batch))
+
+
+def pixel_layer(batch: Batch) -> Layer:
+    """Return the batch's pixels as a layer."""
     channels, height, width = batch.images.shape[1:]
-    pixels = Layer(INPUT, "", "pixels", (channels, height, width), 0, 1, "NCHW", (height, width), (INPUT,))
-    return (*batch.layers, pixels)
+    return Layer(INPUT, "", "pixels", (channels, height, width), 0, 1, "NCHW", (height, width), (INPUT,))
 
 
 def maps_of_targets(passes: Iterable[TargetPass], map_of: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:

@@ -66,17 +66,24 @@ class Timm:
 
     Attributes:
         architecture: the network's name.
+        arguments: what timm's builder of the network takes besides channels and classes, such as ``patch_size``,
+            ``depth`` and ``embed_dim`` of a vision transformer.
         size: in pixels; None for the images' own, or where the network cannot work at that, its default.
         pixels: what the network takes; None for the normalisation of its pretrained configuration.
         checkpoint: a file of weights, or the folder of a training.
     """
 
     architecture: str = "resnet18"
+    arguments: dict[str, Any] | None = None
     size: Annotated[int | None, Whole(1)] = None
     pixels: Annotated[str | None, Choice(*PIXEL_RANGES)] = None
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:
+        if taken := sorted({"in_chans", "num_classes", "pretrained", "img_size"} & set(self.arguments or {})):
+            raise ConfigError(
+                f"model.arguments={taken[0]}: the data and model.size decide that; expected other arguments."
+            )
         self._pixels_logged = False
 
     def build(self, *, channels: int, size: int, classes: tuple[str, ...]) -> Network:
@@ -115,11 +122,17 @@ class Timm:
         sizes = [self.size] if self.size else list(dict.fromkeys((size, max(config.input_size[1:]))))
         problem = None
         for pixels in sizes:
-            fixed = {"img_size": pixels} if config.fixed_input_size else {}
+            more = (self.arguments or {}) | ({"img_size": pixels} if config.fixed_input_size else {})
             try:
                 body = timm.create_model(
-                    self.architecture, pretrained=False, in_chans=channels, num_classes=classes, **fixed
+                    self.architecture, pretrained=False, in_chans=channels, num_classes=classes, **more
                 )
+            except TypeError as error:
+                if not self.arguments:
+                    raise
+                raise ConfigError(
+                    f"model.arguments={self.arguments}: {self.architecture} refuses it: {error}."
+                ) from error
             except (AssertionError, ValueError, RuntimeError) as error:
                 problem = str(error).strip().partition("\n")[0] or type(error).__name__
                 continue

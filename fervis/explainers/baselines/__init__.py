@@ -1,0 +1,1 @@
+"""Baselines: maps that know nothing of the network, for comparison."""
