@@ -115,6 +115,12 @@ class Subject:
         shape = (count, channels or self.channels, *(size or self.size))
         return torch.rand(shape, generator=torch.Generator().manual_seed(4))
 
+    def background(self, images: Tensor) -> Tensor:
+        """Return images that others are compared with, the same whichever images are explained, of their shape."""
+        same = images.shape[1:] == (self.channels, *self.size)
+        background = self.images() if same else self.images(channels=images.shape[1], size=tuple(images.shape[2:]))
+        return background.to(images)
+
     @cached_property
     def classes(self) -> int:
         """Number of the network's classes."""
@@ -134,10 +140,8 @@ class Subject:
             if self.has("layers"):
                 arguments.setdefault("layer", self.layer_names[-1])
         arguments.setdefault("target", "all")
-        # Fixed, since without a background the images of a call are those that each of them is compared with.
-        arguments.setdefault("background", reference_images(images))
         try:
-            return explain(network, images, self.build(), **arguments)
+            return explain(network, images, self.build(), background=self.background(images), **arguments)
         except ConfigError as error:
             if getattr(self.cls, "scope", "") == "network":
                 raise SkipTest(f"{self.name} refuses a lone network: {error}") from error
@@ -167,8 +171,8 @@ class Subject:
             target = torch.arange(len(images)) % self.classes
             layer = self.layer_names[-1] if layer is None and self.has("layers") else layer
         classes = tuple(map(str, range(self.classes)))
-        batch = Batch(network, images, (), classes=classes, seed=seed, rows=torch.arange(len(images)))
-        batch = replace(batch, references=reference_images(images))
+        rows, references = torch.arange(len(images)), self.background(images)
+        batch = Batch(network, images, (), classes=classes, seed=seed, rows=rows, references=references)
         return method, made_ready(batch, method, layer, target)
 
     def raw(self) -> LayerMaps | ExplainerOutput:
@@ -184,11 +188,6 @@ class Subject:
         """Return the batch of ``raw``."""
         self.raw()
         return self.saved["raw batch"]
-
-
-def reference_images(images: Tensor) -> Tensor:
-    """Return images of reference of the form of these, the same whichever of them a call explains."""
-    return torch.rand((4, *images.shape[1:]), generator=torch.Generator().manual_seed(9)).to(images)
 
 
 def run_method(subject: Subject, method: Any, batch: Batch) -> Any:
