@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fervis.core.frozen import frozen
 from fervis.core.layer_names import is_attention, module_aliases, module_layouts
 from fervis.core.network import Network
 from fervis.errors import ConfigError, unknown_name
@@ -83,8 +84,8 @@ class Layer:
 def list_layers(model: nn.Module, image: Tensor) -> list[Layer]:
     """Every module whose output is a map or tokens, in the order in which the modules finish.
 
-    Runs the model once, on ``image`` [1,C,H,W] and a copy of it, in eval mode without gradients; its hooks and its
-    train or eval state are afterwards as they were.
+    Runs the model once, on ``image`` [1,C,H,W] and a copy of it, in eval mode without gradients; it is afterwards as it
+    was.
     """
     return [layer for layer in _probe(model, image) if layer.layout != "none"]
 
@@ -219,17 +220,13 @@ def _probe(model: nn.Module, image: Tensor) -> list[Layer]:
 
     # Two images, so that outputs without a batch dimension (a table of positions) are recognised by their first one.
     pair = torch.cat([image[:1]] * 2)
-    training = {module: module.training for module in model.modules()}
     hooks = [module.register_forward_hook(record) for module in paths]
     try:
-        model.eval()
-        with torch.no_grad():
+        with frozen(model), torch.no_grad():
             model(pair)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in training.items():
-            module.training = mode
 
     attentions = [module for module in calls if is_attention(module)]
     mapped = {module: shape for module, shape in shapes.items() if shape[:1] == (2,)}

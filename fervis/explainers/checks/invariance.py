@@ -12,9 +12,9 @@ from fervis.explainers.checks.subject import CHECK_IMAGES, Subject, by_layer, ex
 from fervis.explainers.checks.table import contract, gives_maps, own_network
 
 
-def _maps(subject: Subject, network: nn.Module, images: Tensor | None = None) -> Tensor:
+def _maps(subject: Subject, network: nn.Module, images: Tensor | None = None, **arguments: Any) -> Tensor:
     images = subject.images() if images is None else images
-    return by_layer(subject.explain(network, images), CHECK_IMAGES)
+    return by_layer(subject.explain(network, images, **arguments), CHECK_IMAGES)
 
 
 def _maps_of_batch(subject: Subject, network: nn.Module, images: Tensor) -> Tensor:
@@ -96,7 +96,8 @@ def check_constant_images_are_explained(subject: Subject) -> None:
 @contract(own_network)
 def check_in_place_activations(subject: Subject) -> None:
     """Activations that overwrite their input have the same maps."""
-    expect_close(subject.maps(form={"activation": "inplace"}), subject.maps(), "with in-place activations")
+    at = _last_layer(subject)
+    expect_close(subject.maps(form={"activation": "inplace"}, **at), subject.maps(**at), "with in-place activations")
 
 
 @contract(own_network)
@@ -112,11 +113,17 @@ def check_one_activation_used_thrice(subject: Subject) -> None:
 
 
 def _same_or_refused(subject: Subject, activation: str) -> None:
+    at = _last_layer(subject)
     try:
-        maps = subject.maps(form={"activation": activation})
+        maps = subject.maps(form={"activation": activation}, **at)
     except ConfigError:
         return
-    expect_close(maps, subject.maps(), f"with {activation} activations")
+    expect_close(maps, subject.maps(**at), f"with {activation} activations")
+
+
+def _last_layer(subject: Subject) -> dict[str, Any]:
+    """Return the last convolution as ``layer=``: what the default stands for depends on the modules that follow."""
+    return {"layer": subject.layer_names[-1]} if subject.has("layers") else {}
 
 
 @contract(own_network)
@@ -125,9 +132,10 @@ def check_hooks_of_others_run(subject: Subject) -> None:
     network = subject.network()
     conv: Any = network.get_submodule("conv2")
     hook = conv.register_forward_hook(lambda _module, _inputs, output: output * 2)
-    maps = _maps(subject, network)
+    at = _last_layer(subject)
+    maps = _maps(subject, network, **at)
     hook.remove()
-    expect_close(maps, subject.maps(form={"double_conv2": True}), "with the output of conv2 doubled by a hook")
+    expect_close(maps, subject.maps(form={"double_conv2": True}, **at), "with the output of conv2 doubled by a hook")
 
 
 @contract(lambda subject: gives_maps(subject) and torch.cuda.is_available())

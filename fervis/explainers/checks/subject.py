@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from unittest import SkipTest
@@ -115,6 +115,12 @@ class Subject:
         shape = (count, channels or self.channels, *(size or self.size))
         return torch.rand(shape, generator=torch.Generator().manual_seed(4))
 
+    def background(self, images: Tensor) -> Tensor:
+        """Return images that others are compared with, the same whichever images are explained, of their shape."""
+        same = images.shape[1:] == (self.channels, *self.size)
+        background = self.images() if same else self.images(channels=images.shape[1], size=tuple(images.shape[2:]))
+        return background.to(images)
+
     @cached_property
     def classes(self) -> int:
         """Number of the network's classes."""
@@ -135,7 +141,7 @@ class Subject:
                 arguments.setdefault("layer", self.layer_names[-1])
         arguments.setdefault("target", "all")
         try:
-            return explain(network, images, self.build(), **arguments)
+            return explain(network, images, self.build(), background=self.background(images), **arguments)
         except ConfigError as error:
             if getattr(self.cls, "scope", "") == "network":
                 raise SkipTest(f"{self.name} refuses a lone network: {error}") from error
@@ -165,7 +171,8 @@ class Subject:
             target = torch.arange(len(images)) % self.classes
             layer = self.layer_names[-1] if layer is None and self.has("layers") else layer
         classes = tuple(map(str, range(self.classes)))
-        batch = Batch(network, images, (), classes=classes, seed=seed, rows=torch.arange(len(images)))
+        rows, references = torch.arange(len(images)), self.background(images)
+        batch = Batch(network, images, (), classes=classes, seed=seed, rows=rows, references=references)
         return method, made_ready(batch, method, layer, target)
 
     def raw(self) -> LayerMaps | ExplainerOutput:
