@@ -25,6 +25,11 @@ HEIGHT = 96  # pixels of a thumbnail
 SHOWN_CLASS = "happy"
 CLIP = 98.0  # percentile of a map's magnitudes that is drawn as the strongest: single pixels cannot be seen this small
 BASE = ["dataset=synthetic", "faces=per_class:1", "visualizer.dpi=60"]
+TRANSFORMER = [
+    "model=timm",
+    "model.architecture=vit_tiny_patch16_224",
+    "model.arguments={patch_size:8,depth:6,embed_dim:96}",
+]
 OVERRIDES: dict[str, list[str]] = {  # what shows a method at its best in a thumbnail; everything else is its default
     "saliency": ["layer=conv7"],
     "smoothgrad": ["layer=input"],
@@ -32,8 +37,11 @@ OVERRIDES: dict[str, list[str]] = {  # what shows a method at its best in a thum
     "feature_maps": ["layer=conv3", "explainer.filters=8"],
     "top_faces": ["layer=conv7", "explainer.filters=1"],
     "gradcam": ["layer=last_conv"],
+    "attention_gradient": TRANSFORMER,
+    "attention_rollout": TRANSFORMER,
 }
-FAMILIES = ["gradient", "cam", "perturbation", "activations", "activation maximization", "diagnostics"]
+FAMILIES = ["gradient", "cam", "perturbation", "attention", "activations", "activation maximization"]
+FAMILIES += ["concepts", "diagnostics"]
 Picture = NDArray[np.uint8]  # [H,W,3]
 
 
@@ -113,6 +121,9 @@ def write_thumbnail(name: str, overrides: Sequence[str]) -> None:
         "top_faces": draw_top_faces,
         "confusion": draw_confusion,
         "progress": draw_progress,
+        "concept_scores": draw_concepts,
+        "nearest": draw_nearest,
+        "clusters": draw_clusters,
     }[explainer.result.kind]
     save(draw(arrays), THUMBNAILS / f"{name}.png")
 
@@ -160,6 +171,25 @@ def draw_confusion(arrays: dict[str, Any]) -> Picture:
     shares = counts / counts.sum(1, keepdims=True)
     enlarged = np.kron(1 - shares, np.ones((HEIGHT // len(counts),) * 2))  # squares stay sharp
     return beside([colored(enlarged, "gray")])
+
+
+def draw_concepts(arrays: dict[str, Any]) -> Picture:
+    """Draw the scores as a matrix, concepts down and classes across."""
+    return beside([colored(np.kron(arrays["means"], np.ones((8, 16))), "cividis")])
+
+
+def draw_nearest(arrays: dict[str, Any]) -> Picture:
+    """Draw the first face and its neighbours."""
+    faces = synthetic_faces()
+    position = {int(row): number for number, row in enumerate(faces.rows)}
+    chosen = [position[int(row)] for row in (arrays["rows"][0], *arrays["nearest_rows"][0][:7])]
+    return montage([colored(faces.images[number, 0].numpy() / 255, "gray") for number in chosen])
+
+
+def draw_clusters(arrays: dict[str, Any]) -> Picture:
+    """Draw the mean maps of the first eight clusters."""
+    maps = arrays["mean_maps"][:8]
+    return montage([colored(values / (2 * np.abs(values).max() or 1) + 0.5, "cividis") for values in maps])
 
 
 def draw_progress(arrays: dict[str, Any]) -> Picture:

@@ -58,8 +58,8 @@ class ConceptScoresSheet:
         title = f"Concepts at {name} · {explanation.model} on {explanation.dataset}"
         canvas.add_heading(sheet, title)
         note = (
-            "bar: share of the class's faces whose logit rises along the concept, with its 95 % interval over "
-            f"{result.scores.shape[1]} partitions; red: the mean of random directions;"
+            "end of a bar: share of the class's faces whose logit rises along the concept, with its 95 % interval over "
+            f"{result.scores.shape[1]} partitions; red: random directions;"
         )
         more = "pale: not significantly different from these (Welch's t-test, Bonferroni); %: accuracy on other images"
         for line, text in enumerate((note, more)):
@@ -94,7 +94,9 @@ def _draw_bars(axes: Axes, result: ConceptScores, entries: Sequence[int], number
     for line, entry in enumerate(entries):
         mean, chance = float(result.means[entry, number]), float(result.random[entry, :, number].mean())
         significant = float(result.p_values[entry, number]) < SIGNIFICANT
-        axes.barh(line, mean, height=0.62, color=BLUE, alpha=1.0 if significant else 0.25, linewidth=0, zorder=2)
+        # From what random directions reach, so that a score of 0 is seen too.
+        style = {"height": 0.62, "color": BLUE, "alpha": 1.0 if significant else 0.25, "linewidth": 0, "zorder": 2}
+        axes.barh(line, mean - chance, left=chance, **style)
         ends = [float(result.low[entry, number]), float(result.high[entry, number])]
         axes.plot(ends, [line, line], color="black", linewidth=0.7, zorder=3, solid_capstyle="butt")
         axes.plot([chance, chance], [line - 0.42, line + 0.42], color=RED, linewidth=1.1, zorder=4)

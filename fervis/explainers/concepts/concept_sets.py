@@ -19,6 +19,7 @@ from fervis.models.batch import Batch
 ACTION_UNIT_CONCEPTS = "action_units"
 RANDOM_FOLDER = "random"
 FEWEST_IMAGES_OF_A_SET = 2
+RANDOM_IMAGES_OF_A_SET = 10  # sets of random images are made smaller for more of them, down to so many
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def concept_sets(
     if not concepts:
         raise ConfigError(f"explainer.concepts={spec}: no action unit is shown by {fewest} or more training faces.")
     pool = pools[RANDOM_FOLDER]
-    size = min(images, len(pool) // (3 * partitions))
+    # Rather more directions than larger sets; the least is what the partitions need.
+    enough = max(RANDOM_IMAGES_OF_A_SET, len(pool) // (partitions + 2 * directions))
+    size = min(images, enough, len(pool) // (3 * partitions))
     count = min(directions, (len(pool) // size - partitions) // 2)
     return ConceptSets(concepts, _parts(pool, partitions + 2 * count, size, generator))
 
