@@ -39,12 +39,12 @@ def flows(tape: Tape, fixed: Value, composite: Composite, settings: RuleSettings
             return flow_of(operation)
         layer, rule = layers[operation], names[operation]
         bounds = _bounded(settings, operation.inputs[0], layer) if rule == "zbox" else settings
-        return _divided(operation.inputs[0], Division(layer, RULES[rule](layer, bounds), settings.share_biases))
+        return _flow_of_layer(operation.inputs[0], Division(layer, RULES[rule](layer, bounds), settings.share_biases))
 
     return flow
 
 
-def _divided(value: Value, division: Division) -> Flow:
+def _flow_of_layer(value: Value, division: Division) -> Flow:
     def flow(relevance: list[Tensor]) -> tuple[dict[Value, Tensor], Tensor]:
         shares, absorbed = division(relevance[0])
         return {value: shares}, absorbed

@@ -16,7 +16,7 @@ Flow = Callable[[list[Tensor]], tuple[dict[Value, Tensor], Tensor]]
 """From the relevance of an operation's outputs to that of its inputs, and what stabilisers absorbed, [N]."""
 
 # Functions of one value that are 0 at 0: an input is all that its output comes from.
-_ACTIVATIONS = {
+_PASSING = {
     "relu",
     "leaky_relu",
     "prelu",
@@ -78,7 +78,7 @@ def flow_of(operation: Operation) -> Flow:
     """
     name, operands = operation.name, operation.operands
     constant = name == "div" and not isinstance(operation.args[0], Value)  # a constant divided by the value
-    if len(operands) == 1 and name in _ACTIVATIONS | _UNCHANGED | {"add", "sub", "rsub", "mul", "div"} and not constant:
+    if len(operands) == 1 and name in _PASSING | _UNCHANGED | {"add", "sub", "rsub", "mul", "div"} and not constant:
         return _unchanged(operation)
     if name in RESHAPES:
         return _reshaped(operation)

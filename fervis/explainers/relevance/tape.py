@@ -103,7 +103,7 @@ class Tape(TorchDispatchMode):
 
     def value(self, tensor: Tensor) -> Value | None:
         """Return the value that a tensor is at present; None if it does not depend on the start."""
-        key = _key(tensor)
+        key = _memory_of(tensor)
         if key in self._stale:
             raise ConfigError(
                 f"{self._where()}: it reads a tensor of which a part was changed in place; expected a copy."
@@ -119,7 +119,9 @@ class Tape(TorchDispatchMode):
         operation = Operation(func, args_of_values, kwargs_of_values, self.modules[-1] if self.modules else "")
         if not operation.inputs:
             return func(*args, **kwargs)
-        if operation.name == "as_strided" and _key(args[0]) == _key(torch.as_strided(args[0].detach(), *args[1:])):
+        if operation.name == "as_strided" and _memory_of(args[0]) == _memory_of(
+            torch.as_strided(args[0].detach(), *args[1:])
+        ):
             return func(*args, **kwargs)  # only strides change that address nothing
         for argument, changed in zip(args, _written(func), strict=False):
             if changed and isinstance(argument, Tensor):
@@ -139,7 +141,7 @@ class Tape(TorchDispatchMode):
         return returned
 
     def _add(self, tensor: Tensor, value: Value) -> Value:
-        key = _key(tensor)
+        key = _memory_of(tensor)
         self._values[key] = value
         self._stale.discard(key)
         self._tensors.append(tensor)
@@ -151,10 +153,10 @@ class Tape(TorchDispatchMode):
 
     def _preserve(self, changed: Tensor) -> None:
         """Copy the values in the memory of a tensor that is about to change; they cannot be read from it any longer."""
-        memory = _key(changed)[0]
+        memory = _memory_of(changed)[0]
         for key in [key for key in self._values if key[0] == memory]:
             value = self._values.pop(key)
-            if _key(value.tensor)[0] == memory:
+            if _memory_of(value.tensor)[0] == memory:
                 value.tensor = value.tensor.clone()
             self._stale.add(key)
 
@@ -162,7 +164,7 @@ class Tape(TorchDispatchMode):
         return f"module {self.modules[-1]}" if self.modules and self.modules[-1] else "model"
 
 
-def _key(tensor: Tensor) -> Key:
+def _memory_of(tensor: Tensor) -> Key:
     """Return what tells a tensor from others: its memory, and which part of it in which order."""
     memory = tensor.untyped_storage().data_ptr()
     # The stride of an axis of one position addresses nothing.

@@ -372,15 +372,13 @@ def test_a_gate_passes_nothing_and_its_signal_all():
     assert_same(lrp(model, images).maps, lrp(fixed, images).maps)
 
 
-@pytest.mark.parametrize("name", ["autocast", "half", "wrapped"])
-def test_precision_and_wrappers_change_nothing_beyond_rounding(name: str):
+@pytest.mark.parametrize("name", ["autocast", "wrapped"])
+def test_autocast_and_wrappers_change_nothing(name: str):
     model, images = house("vgg8"), noise(2, 1, 32, 32)
     expected = lrp(model, images).maps
     if name == "autocast":
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert torch.equal(lrp(model, images).maps, expected)
-    elif name == "half":
-        assert_same(lrp(model.half(), images.half()).maps, expected, 0.03)
     else:
         assert torch.equal(lrp(nn.DataParallel(model), images).maps, expected)
 
@@ -434,7 +432,7 @@ def _half_changed(x: Tensor) -> Tensor:
         (lambda x: torch.sigmoid(x), "sigmoid"),
         (lambda x: F.layer_norm(x, x.shape[1:]), "native_layer_norm"),
         (lambda x: F.group_norm(x, 2), "native_group_norm"),
-        (lambda x: F.batch_norm(x, None, None, training=True), "normalises by the statistics of the batch"),
+        (lambda x: F.batch_norm(x, None, None, training=True), "statistics"),
         (lambda x: 1 / (x + 10), "reciprocal"),
         (lambda x: torch.einsum("nchw,ncij->nchw", x, x), "no rule covers"),
         (_half_changed, "of which a part was changed in place"),
