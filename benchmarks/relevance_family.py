@@ -2,8 +2,8 @@
 
 Faces of 48x48 through vgg8, under the composites that both have. zennit merges BatchNorm by its canonizer; a bare pass
 is one forward and one backward pass down to the pixels. The three take turns in one process, in processor seconds, so
-that other work on the machine matters less; the median ratio of the rounds is printed, and the largest difference of the
-maps. Without zennit installed, fervis is measured beside the bare passes alone.
+that other work on the machine matters less; the median ratio of the rounds is printed, and the largest difference of
+the maps. Without zennit installed, fervis is measured beside the bare passes alone.
 
 The maps are compared in double precision with a network whose BatchNorm is folded by hand: zennit's canonizer leaves
 the BatchNorm's ``eps`` in place, which changes what the network computes.

@@ -94,14 +94,14 @@ def is_rectifier(node: Node) -> bool:
 
 def _rule(node: Node, kind: str) -> None:
     if kind == "guided":
-        node.register_prehook(lambda arriving: tuple(_positive(gradient) for gradient in arriving))
+        node.register_prehook(lambda arriving: tuple(_not_negative(gradient) for gradient in arriving))
     else:
         node.register_hook(
-            lambda passed, arriving: tuple(None if own is None else _positive(arriving[0]) for own in passed)
+            lambda passed, arriving: tuple(None if own is None else _not_negative(arriving[0]) for own in passed)
         )
 
 
-def _positive(gradient: Tensor) -> Tensor:
+def _not_negative(gradient: Tensor) -> Tensor:
     return gradient.clamp(min=0)
 
 

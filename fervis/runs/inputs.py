@@ -130,7 +130,7 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
 
 
 def check_inputs(setup: RunSetup, faces: Faces, network: Network) -> tuple[Layer, ...]:
-    """Check that the layers, filters and classes of a run exist, on the untrained network; return the layers.
+    """Check the network, and that layers, filters and classes exist, while it is untrained; return the layers.
 
     Args:
         setup: of the run.
@@ -138,7 +138,7 @@ def check_inputs(setup: RunSetup, faces: Faces, network: Network) -> tuple[Layer
         network: with any weights.
 
     Raises:
-        ConfigError: one of them does not exist.
+        ConfigError: one of them does not exist, or the explainer cannot explain such a network.
     """
     config, pixels = setup.config, image_tensor(faces, setup)
     layers = resolve_layers(network, config.layer or setup.explainer.default_layer, pixels[:1])

@@ -36,4 +36,4 @@ _HOME = tempfile.TemporaryDirectory(prefix="fervis-concepts-")
 @cache
 def small_concepts() -> str:
     """A folder for tests over every explainer, removed when the tests end."""
-    return str(write_concepts(Path(_HOME.name), {"columns": 6, "noise": 6, "random": 12}))
+    return str(write_concepts(Path(_HOME.name), {"columns": 6, "noise": 6, "random": 18}))

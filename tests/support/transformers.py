@@ -12,7 +12,9 @@ from fervis.core.registry import build_plugin
 SMALL_VIT: dict[str, Any] = {"patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3}
 
 
-def transformer(architecture: str = "", size: int = 16, channels: int = 1, **arguments: Any) -> Network:
+def transformer(
+    architecture: str = "", size: int = 16, channels: int = 1, classes: int = 3, **arguments: Any
+) -> Network:
     """A network of timm; without a name a small vision transformer with a class token, of 16 patches.
 
     Its weights are drawn wider than timm draws them: at first an attention is nearly uniform, and nothing can be told
@@ -24,7 +26,7 @@ def transformer(architecture: str = "", size: int = 16, channels: int = 1, **arg
         model = build_plugin(
             "model", "timm", architecture=architecture or "vit_tiny_patch16_224", arguments=chosen, size=size
         )
-        network = model.build(channels=channels, size=size, classes=("a", "b", "c"))
+        network = model.build(channels=channels, size=size, classes=tuple(map(str, range(classes))))
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name.endswith(("qkv.weight", "head.weight", "head_dist.weight")):

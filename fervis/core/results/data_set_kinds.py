@@ -21,7 +21,7 @@ class ConceptScores:
     Attributes:
         scores: [N,P,K] float32, TCAV score of each of P partitions: share of the class's faces whose logit rises along
             the concept's direction.
-        random: [N,P,K] float32, the same of directions between random images.
+        random: [N,R,K] float32, the same of R directions between random images.
         means: [N,K] float32, mean of ``scores`` over the partitions.
         low: [N,K] float32, lower end of its 95 % interval.
         high: [N,K] float32, upper end.

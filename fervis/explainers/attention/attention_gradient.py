@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fervis.core.knobs import Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
-from fervis.explainers.attention.matrices import attention_pass, token_grid
+from fervis.explainers.attention.matrices import at_pixels, attention_pass, token_grid
 from fervis.models.batch import Batch
 
 
@@ -41,6 +41,11 @@ class AttentionGradient:
 
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain all targets of a batch in one forward pass and a backward pass per target."""
+        unit = "Σ (∂ logit / ∂ attention × attention)⁺ at the {layer}'s patch"
+        return at_pixels(self.patch_maps(batch), batch, unit)
+
+    def patch_maps(self, batch: Batch) -> Tensor:
+        """Return the maps [N,T,h,w] of the patches."""
         passed = attention_pass(batch, "attention_gradient", self.first, gradients=True)
         maps = []
         for number in range(batch.targets.count):
@@ -54,4 +59,4 @@ class AttentionGradient:
                 flow = rows @ (gradient * matrices.detach()).relu().mean(1).float()
                 rows, added = rows + flow, added + flow
             maps.append(passed.patches(added[:, 0]))
-        return LayerMaps({INPUT: torch.stack(maps, 1)}, "Σ (∂ logit / ∂ attention × attention)⁺ at the {layer}'s patch")
+        return torch.stack(maps, 1)

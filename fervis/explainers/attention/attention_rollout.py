@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fervis.core.knobs import Choice, Range, Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
-from fervis.explainers.attention.matrices import attention_pass, token_grid
+from fervis.explainers.attention.matrices import at_pixels, attention_pass, token_grid
 from fervis.models.batch import Batch
 
 
@@ -45,14 +45,18 @@ class AttentionRollout:
 
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain a batch in one forward pass; every target gets the same map."""
+        maps = self.patch_maps(batch)[:, None].repeat(1, batch.targets.count, 1, 1)
+        return at_pixels(maps, batch, "share of the {layer} that reaches the classifier's token")
+
+    def patch_maps(self, batch: Batch) -> Tensor:
+        """Return the maps [N,h,w] of the patches."""
         passed = attention_pass(batch, "attention_rollout", self.first)
         rows = passed.readout.expand(len(batch), 1, -1)
         # From the last layer back: a row times a matrix each time, instead of the product of all matrices.
         for matrices in reversed(passed.matrices):
             mixed = self._fused(matrices.float()) + torch.eye(matrices.shape[-1], device=matrices.device)
             rows = rows @ (mixed / mixed.sum(-1, keepdim=True))
-        maps = passed.patches(rows[:, 0])[:, None].repeat(1, batch.targets.count, 1, 1)
-        return LayerMaps({INPUT: maps}, "share of the {layer} that reaches the classifier's token")
+        return passed.patches(rows[:, 0])
 
     def _fused(self, matrices: Tensor) -> Tensor:
         """Return one matrix [N,T,T] of the heads' [N,heads,T,T], without its smallest entries."""

@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from fervis.core.layer_names import is_attention
-from fervis.core.layers import list_layers
+from fervis.core.layers import INPUT, list_layers, resize_maps
 from fervis.core.network import Network
+from fervis.core.results import LayerMaps
 from fervis.errors import ConfigError
 from fervis.models.batch import Batch
 from fervis.models.hooks import frozen
@@ -78,6 +79,13 @@ def attention_pass(batch: Batch, name: str, first: int = 1, *, gradients: bool =
     if first > len(recorded):
         raise ConfigError(f"explainer.first={first}: expected a number up to the network's {len(recorded)} attentions.")
     return AttentionPass([matrices[0] for matrices in recorded.values()][first - 1 :], scores, readout, grid)
+
+
+def at_pixels(maps: Tensor, batch: Batch, unit: str) -> LayerMaps:
+    """Return maps [N,T,h,w] of patches at the images' size."""
+    height, width = batch.images.shape[2:]
+    sized = resize_maps(maps.flatten(0, 1), (int(height), int(width))).unflatten(0, maps.shape[:2])
+    return LayerMaps({INPUT: sized}, unit)
 
 
 @contextmanager

@@ -35,8 +35,8 @@ class RandomMap:
 
 def _draws(batch: Batch, number: int) -> Tensor:
     """Return the maps [T,H,W] of one image."""
-    targets, image = batch.targets, batch.images[number].float().cpu().contiguous()
-    digest = hashlib.sha256(image.detach().numpy().tobytes()).hexdigest()
+    targets, image = batch.targets, batch.images[number].detach().float().cpu().contiguous()
+    digest = hashlib.sha256(image.numpy().tobytes()).hexdigest()
     if targets.classes is None:
         names = [f"{targets.layer}/{filter_number}" for filter_number in targets.filters]
     else:

@@ -36,7 +36,7 @@ class EigenCam:
     result: ClassVar = HeatMaps
     scope: ClassVar = "image"
     takes: ClassVar = frozenset({"layers"})
-    default_layer: ClassVar = "last_conv"
+    default_layer: ClassVar = "last_map"
 
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain all layers in one forward pass; with ``gradient``, all targets by a backward pass each."""

@@ -20,6 +20,7 @@ from fervis.core.results import HeatMaps, LayerMaps
 from fervis.errors import ConfigError
 from fervis.explainers.cam.weighting import MAPS_OF_PASS
 from fervis.models.batch import Batch
+from fervis.models.hooks import frozen
 
 FUSIONS = ("product", "mean", "maximum")
 
@@ -46,7 +47,8 @@ class RefineCam:
 
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain all targets in one forward pass and a backward pass per target, whatever the number of layers."""
-        layers = fused_layers(batch.model, self.layers, batch.images[:1])
+        with frozen(batch.model), torch.no_grad():
+            layers = fused_layers(batch.model, self.layers, batch.images[:1])
         height, width = batch.images.shape[2:]
         maps = []
         for target_pass in batch.gradients(layers=layers):
@@ -88,7 +90,7 @@ def fuse(maps: Sequence[Tensor], size: tuple[int, int], fusion: str) -> Tensor:
     """
     lows = [torch.zeros_like(part) if fusion == "maximum" else part.amin((1, 2), keepdim=True) for part in maps]
     scaled = [
-        _divided(part - low, (part - low).amax((1, 2), keepdim=True)) for part, low in zip(maps, lows, strict=True)
+        _over_maximum(part - low, (part - low).amax((1, 2), keepdim=True)) for part, low in zip(maps, lows, strict=True)
     ]
     if fusion == "maximum":
         scaled = [(2 * part).tanh() for part in scaled]
@@ -96,6 +98,6 @@ def fuse(maps: Sequence[Tensor], size: tuple[int, int], fusion: str) -> Tensor:
     return {"product": stacked.prod(0), "mean": stacked.mean(0), "maximum": stacked.amax(0)}[fusion]
 
 
-def _divided(values: Tensor, highest: Tensor) -> Tensor:
+def _over_maximum(values: Tensor, highest: Tensor) -> Tensor:
     """Divide maps by their maximum; those that are 0 everywhere stay so."""
     return torch.where(highest > 0, values / highest, 0)

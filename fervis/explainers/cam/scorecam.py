@@ -7,7 +7,7 @@ softmax over the channels of the scores of the masked images; the map is the rec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from fervis.core.knobs import Choice
 from fervis.core.layers import resize_maps
 from fervis.core.results import HeatMaps, LayerMaps
-from fervis.models.batch import SCORED_AT_ONCE, Batch
+from fervis.models.batch import Batch
 from fervis.models.hooks import outputs_at
 from fervis.models.masking import OUTPUTS, PASS_PRECISIONS
 from fervis.system.progress import progress
@@ -55,11 +55,8 @@ class ScoreCam:
         images, channels = pairs.unbind(1)
         scores = activations.new_full((*activations.shape[:2], batch.targets.count), -torch.inf)
         if len(pairs):
-            chunks = -(-len(pairs) // SCORED_AT_ONCE)
-            masked = progress(
-                masked_images(batch.images, activations, pairs), "scorecam", "batch", total=chunks, quiet=batch.quiet
-            )
-            logits = batch.score(masked, self.precision)
+            chunks = progress(pairs.split(batch.at_once), "scorecam", "batch", quiet=batch.quiet)
+            logits = batch.score(masked_images(batch.images, activations, chunks), self.precision)
             outputs = logits.softmax(1) if self.output == "probability" else logits
             scores[images, channels] = batch.targets[images.cpu()].scores(outputs, {}).to(scores)
         # Where no channel takes part, the softmax of nothing is NaN and the map is 0.
@@ -67,19 +64,19 @@ class ScoreCam:
         return maps.relu() if self.rectify else maps
 
 
-def masked_images(images: Tensor, activations: Tensor, pairs: Tensor) -> Iterator[Tensor]:
-    """Yield each image times a channel of its activations, resized to it and then brought to [0, 1], in chunks.
+def masked_images(images: Tensor, activations: Tensor, pairs: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield each image times a channel of its activations, resized to it and then brought to [0, 1].
 
     Args:
         images: [N,C,H,W].
         activations: [N,c,h,w].
-        pairs: [P,2] int64, numbers of an image and of a channel that is not constant.
+        pairs: chunks [p,2] int64, numbers of an image and of a channel that is not constant.
 
     Yields:
-        [p,C,H,W], in the order of the pairs.
+        [p,C,H,W] for each chunk.
     """
     height, width = images.shape[2:]
-    for some in pairs.split(SCORED_AT_ONCE):
+    for some in pairs:
         shown, channels = some.unbind(1)
         maps = resize_maps(activations[shown, channels], (int(height), int(width)))
         low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)

@@ -27,7 +27,7 @@ class ConceptSets:
 
     Attributes:
         concepts: name -> [P,n,C,H,W] float32 in [0, 1], sets of images that show the concept.
-        random: [2P,m,C,H,W] float32, sets of random images.
+        random: [P+2R,m,C,H,W] float32, sets of random images: one per partition, and pairs for R random directions.
     """
 
     concepts: dict[str, Tensor]
@@ -35,7 +35,7 @@ class ConceptSets:
 
 
 def concept_sets(
-    spec: Any, batch: Batch, partitions: int, images: int, intensity: float, generator: Generator
+    spec: Any, batch: Batch, partitions: int, directions: int, images: int, intensity: float, generator: Generator
 ) -> ConceptSets:
     """Draw the sets of images that ``explainer.concepts=`` means.
 
@@ -43,6 +43,7 @@ def concept_sets(
         spec: ``action_units`` for all that enough training faces show, a list of them, or a folder.
         batch: the run.
         partitions: number P of sets per concept.
+        directions: number R of random directions, fewer where there are too few random images.
         images: most images per set; where a concept has fewer, its sets are smaller.
         intensity: least intensity of an action unit.
         generator: of the draws.
@@ -57,7 +58,7 @@ def concept_sets(
         pools, listed = _action_unit_pools(spec, batch, intensity)
     fewest = partitions * FEWEST_IMAGES_OF_A_SET
     for name in [*listed, RANDOM_FOLDER]:
-        need = 2 * fewest if name == RANDOM_FOLDER else fewest
+        need = 3 * fewest if name == RANDOM_FOLDER else fewest
         if len(pools[name]) < need:
             raise ConfigError(
                 f"explainer.concepts={spec}: {name} has {len(pools[name])} images, expected at least {need}, since "
@@ -67,7 +68,10 @@ def concept_sets(
     concepts = {name: parts for name, parts in sets.items() if parts.shape[1] >= FEWEST_IMAGES_OF_A_SET}
     if not concepts:
         raise ConfigError(f"explainer.concepts={spec}: no action unit is shown by {fewest} or more training faces.")
-    return ConceptSets(concepts, _parts(pools[RANDOM_FOLDER], 2 * partitions, images, generator))
+    pool = pools[RANDOM_FOLDER]
+    size = min(images, len(pool) // (3 * partitions))
+    count = min(directions, (len(pool) // size - partitions) // 2)
+    return ConceptSets(concepts, _parts(pool, partitions + 2 * count, size, generator))
 
 
 def _parts(pool: Tensor, count: int, most: int, generator: Generator) -> Tensor:

@@ -50,6 +50,7 @@ class Tcav:
         concepts: ``action_units`` for all that enough training faces show, a list of them, or a folder that holds a
             folder of images per concept and one named ``random``.
         partitions: number of directions per concept, each of images of its own.
+        random: most directions between random images; their scores vary most, so that more of them sharpen the test.
         per_set: most images of a concept, and random images, per partition.
         intensity: least intensity of an action unit in a face that shows it.
         faces: most faces of a class whose logits are tested.
@@ -58,6 +59,7 @@ class Tcav:
 
     concepts: Annotated[Any, ConceptSpec()] = "action_units"
     partitions: Annotated[int, Whole(2, 500)] = 10
+    random: Annotated[int, Whole(2, 500)] = 50
     per_set: Annotated[int, Whole(2)] = 40
     intensity: Annotated[float, Range(0, 1, open_low=True)] = 0.5
     faces: Annotated[int, Whole(1)] = 50
@@ -83,7 +85,7 @@ class Tcav:
         if any(layer.is_input for layer in batch.layers):
             raise ConfigError("layer=input: concepts are looked for at a layer's output; expected one such as conv7.")
         generator = batch.generator("explainer/tcav")
-        sets = concept_sets(self.concepts, batch, self.partitions, self.per_set, self.intensity, generator)
+        sets = concept_sets(self.concepts, batch, self.partitions, self.random, self.per_set, self.intensity, generator)
         faces = _faces_of_classes(batch, self.faces, generator)
         tests = len(batch.layers) * len(sets.concepts) * len(batch.classes)
         results = [self._at_layer(batch, layer, sets, faces, tests) for layer in batch.layers]
@@ -104,10 +106,9 @@ class Tcav:
     ) -> ConceptScores:
         """Return the scores of every concept at one layer."""
         count = self.partitions
-        random = _features(batch, layer, sets.random)
-        reference, other = random[:count], random[count:]
+        reference = _features(batch, layer, sets.random[:count])
         slopes = [_slopes(batch, layer, images, number) for number, images in enumerate(faces)]
-        pairs = zip(other, reference, strict=True)
+        pairs = (_features(batch, layer, pair) for pair in sets.random[count:].split(2))
         chance = torch.stack([_scores(concept_vector(*pair, self.penalty)[0], slopes) for pair in pairs])
         parts = []
         for images in progress(list(sets.concepts.values()), f"tcav {layer.name}", "concept", quiet=batch.quiet):
@@ -201,15 +202,15 @@ def _tested(
 
 
 def _p_values(scores: Tensor, chance: Tensor) -> Tensor:
-    """Return [K] two-sided p-values of Welch's t-test between the columns of [P,K] and [P,K].
+    """Return [K] two-sided p-values of Welch's t-test between the columns of [P,K] and [R,K].
 
-    Where neither varies there is no variance to test by: equal ones have the value 1, others 2 / binomial(2P, P), that
-    of a permutation test in which all scores of the one exceed all of the other.
+    Where neither varies there is no variance to test by: equal ones have the value 1, others 2 / binomial(P + R, P),
+    that of a permutation test in which all scores of the one exceed all of the other.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of columns that do not vary
         tested: Any = stats.ttest_ind(scores.double().numpy(), chance.double().numpy(), axis=0, equal_var=False)
     still = (scores == scores[0]).all(0) & (chance == chance[0]).all(0)
-    extreme = 2 / math.comb(2 * len(scores), len(scores))
+    extreme = 2 / math.comb(len(scores) + len(chance), len(scores))
     without_variance = torch.where(scores[0] == chance[0], 1.0, extreme)
     return torch.where(still, without_variance, torch.as_tensor(np.asarray(tested.pvalue)).float())

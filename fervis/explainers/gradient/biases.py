@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 _LAYERS = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear", "batch_norm"})
 _SUMS = frozenset({"add", "sub", "__radd__", "__rsub__", "rsub", "cat", "stack"})
-_ACTIVATIONS = frozenset(
+_BENT = frozenset(
     {
         *("gelu", "silu", "mish", "softplus", "hardswish", "hardsigmoid", "sigmoid", "tanh", "elu", "selu", "celu"),
         *(
@@ -92,7 +92,7 @@ def bias_of(func: Any, args: Any, kwargs: Any) -> Tensor | None:
     """Return the bias of an operation at its arguments, or what broadcasts to its output; None where it is 0."""
     name = str(getattr(func, "__name__", ""))
     name = name if name.endswith("__") else name.rstrip("_")
-    if name not in _LAYERS | _SUMS | _ACTIVATIONS | _CURVED:
+    if name not in _LAYERS | _SUMS | _BENT | _CURVED:
         return None
     values, tree = tree_flatten((args, kwargs))
     passed = [number for number, value in enumerate(values) if isinstance(value, Tensor) and value.requires_grad]
@@ -112,7 +112,7 @@ def bias_of(func: Any, args: Any, kwargs: Any) -> Tensor | None:
             return local(*(torch.zeros_like(point[:1]) for point in points))
         if name in _SUMS:
             return local(*(torch.zeros_like(point) for point in points))
-    return _bend(local, *points) if name in _ACTIVATIONS else _intercept(local, points)
+    return _bend(local, *points) if name in _BENT else _intercept(local, points)
 
 
 def _is_linear(name: str, passed: int, tensors: int) -> bool:

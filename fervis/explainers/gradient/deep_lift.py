@@ -16,7 +16,7 @@ import torch
 
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
-from fervis.explainers.gradient.lines import BASELINES, baseline_images
+from fervis.explainers.gradient.lines import BASELINE_CHOICES, baseline_images
 from fervis.explainers.gradient.passes import maps_of_targets, pixel_layer
 from fervis.explainers.gradient.rescale import Multipliers
 from fervis.models.batch import Batch
@@ -31,7 +31,7 @@ class DeepLift:
             images of reference (of a run, of its training faces); or ``blur``, the image itself without its details.
     """
 
-    baseline: Annotated[float | str, BASELINES] = 0.0
+    baseline: Annotated[float | str, BASELINE_CHOICES] = 0.0
     result: ClassVar = HeatMaps
     scope: ClassVar = "image"
     takes: ClassVar = frozenset({"pixels", "classes", "filters"})

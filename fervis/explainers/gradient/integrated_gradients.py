@@ -27,12 +27,12 @@ from fervis.core.knobs import Choice, Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
 from fervis.explainers.gradient import lines
-from fervis.explainers.gradient.lines import BASELINES, baseline_images, maps_at, parts_of_passes
+from fervis.explainers.gradient.lines import BASELINE_CHOICES, baseline_images, maps_at, parts_of_passes
 from fervis.models.batch import Batch
 from fervis.system.progress import progress
 
 _LARGEST_CHANGE = 0.5  # of a weight by the fit, relative
-_ROUNDING = 1e-10  # slopes of less relative variance are equal in 32 bits: no weights change their sum
+_EQUAL_SLOPES = 1e-10  # slopes of less relative variance are equal in 32 bits: no weights change their sum
 
 
 @dataclass
@@ -51,7 +51,7 @@ class IntegratedGradients:
     steps: Annotated[int, Whole(1, 1000)] = 20
     rule: Annotated[str, Choice("midpoint", "gauss_legendre")] = "midpoint"
     fit: bool = True
-    baseline: Annotated[float | str, BASELINES] = 0.0
+    baseline: Annotated[float | str, BASELINE_CHOICES] = 0.0
     result: ClassVar = HeatMaps
     scope: ClassVar = "image"
     takes: ClassVar = frozenset({"pixels", "classes", "filters"})
@@ -98,7 +98,7 @@ def fit_weights(weights: Tensor, slopes: Tensor, gains: Tensor) -> Tensor:
     """
     mean = (weights * slopes).sum(1, keepdim=True)
     spread = (weights * (slopes - mean).square()).sum(1, keepdim=True)
-    differ = spread > _ROUNDING * (weights * slopes.square()).sum(1, keepdim=True)
+    differ = spread > _EQUAL_SLOPES * (weights * slopes.square()).sum(1, keepdim=True)
     change = torch.where(differ, (slopes - mean) * (gains[:, None] - mean) / spread, 0)
     largest = change.abs().amax(1, keepdim=True)
     return weights * (1 + change * (_LARGEST_CHANGE / largest.clamp(min=_LARGEST_CHANGE)))

@@ -11,7 +11,7 @@ from fervis.explainers.gradient.passes import pixel_layer
 from fervis.metrics.gaussian import gaussian_blur
 from fervis.models.batch import Batch
 
-BASELINES = Range(0, 1) | Choice("mean", "blur")
+BASELINE_CHOICES = Range(0, 1) | Choice("mean", "blur")
 _BLUR = 0.1  # standard deviation of the blurred baseline, as part of the image's shorter side
 _REFERENCES_AT_ONCE = 1000
 POINTS_PER_PASS = 64  # points of all images in one pass, so that memory is bounded

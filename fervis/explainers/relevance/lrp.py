@@ -7,9 +7,9 @@ layer has which rule is the composite's choice (Kohlbrenner et al. 2020, arXiv:1
 - Activations pass relevance on, max-pooling to the winner; averages and sums, residual ones included, in proportion.
 - A BatchNorm is part of the convolution before it, or behind it; both outputs have the same relevance.
 - Normalisation of the pixels passes relevance on.
-- A map adds up to the target's value, but for what biases and stabilisers absorb. The score ``conservation`` is the
-  map's sum as a part of the value, ``absorbed`` what biases and stabilisers took; where all relevance passes through
-  the layer, the two add up to 1.
+- A map adds up to the target's value, but for what biases and stabilisers absorb; the biases of merged BatchNorms may
+  absorb most of it. The score ``conservation`` is the map's sum as a part of the value, ``absorbed`` what biases and
+  stabilisers took; where all relevance passes through the layer, the two add up to 1.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Lrp:
         gamma: how much more contributions of an output's own sign count, of the gamma rule.
         alpha: weight of positive contributions of the alpha-beta rule; beta is alpha - 1.
         biases: ``absorb`` their part of the relevance, as the rules are published; or ``share`` it among the inputs, so
-            that the map adds up to the target's value.
+            that the map adds up to the target's value. With the epsilon rule that is ill-conditioned where BatchNorms
+            cannot be merged or sums are not rectified (pre-activation and inverted residual networks);
+            ``conservation`` shows it.
         low: lowest value that a pixel can have, for the box rule.
         high: highest value that a pixel can have, for the box rule.
     """
@@ -77,6 +79,11 @@ class Lrp:
 
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain all layers and targets of a batch in one forward pass and one walk back through it."""
+        # Relevance is divided in the network's own precision: products under autocast would not add up.
+        with torch.autocast(batch.images.device.type, enabled=False):
+            return self._explain(batch)
+
+    def _explain(self, batch: Batch) -> LayerMaps:
         recorded = record_pass(batch)
         bounds = pixel_bounds(batch.model, batch.images, (self.low, self.high))
         settings = RuleSettings(self.epsilon, self.gamma, self.alpha, self.biases == "share", *bounds)
@@ -105,6 +112,11 @@ def _joined(walks: list[dict[Value, Relevance]], value: Value, layer: Layer) -> 
     if value not in walks[0]:
         raise ConfigError(f"layer={layer.name}: the target does not depend on it, so it has no relevance there.")
     parts = [walk[value] for walk in walks]
+    if not all(values.isfinite().all() for part in parts for values in part.values):
+        raise ConfigError(
+            f"layer={layer.name}: its relevance is not finite in {value.tensor.dtype}; expected network and images "
+            "in float32."
+        )
     return Relevance([v for part in parts for v in part.values], [a for part in parts for a in part.absorbed])
 
 

@@ -156,7 +156,7 @@ def stabilized(values: Tensor, by: float) -> Tensor:
 
 
 def _away(values: Tensor, by: float) -> Tensor:
-    return torch.where(values < 0, -by, by)
+    return torch.where(values < 0, -by, by).to(values)
 
 
 def per_image(values: Tensor) -> Tensor:

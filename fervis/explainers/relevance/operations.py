@@ -121,23 +121,31 @@ def _summed(operation: Operation) -> Flow:
     first, second = operation.args[:2]
     factor = operation.kwargs.get("alpha", 1) * (-1 if operation.name == "sub" else 1)
     total = operation.output.tensor
+    divisor = stabilized(total, STABILIZER)
 
     def flow(relevance: list[Tensor]) -> tuple[dict[Value, Tensor], Tensor]:
-        rate = relevance[0] / stabilized(total, STABILIZER)
+        rate = relevance[0] / divisor
         shares = [(first, first.tensor * rate), (second, factor * second.tensor * rate)]
         passed: dict[Value, Tensor] = {}
         for value, share in shares:  # both may be the same value
             share = share.sum_to_size(value.tensor.shape)
             passed[value] = passed[value] + share if value in passed else share
-        return passed, per_image(rate * torch.where(total < 0, -STABILIZER, STABILIZER))
+        return passed, per_image(rate * (divisor - total))
 
     return flow
 
 
 def _signal(factors: list[Value]) -> Value | None:
     """Return the factor that is not a gate, which takes all relevance (Arras et al. 2017, arXiv:1706.07206)."""
-    gates = [value for value in factors if value.producer and value.producer.name in _GATES]
+    gates = [value for value in factors if _is_gate(value)]
     return next(value for value in factors if value is not gates[0]) if len(gates) == 1 else None
+
+
+def _is_gate(value: Value) -> bool:
+    """Whether a value is what a sigmoid gave, in whatever shape."""
+    while value.producer and value.producer.name in RESHAPES | {"unsqueeze", "expand", "permute", "transpose"}:
+        (value,) = value.producer.inputs
+    return value.producer is not None and value.producer.name in _GATES
 
 
 def _pulled_back(operation: Operation) -> tuple[list[Value], Callable[[list[Tensor]], list[Tensor]]]:
@@ -179,9 +187,10 @@ def _averaged(operation: Operation) -> Flow:
     """Inputs share in proportion to what they add to each average."""
     (value,), pull = _pulled_back(operation)
     total = operation.output.tensor
+    divisor = stabilized(total, STABILIZER)
 
     def flow(relevance: list[Tensor]) -> tuple[dict[Value, Tensor], Tensor]:
-        rate = relevance[0] / stabilized(total, STABILIZER)
+        rate = relevance[0] / divisor
         return {value: value.tensor * pull([rate])[0]}, per_image(
             rate * torch.where(total < 0, -STABILIZER, STABILIZER)
         )

@@ -129,7 +129,7 @@ class Tape(TorchDispatchMode):
             self._add(returned, operation.inputs[0])
             return returned
         for result in tree_leaves(returned):
-            depends = isinstance(result, Tensor) and result.is_floating_point()
+            depends = isinstance(result, Tensor) and result.is_floating_point() and result.numel() > 0
             operation.results.append(result)
             operation.outputs.append(self._add(result, Value(result, operation)) if depends else None)
         if any(operation.outputs):

@@ -47,7 +47,7 @@ def authors_loop(model: nn.Module, image: Tensor, target: int, first: int = 1) -
 
 def own_grid(model: nn.Module, targets: list[list[int]], **knobs: Any) -> Tensor:
     batch = Batch(model, IMAGES, resolve_layers(model, "input", IMAGES[:1]), class_targets(torch.tensor(targets)))
-    return build_plugin("explainer", "attention_gradient", **knobs).explain(batch).maps["input"].flatten(2)
+    return build_plugin("explainer", "attention_gradient", **knobs).patch_maps(batch).flatten(2)
 
 
 @pytest.mark.parametrize(("reg_tokens", "first"), [(0, 1), (0, 2), (2, 1)])

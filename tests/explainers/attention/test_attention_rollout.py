@@ -75,14 +75,14 @@ def test_the_map_is_the_class_tokens_row_of_the_product(knobs: dict[str, Any]):
 
 
 def own_grid(model: nn.Module, name: str, **knobs: Any) -> Tensor:
-    """[N,16] maps of the patches, which the result shows at the images' size: pixels in the middle of a patch."""
+    """[N,16] maps of the patches."""
     from fervis.core.layers import resolve_layers
     from fervis.core.registry import build_plugin
     from fervis.core.targets import class_targets
     from fervis.models.batch import Batch
 
     batch = Batch(model, IMAGES, resolve_layers(model, "input", IMAGES[:1]), class_targets([0, 1]))
-    return build_plugin("explainer", name, **knobs).explain(batch).maps["input"].flatten(1)
+    return build_plugin("explainer", name, **knobs).patch_maps(batch).flatten(1)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ weights the other classes by their probabilities, and lets the gradient pass thr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,13 @@ from support.convolutions import PooledNet, SmallNet, activations_and_gradients,
 from torch import Tensor, nn
 
 import fervis
+from fervis.core.layers import resolve_layers
+from fervis.core.registry import build_plugin
+from fervis.core.targets import class_targets
 from fervis.errors import ConfigError
 from fervis.explainers.cam.weighting import MAPS_OF_PASS
+from fervis.models.batch import Batch
+from fervis.models.shared_passes import SharedPasses
 
 
 def expected_map(
@@ -96,3 +102,13 @@ def test_refusals():
     single = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(128, 1))
     with pytest.raises(ConfigError, match="the network has one class"):
         fervis.explain(single, images, "finer", "0", 0)
+
+
+def test_passes_shared_with_other_explainers_are_not_taken_for_those_of_the_contrast():
+    model, images = seeded(SmallNet), noise(2, 1, 10, 10)
+    layers = resolve_layers(model, "relu1", images[:1])
+    batch = Batch(model, images, layers, class_targets(torch.arange(4).expand(2, -1)), classes=tuple("abcd"))
+    shared = replace(batch, shared=SharedPasses(layers))
+    build_plugin("explainer", "gradcam").explain(shared)
+    found, alone = (build_plugin("explainer", "finer").explain(one).maps["relu1"] for one in (shared, batch))
+    assert torch.equal(found, alone)

@@ -42,7 +42,7 @@ class Waves(nn.Module):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
-    return str(write_concepts(tmp_path / "concepts", {"columns": 80, "rows": 80, "noise": 80, "random": 160}))
+    return str(write_concepts(tmp_path / "concepts", {"columns": 80, "rows": 80, "noise": 80, "random": 320}))
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_the_scores_are_shares_of_faces_whose_logit_rises_by_finite_differences(
     layers = resolve_layers(model, "conv1", images[:1])
     batch = Batch(model, images, layers, classes=("a", "b", "c"), pool=images, labels=labels)
     result: Any = Tcav(concepts=folder, **QUICK).explain(_as_float(batch)).result
-    sets = concept_sets(folder, batch, 5, 12, 0.5, batch.generator("explainer/tcav"))
+    sets = concept_sets(folder, batch, 5, 50, 12, 0.5, batch.generator("explainer/tcav"))
     first, rest = model[0], model[1:]
     for partition in range(5):
         parts = [
@@ -132,7 +132,7 @@ def test_scores_without_variance_are_compared_as_by_a_permutation():
 def test_random_images_are_rarely_called_significant(tmp_path: Path, faces: tuple[Tensor, Tensor]):
     significant = []
     for seed in range(8):
-        folder = write_concepts(tmp_path / str(seed), {"noise": 60, "other": 60, "random": 120}, seed)
+        folder = write_concepts(tmp_path / str(seed), {"noise": 60, "other": 60, "random": 200}, seed)
         result = fervis.explain(Waves(), faces[0], "tcav", "conv1", faces[1], concepts=str(folder), seed=seed, **QUICK)
         significant.append((result.p_values < 0.05).any())
     assert sum(significant) <= 1, "of eight looks at the 5 % level, each at six tests with Bonferroni's correction"
@@ -152,7 +152,7 @@ def drawn(count: int = 60) -> Faces:
 def test_sets_of_action_units_show_them_and_share_no_face():
     data = drawn()
     batch = Batch(Waves(), torch.rand(1, 1, 16, 16), (), data=data)
-    sets = concept_sets("action_units", batch, 3, 40, 0.5, batch.generator("explainer/tcav"))
+    sets = concept_sets("action_units", batch, 3, 50, 40, 0.5, batch.generator("explainer/tcav"))
     assert list(sets.concepts) == ["AU1", "AU2"]
     assert data.truth is not None
     for number, parts in enumerate(sets.concepts.values()):
@@ -160,7 +160,7 @@ def test_sets_of_action_units_show_them_and_share_no_face():
         assert len(rows.unique()) == rows.numel()
         assert (data.truth.action_units[rows, number] >= 0.5).all()
         assert rows.shape[1] == int((data.truth.action_units[:, number] >= 0.5).sum()) // 3
-    assert len(sets.random.flatten(1)[:, 0].unique()) == 6
+    assert len(sets.random.flatten(1)[:, 0].unique()) == len(sets.random) == 3 + 2 * 3
 
 
 @pytest.mark.parametrize(

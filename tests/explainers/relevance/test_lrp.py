@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -351,6 +352,51 @@ def test_pixels_of_another_size_or_colour_share_what_the_network_got(settings: d
                 result.scores["conservation"], torch.ones(2), rtol=0, atol=0.05 * ("alpha" in composite) * 10 + 1e-3
             )
             assert_same(result.maps.sum((1, 2)) * 0 + 1, torch.ones(2))
+
+
+def test_a_gate_passes_nothing_and_its_signal_all():
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.gate, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 4), nn.Linear(4, 3)
+            self.fixed: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.relu(self.conv(x))
+            gate = torch.sigmoid(self.gate(x.mean((2, 3))))[:, :, None, None]
+            return self.head((x * (gate if self.fixed is None else self.fixed)).mean((2, 3)))
+
+    model, fixed, images = seeded(Gated), seeded(Gated), noise(1, 1, 8, 8)
+    with torch.no_grad():  # the gate of this one image as a constant
+        fixed.fixed = torch.sigmoid(model.gate(F.relu(model.conv(images)).mean((2, 3))))[:, :, None, None]
+    assert_same(lrp(model, images).maps, lrp(fixed, images).maps)
+
+
+@pytest.mark.parametrize("name", ["autocast", "half", "wrapped"])
+def test_precision_and_wrappers_change_nothing_beyond_rounding(name: str):
+    model, images = house("vgg8"), noise(2, 1, 32, 32)
+    expected = lrp(model, images).maps
+    if name == "autocast":
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(lrp(model, images).maps, expected)
+    elif name == "half":
+        assert_same(lrp(model.half(), images.half()).maps, expected, 0.03)
+    else:
+        assert torch.equal(lrp(nn.DataParallel(model), images).maps, expected)
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
+def test_a_timm_network_is_explained_and_attention_refused():
+    for architecture, composite in (("resnet10t", "epsilon_plus_flat"), ("mobilenetv3_small_050", "epsilon")):
+        build = build_plugin("model", "timm", architecture=architecture).build
+        model = seeded(lambda build=build: build(channels=1, size=32, classes=("a", "b", "c")))
+        result = lrp(model, noise(2, 1, 32, 32), composite=composite)
+        scores = result.scores
+        torch.testing.assert_close(scores["conservation"] + scores["absorbed"], torch.ones(2), rtol=0, atol=2e-3)
+    build = build_plugin("model", "timm", architecture="vit_tiny_patch16_224", size=32).build
+    model = seeded(lambda: build(channels=1, size=32, classes=("a", "b", "c")))
+    with pytest.raises(ConfigError, match="no rule covers native_layer_norm in body"):
+        lrp(model, noise(2, 1, 32, 32))
 
 
 def test_a_filter_gets_its_mean_output_divided():
