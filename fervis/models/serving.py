@@ -23,8 +23,8 @@ from fervis.models.predict import check_logits
 from fervis.system.console import log
 
 _HALF = (torch.float16, torch.bfloat16)
-_ROUNDING = 1e-4  # relative to the largest logit, of what the size of a batch may change by rounding
-_ROUNDING_ON_DEVICES = 1e-2  # on an accelerator, whose matrix products may round to ten bits
+_DIFFERS = 1e-4  # relative to the largest logit, of what the size of a batch may change by rounding
+_DIFFERS_ON_DEVICES = 1e-2  # on an accelerator, whose matrix products may round to ten bits
 
 
 @contextmanager
@@ -225,5 +225,5 @@ def _refuse_company(network: nn.Module, images: Tensor, among: Tensor, alone: Te
 
 
 def _agree(one: Tensor, two: Tensor) -> bool:
-    tolerance = _ROUNDING if one.device.type == "cpu" else _ROUNDING_ON_DEVICES
+    tolerance = _DIFFERS if one.device.type == "cpu" else _DIFFERS_ON_DEVICES
     return one.shape == two.shape and bool((one - two).abs().max() <= tolerance * two.abs().max())
