@@ -47,7 +47,7 @@ class SharedPasses:
         self, model: nn.Module, images: Tensor, targets: Targets, layers: Sequence[Layer]
     ) -> Iterator[TargetPass]:
         """Yield the passes of ``target_passes``, computing them only where they are not kept."""
-        key = _key(targets)
+        key = _key_of_targets(targets)
         if not _holds(self.kept.get(key), layers):
             if _bytes_of(images, targets, {*layers, *self.layers}) > self.limit:
                 yield from target_passes(model, images, targets, layers)
@@ -65,7 +65,7 @@ class SharedPasses:
             return list(target_passes(model, images, targets, layers))
 
 
-def _key(targets: Targets) -> Any:
+def _key_of_targets(targets: Targets) -> Any:
     classes = None if targets.classes is None else tuple(map(tuple, targets.classes.tolist()))
     return classes, targets.layer, targets.filters
 

@@ -53,12 +53,12 @@ def record_pass(batch: Batch) -> RecordedPass:
         ConfigError: an output that is not finite, or a layer that runs twice or does not depend on the pixels.
     """
     try:
-        return _record(batch, torch.channels_last)
+        return _recorded_in(batch, torch.channels_last)
     except RuntimeError:
-        return _record(batch, torch.contiguous_format)
+        return _recorded_in(batch, torch.contiguous_format)
 
 
-def _record(batch: Batch, order: torch.memory_format) -> RecordedPass:
+def _recorded_in(batch: Batch, order: torch.memory_format) -> RecordedPass:
     model, targets = batch.model, batch.targets
     paths = {layer.path for layer in batch.layers} | ({targets.layer} if targets.classes is None else set())
     inner = sorted(path for path in paths if path)
