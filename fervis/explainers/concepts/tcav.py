@@ -109,7 +109,8 @@ class Tcav:
         reference = _features(batch, layer, sets.random[:count])
         slopes = [_slopes(batch, layer, images, number) for number, images in enumerate(faces)]
         pairs = (_features(batch, layer, pair) for pair in sets.random[count:].split(2))
-        chance = torch.stack([_scores(concept_vector(pair[0], pair[1], self.penalty)[0], slopes) for pair in pairs])
+        vectors_by_chance = (concept_vector(first, second, self.penalty)[0] for first, second in pairs)
+        chance = torch.stack([_scores(vector, slopes) for vector in vectors_by_chance])
         parts = []
         for images in progress(list(sets.concepts.values()), f"tcav {layer.name}", "concept", quiet=batch.quiet):
             shown = _features(batch, layer, images)
