@@ -92,9 +92,9 @@ def test_a_network_that_reshapes_by_view_is_served_in_the_usual_layout():
     image, masks = noise(1, 8, 8), (noise(5, 8, 8, seed=2) > 0.5).float()
     with torch.no_grad():
         expected = model(image * masks[:, None])
+        model.conv.to(memory_format=torch.channels_last)
         with pytest.raises(RuntimeError, match="view"):
-            model.conv.to(memory_format=torch.channels_last)
-            model(image[None].repeat(2, 1, 1, 1))
+            model(image[None])
     model.conv.to(memory_format=torch.contiguous_format)
     found = masked_scores(model, image, [masks], torch.tensor(0.0), class_targets([0]), output="logit")
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
@@ -107,7 +107,10 @@ def test_prepared_passes_are_those_of_the_network_and_shared_by_images(output: s
         model = build_plugin("model", "vgg8", width=4).build(channels=1, size=16, classes=("a", "b", "c"))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_mean, module.running_var = torch.rand(len(module.weight)), 0.5 + torch.rand(len(module.weight))
+            module.running_mean, module.running_var = (
+                torch.rand(len(module.weight)),
+                0.5 + torch.rand(len(module.weight)),
+            )
     images, masks, targets = noise(3, 1, 16, 16), (noise(60, 16, 16, seed=2) > 0.5).float(), class_targets([0, 1, 2])
     with masked_passes(model, images, targets, output=output) as scores:
         found = [scores(image, masks.split(7), torch.tensor(0.25)) for image in images]

@@ -189,7 +189,10 @@ def test_a_filters_mean_output_can_be_explained(residual: nn.Module):
 @pytest.mark.parametrize(
     ("knobs", "sentence"),
     [
-        ({"superpixels": "slick"}, "explainer.superpixels=slick: expected slic, grid, parts or areas. Did you mean slic?"),
+        (
+            {"superpixels": "slick"},
+            "explainer.superpixels=slick: expected slic, grid, parts or areas. Did you mean slic?",
+        ),
         ({"output": "logits"}, "explainer.output=logits: expected probability or logit. Did you mean logit?"),
         ({"precision": "bf61"}, "explainer.precision=bf61: expected fp32 or bf16. Did you mean bf16?"),
         ({"fill": "grey"}, "explainer.fill=grey: expected mean or a number."),
