@@ -32,11 +32,15 @@ KNOBS: dict[str, dict[str, Any]] = {
     "filters": {"steps": 2, "filters": [0, 2]},
     "expected_gradients": {"samples": 6},
     "integrated_gradients": {"steps": 6},
-    "lime": {"samples": 60, "repeats": 1},
+    "extremal_perturbation": {"steps": 4},
+    "kernel_shap": {"samples": 160, "superpixels": "grid", "segments": 16},
+    "lime": {"samples": 60},
     "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 30},
     "nearest": {"k": 3},
+    "part_shapley": {"parts": "grid", "segments": 4},
     "refine": {"layers": "all", "method": "layercam"},  # its stages end in activations, if these are modules
     "occlusion": {"window": 5, "stride": 3},
+    "rise": {"samples": 60, "grid": 3},
     "smoothgrad": {"samples": 6},
     "tcav": {"concepts": small_concepts(), "partitions": 3},
 }
