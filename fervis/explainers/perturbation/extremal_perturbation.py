@@ -56,7 +56,7 @@ class ExtremalPerturbation:
     default_layer: ClassVar = INPUT
 
     def explain(self, batch: Batch) -> LayerMaps:
-        """Search the masks of all images and targets, fifty faces of 48x48 at once.
+        """Search the masks of all images and targets, 25 faces of 48x48 at once.
 
         The scores of each map are ``logit``, the target at the end, and ``area``, the share of the image in the mask.
         """
