@@ -32,7 +32,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "filters": {"steps": 2, "filters": [0, 2]},
     "expected_gradients": {"samples": 6},
     "integrated_gradients": {"steps": 6},
-    "extremal_perturbation": {"steps": 4},
+    "extremal_perturbation": {"steps": 24},
     "kernel_shap": {"samples": 160, "superpixels": "grid", "segments": 16},
     "lime": {"samples": 60},
     "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 30},
@@ -53,11 +53,18 @@ RANDOM = "a random map does not know the network"
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
     "ablationcam": AT_LAST_MAP,
     "eigencam": AT_LAST_MAP,
+    "extremal_perturbation": {
+        "a_constant_network_has_constant_maps": "without evidence its mask is where the area's penalty leads",
+        "maps_are_not_normalized": "all its masks have the one area that is asked for",
+    },
     "gradcam_plusplus": AT_LAST_MAP,
     "random_map": {
         "a_constant_network_has_constant_maps": RANDOM,
         "equal_classes_have_equal_maps": RANDOM,
         "permuted_classes_have_permuted_maps": RANDOM,
+    },
+    "rise": {
+        "a_constant_network_has_constant_maps": "its map is then the mean of its masks, which chance makes uneven",
     },
     "scorecam": {
         **AT_LAST_MAP,

@@ -67,7 +67,7 @@ class ExtremalPerturbation:
         spare = batch.model.get_submodule(targets.layer) if targets.classes is None else batch.model
 
         def probe() -> Tensor:
-            return _scores(batch.model, batch.images[:1], batch.targets[:1])
+            return _target_scores(batch.model, batch.images[:1], batch.targets[:1])
 
         with frozen(batch.model), fused(batch.model, probe, None, spare):
             found = [self._search(batch, some, targets, number, len(parts)) for number, some in enumerate(parts)]
@@ -84,7 +84,7 @@ class ExtremalPerturbation:
         scale = min(height, width) / _SIDE
         pyramid = blur_pyramid(images, self.levels, _BLUR * scale)
         generate = SmoothMasks(height, width, max(round(_STEP * scale), 1), _SIGMA * scale)
-        parameters = torch.ones(len(images), *generate.grid, device=images.device).requires_grad_()
+        parameters = torch.ones(len(images), *generate.grid).to(images).requires_grad_()
         optimizer = torch.optim.SGD([parameters], _RATE, momentum=_MOMENTUM, dampening=_MOMENTUM)
         own = targets[entries]
         column = torch.zeros_like(entries) if own.classes is not None else entries % batch.targets.count
@@ -94,7 +94,7 @@ class ExtremalPerturbation:
             masks, whole = generate(parameters)
             seen = blurred(pyramid, masks if self.variant == "preserve" else 1 - masks)
             seen = seen.flip(3) if self.flip and step % 2 == 0 else seen
-            scores = _scores(batch.model, seen, own).gather(1, column.to(seen.device)[:, None])[:, 0]
+            scores = _target_scores(batch.model, seen, own).gather(1, column.to(seen.device)[:, None])[:, 0]
             reward = scores if self.variant == "preserve" else -scores
             loss = (penalty * area_loss(whole, self.area) - reward).sum()
             optimizer.zero_grad()
@@ -121,7 +121,7 @@ def blurred(pyramid: Tensor, masks: Tensor) -> Tensor:
     return torch.einsum("nlhw,nlchw->nchw", F.relu(1 - share.abs()), pyramid)
 
 
-def _scores(model: nn.Module, images: Tensor, targets: Targets) -> Tensor:
+def _target_scores(model: nn.Module, images: Tensor, targets: Targets) -> Tensor:
     """Return the targets [N,T] with their gradients."""
     paths = [targets.layer] if targets.classes is None else []
     with capture(model, paths, roots=False) as captured:

@@ -39,7 +39,7 @@ from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, MaskedPasses, masked
 from fervis.system.progress import progress
 
 STABILITY_SEEDS = 2**62
-SPLITS = 20  # of the samples into halves
+HALVINGS = 20  # of the samples into halves
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Lime:
         generator = batch.generator("explainer/lime")
         # Drawn one by one, so that more repeats do not change the first.
         seeds = [int(torch.randint(STABILITY_SEEDS, (), generator=generator)) for _ in range(1 + self.repeats)]
-        splits = torch.rand(SPLITS, self.samples, generator=batch.generator("explainer/lime/splits")).argsort(1)
+        splits = torch.rand(HALVINGS, self.samples, generator=batch.generator("explainer/lime/splits")).argsort(1)
         rows = []
         with masked_passes(
             batch.model, batch.images, batch.targets, output=self.output, precision=self.precision

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _COLDNESS = 20.0
+_ORDERED = 1e4
 
 
 class SmoothMasks:
@@ -85,9 +86,12 @@ class SmoothMaximum(torch.autograd.Function):
 def area_loss(masks: Tensor, area: float) -> Tensor:
     """Return [M] the mean squared difference of the sorted values of a mask [M,H,W] from zeros and a share of ones.
 
-    It is 0 for a mask that is 1 on the share ``area`` of its pixels and 0 on the others.
+    It is 0 for a mask that is 1 on the share ``area`` of its pixels and 0 on the others. Values that differ by less than
+    a ten-thousandth keep the order of their pixels: rounding would choose which of the equal values of the first mask
+    fall, and so where the search goes.
     """
-    ordered = masks.flatten(1).sort(1).values
+    flat = masks.flatten(1)
+    ordered = flat.gather(1, (flat.detach() * _ORDERED).round().argsort(dim=1, stable=True))
     zeros = int(ordered.shape[1] * (1 - area))
     wanted = (torch.arange(ordered.shape[1], device=masks.device) >= zeros).to(masks)
     return (ordered - wanted).square().mean(1)
