@@ -56,12 +56,16 @@ def fused(model: nn.Module, probe: Callable[[], Tensor], dtype: torch.dtype | No
             # A module that also reads the first one's output would see the change: no pair is changed then.
             if not (probe() - before).abs().max() <= _TOLERANCE * before.abs().max().clamp(min=1e-6):
                 changes.close()
-            for module in _convolutions(model):
-                if module is not spare:
-                    weight = module.weight.data
-                    module.weight.data = weight.to(dtype or weight.dtype, memory_format=torch.channels_last)
-                    if has_few_channels(module) and not (module._forward_hooks or module._forward_pre_hooks):
-                        changes.enter_context(_by_blocks(module))
+            convolutions = [module for module in _convolutions(model) if module is not spare]
+            _lay_out(convolutions, torch.channels_last)
+            try:
+                probe()
+            except RuntimeError:  # a network that reshapes by ``view`` takes the usual layout alone
+                _lay_out(convolutions, torch.contiguous_format)
+            for module in convolutions:
+                module.weight.data = module.weight.data.to(dtype or module.weight.dtype)
+                if has_few_channels(module) and not (module._forward_hooks or module._forward_pre_hooks):
+                    changes.enter_context(_by_blocks(module))
         yield
 
 
@@ -147,6 +151,11 @@ def _own_weights(model: nn.Module) -> Iterator[None]:
     finally:
         for weight, data in saved:
             weight.data = data
+
+
+def _lay_out(convolutions: list[nn.Conv2d], layout: torch.memory_format) -> None:
+    for module in convolutions:
+        module.weight.data = module.weight.data.contiguous(memory_format=layout)
 
 
 def _convolutions(model: nn.Module) -> list[nn.Conv2d]:

@@ -1,24 +1,27 @@
 """Mask -> fill -> score, batched: what a network says of an image of which parts are hidden.
 
 LIME, KernelSHAP, RISE and occlusion differ in which masks they draw and in how they add up the scores; what lies
-between is the same. Masks come as an iterable of chunks, so that thousands of them never stand in memory at once, and
-one image is scored at a time, so that its scores do not depend on the batch it came in.
+between is the same. Masks may come in chunks, so that thousands of them never stand in memory at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from fervis.core.targets import Targets
 from fervis.errors import ConfigError, nearest_name
+from fervis.models.fast_inference import fused
 from fervis.models.hooks import activations, frozen
 
-MASKS_PER_CHUNK = 100  # masked images a pass: the activations of a 48x48 network stay in the processor's cache
+MASKS_PER_CHUNK = 100  # masks over pixels that are made at once
 OUTPUTS = ("probability", "logit")
 PASS_PRECISIONS = ("fp32", "bf16")
+_PIXELS_PER_PASS = 25 * 48 * 48
+_COMPARED = 8  # masked images that are computed in both precisions
 
 
 def check_choice(knob: str, value: str, known: Sequence[str]) -> None:
@@ -56,62 +59,100 @@ def fill_masked(image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
     return torch.lerp(fill.expand_as(image)[None], image[None], masks[:, None].to(image))
 
 
+class MaskedPasses:
+    """The passes of masked images through a network that is prepared for them; made by ``masked_passes``.
+
+    One image is scored at a time, so that its scores do not depend on the batch that it is in.
+    """
+
+    def __init__(self, model: nn.Module, targets: Targets, output: str, precision: str) -> None:
+        self.precision = precision
+        self._model, self._targets, self._output = model, targets, output
+
+    def __call__(self, image: Tensor, masks: Tensor | Iterable[Tensor], fill: Tensor) -> Tensor:
+        """Score an image under each mask, for all labels of the network at once.
+
+        Args:
+            image: [C,H,W] float.
+            masks: [S,H,W] in [0, 1], or chunks of them; 1 shows the image, 0 the fill.
+            fill: [C,H,W], or what broadcasts to it, of the image's dtype and device.
+
+        Returns:
+            [S,K] float32 on the CPU, one column per class; [S,F] the mean outputs of F filters where these are the
+            targets.
+        """
+        chunks = [masks] if isinstance(masks, Tensor) else masks
+        size = masks_per_pass(*image.shape[-2:])
+        return self.images(fill_masked(image, some, fill) for chunk in chunks for some in chunk.split(size))
+
+    def images(self, chunks: Iterable[Tensor], precision: str | None = None) -> Tensor:
+        """Score images that are masked already, given in chunks [s,C,H,W]; by another precision where one is named."""
+        parts = []
+        for images in chunks:
+            fast = (precision or self.precision) == "bf16"
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=fast):
+                parts.append(read_scores(self._model, images, self._targets, self._output).cpu())
+        return torch.cat(parts)
+
+    def difference(self, image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
+        """Return [K] how far bf16 moves the scores of an image at most, under the first few of the masks [S,H,W]."""
+        images = fill_masked(image, masks[:_COMPARED], fill)
+        exact, fast = (self.images([images], precision) for precision in PASS_PRECISIONS)
+        return (exact - fast).abs().amax(0)
+
+    def columns(self, image: int, values: Tensor) -> list[int]:
+        """Return the columns [T] of scores [S,K] that are explained of the image at this position."""
+        return target_columns(self._targets, image, values)
+
+
+@contextmanager
+def masked_passes(
+    model: nn.Module, images: Tensor, targets: Targets, *, output: str = "probability", precision: str = "fp32"
+) -> Iterator[MaskedPasses]:
+    """Prepare a network for passes of masked images: BatchNorm folded and channels last, where that only rounds.
+
+    Args:
+        model: network from [N,C,H,W] images to [N,K] logits; afterwards it is as it was.
+        images: [N,C,H,W] float, N >= 1; the first of them checks that the network computes the same.
+        targets: which network outputs are read: the classes, or filters of a layer.
+        output: ``probability`` (softmax over the classes) or ``logit``; it means nothing to a filter.
+        precision: ``fp32``, or ``bf16``: convolutions and matrix products by autocast in bfloat16, whose probabilities
+            differ by some thousandths.
+
+    Raises:
+        ConfigError: the network gives something else than [N,K] logits.
+    """
+    spare = model if targets.classes is not None else model.get_submodule(targets.layer)
+
+    def probe() -> Tensor:
+        return read_scores(model, images[:1].clone(), targets, "logit")
+
+    with frozen(model), torch.no_grad(), fused(model, probe, None, spare):
+        yield MaskedPasses(model, targets, output, precision)
+
+
 def masked_scores(
     model: nn.Module,
     image: Tensor,
-    masks: Iterable[Tensor],
+    masks: Tensor | Iterable[Tensor],
     fill: Tensor,
     targets: Targets,
     *,
     output: str = "probability",
     precision: str = "fp32",
 ) -> Tensor:
-    """Score an image under each mask, for all labels of the network at once.
+    """Score a single image under each mask; for several, prepare the network once (``masked_passes``)."""
+    with masked_passes(model, image[None], targets, output=output, precision=precision) as scores:
+        return scores(image, masks, fill)
 
-    Args:
-        model: network from [N,C,H,W] images to [N,K] logits; left as it was found.
-        image: [C,H,W] float.
-        masks: chunks [s,H,W] of S masks in all, in [0, 1]; 1 shows the image, 0 the fill.
-        fill: [C,H,W], or what broadcasts to it, of the image's dtype and device.
-        targets: which network outputs are read: the classes, or filters of a layer.
-        output: ``probability`` (softmax over the classes) or ``logit``; nothing to a filter.
-        precision: ``fp32``, or ``bf16``: convolutions and matrix products by autocast in bfloat16, whose probabilities
-            differ by some thousandths.
 
-    Returns:
-        [S,K] float32 on the CPU, a column a class; [S,F] the mean outputs of F filters where these are the targets.
+def masks_per_pass(height: int, width: int) -> int:
+    """Return how many masked images run at once: as many as hold the pixels of 25 48x48 images, but eight at least.
 
-    Raises:
-        ConfigError: the network gives something else than [N,K] logits.
+    Their activations are arrays small enough that the allocator keeps them from one pass to the next: on vgg8, fifty at
+    once take a sixth longer per image, as the system clears fresh memory in every pass.
     """
-    fast = torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bf16")
-    with frozen(model), torch.no_grad(), fast:
-        lay_out = _layout(model, image, targets)
-        return torch.cat(
-            [read_scores(model, lay_out(fill_masked(image, some, fill)), targets, output).cpu() for some in masks]
-        )
-
-
-def _layout(model: nn.Module, image: Tensor, targets: Targets) -> Callable[[Tensor], Tensor]:
-    """``channels_last`` where it is faster and the network takes it: one that reshapes by ``view`` does not."""
-    if image.device.type != "cpu":
-        return Tensor.contiguous
-    try:
-        read_scores(model, channels_last(image[None].clone()), targets, "logit")
-    except RuntimeError:  # an error of another cause comes again
-        return Tensor.contiguous
-    return channels_last
-
-
-def channels_last(images: Tensor) -> Tensor:
-    """Lay [N,C,H,W] values out with a pixel's channels side by side, as processors convolve fastest.
-
-    A single channel would count as laid out either way, and the network's first operation would choose the slow one; it
-    therefore is the first of two, the other of which is empty.
-    """
-    if images.shape[1] > 1:
-        return images.contiguous(memory_format=torch.channels_last)
-    return torch.stack([images[:, 0], torch.zeros_like(images[:, 0])], 3)[..., :1].permute(0, 3, 1, 2)
+    return max(8, _PIXELS_PER_PASS // (height * width))
 
 
 def read_scores(model: nn.Module, images: Tensor, targets: Targets, output: str) -> Tensor:

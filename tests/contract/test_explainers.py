@@ -32,11 +32,15 @@ KNOBS: dict[str, dict[str, Any]] = {
     "filters": {"steps": 2, "filters": [0, 2]},
     "expected_gradients": {"samples": 6},
     "integrated_gradients": {"steps": 6},
-    "lime": {"samples": 60, "repeats": 1},
+    "extremal_perturbation": {"steps": 24},
+    "kernel_shap": {"samples": 160, "superpixels": "grid", "segments": 16},
+    "lime": {"samples": 60},
     "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 30},
     "nearest": {"k": 3},
+    "part_shapley": {"parts": "grid", "segments": 4},
     "refine": {"layers": "all", "method": "layercam"},  # its stages end in activations, if these are modules
     "occlusion": {"window": 5, "stride": 3},
+    "rise": {"samples": 60, "grid": 3},
     "smoothgrad": {"samples": 6},
     "tcav": {"concepts": small_concepts(), "partitions": 3},
 }
@@ -45,12 +49,18 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = dict.fromkeys(("attention_gradie
 RANDOM = "a random map does not know the network"
 # Name of an explainer -> name of a check -> why it fails. Strict: one that passes is an error.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
+    "extremal_perturbation": {
+        "a_constant_network_has_constant_maps": "without evidence its mask is where the area's penalty leads",
+        "maps_are_not_normalized": "all its masks have the one area that is asked for",
+    },
     "random_map": {
         "a_constant_network_has_constant_maps": RANDOM,
         "equal_classes_have_equal_maps": RANDOM,
         "permuted_classes_have_permuted_maps": RANDOM,
     },
-    "rise": {"a_constant_network_has_constant_maps": "the paper's mean of masks, weighted alike, is not constant"},
+    "rise": {
+        "a_constant_network_has_constant_maps": "its map is then the mean of its masks, which chance makes uneven",
+    },
     "scorecam": {
         "a_constant_network_has_constant_maps": "its weights are a softmax, which sums to 1 whatever the scores are",
     },

@@ -10,10 +10,11 @@ from fervis.core.registry import build_plugin
 from fervis.core.targets import Targets, class_targets
 from fervis.errors import ConfigError
 from fervis.models.masking import (
-    channels_last,
     fill_masked,
+    masked_passes,
     masked_scores,
     masks_from_segments,
+    masks_per_pass,
     target_columns,
 )
 
@@ -91,19 +92,55 @@ def test_a_network_that_reshapes_by_view_is_served_in_the_usual_layout():
     image, masks = noise(1, 8, 8), (noise(5, 8, 8, seed=2) > 0.5).float()
     with torch.no_grad():
         expected = model(image * masks[:, None])
+        model.conv.to(memory_format=torch.channels_last)
         with pytest.raises(RuntimeError, match="view"):
-            model(channels_last(image[None]))
+            model(image[None])
+    model.conv.to(memory_format=torch.contiguous_format)
     found = masked_scores(model, image, [masks], torch.tensor(0.0), class_targets([0]), output="logit")
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_channels_last_holds_the_same_values_and_stays_through_the_first_operations(channels: int):
-    images = noise(4, channels, 8, 8)
-    laid_out = channels_last(images)
-    assert torch.equal(laid_out, images)
-    convolved = nn.Conv2d(channels, 4, 3)((laid_out - 0.5) / 2)
-    assert convolved.is_contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize("output", ["probability", "logit"])
+def test_prepared_passes_are_those_of_the_network_and_shared_by_images(output: str):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_plugin("model", "vgg8", width=4).build(channels=1, size=16, classes=("a", "b", "c"))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean, module.running_var = (
+                torch.rand(len(module.weight)),
+                0.5 + torch.rand(len(module.weight)),
+            )
+    images, masks, targets = noise(3, 1, 16, 16), (noise(60, 16, 16, seed=2) > 0.5).float(), class_targets([0, 1, 2])
+    with masked_passes(model, images, targets, output=output) as scores:
+        found = [scores(image, masks.split(7), torch.tensor(0.25)) for image in images]
+        assert "forward" in vars(model.get_submodule("body.norm1")), "folded"
+    assert not any("forward" in vars(module) for module in model.modules())
+    for image, values in zip(images, found, strict=True):
+        with torch.no_grad():
+            logits = model.eval()(torch.where(masks[:, None] > 0, image, 0.25))
+        expected = logits.softmax(1) if output == "probability" else logits
+        torch.testing.assert_close(values, expected, rtol=1e-5, atol=2e-6)
+        alone = masked_scores(model, image, masks, torch.tensor(0.25), targets, output=output)
+        torch.testing.assert_close(values, alone, rtol=1e-6, atol=1e-6)
+
+
+def test_the_difference_of_bf16_is_that_of_the_first_masks():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_plugin("model", "vgg8", width=4).build(channels=1, size=16, classes=("a", "b", "c"))
+    image, masks, fill = noise(1, 16, 16), (noise(20, 16, 16, seed=2) > 0.5).float(), torch.tensor(0.0)
+    with masked_passes(model, image[None], class_targets([0]), precision="bf16") as scores:
+        difference = scores.difference(image, masks, fill)
+        fast = scores(image, masks[:8], fill)
+    with masked_passes(model, image[None], class_targets([0])) as scores:
+        exact = scores(image, masks[:8], fill)
+    torch.testing.assert_close(difference, (exact - fast).abs().amax(0))
+    assert (difference > 0).all()
+
+
+def test_large_images_run_fewer_at_once():
+    assert [masks_per_pass(48, 48), masks_per_pass(64, 96), masks_per_pass(224, 224)] == [25, 9, 8]
 
 
 def test_bf16_is_near_fp32():

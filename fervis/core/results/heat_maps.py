@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -26,6 +26,8 @@ class HeatMaps:
         pixel_unit: as ``unit``, of ``pixel_maps``.
         layer_unit: ``unit`` in words that hold for every layer, where it names one; for maps of several layers.
         scores: name -> [N] float32, numbers that the method reports of each map, such as its stability.
+        errors: [N,H,W] float32, the standard error of each value of ``maps``, in its unit, or None.
+        extras: name -> [N,...] float32, further arrays that the method returns of each map, such as interactions.
     """
 
     maps: Tensor
@@ -35,14 +37,16 @@ class HeatMaps:
     pixel_unit: str = ""
     layer_unit: str = ""
     scores: dict[str, Tensor] | None = None
+    errors: Tensor | None = None
+    extras: dict[str, Tensor] | None = None
     kind: ClassVar[str] = "heatmaps"
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``maps`` and, where there are any, ``pixel_maps`` and the scores."""
-        arrays = {"maps": as_array(self.maps.float())}
-        if self.pixel_maps is not None:
-            arrays["pixel_maps"] = as_array(self.pixel_maps.float())
-        return arrays | {name: as_array(values.float()) for name, values in (self.scores or {}).items()}
+        """Return ``maps`` and, where there are any, ``pixel_maps``, ``errors``, the scores and the extras."""
+        fields = {"maps": self.maps, "pixel_maps": self.pixel_maps, "errors": self.errors}
+        arrays = {name: values for name, values in fields.items() if values is not None}
+        arrays |= (self.scores or {}) | (self.extras or {})
+        return {name: as_array(values.float()) for name, values in arrays.items()}
 
     def summary_row(self, entry: int) -> dict[str, Any]:
         """Return the scores of one entry."""
@@ -65,6 +69,8 @@ class HeatMaps:
             pixel_maps=torch.cat(pixels) if inner else None,
             pixel_unit=next((result.pixel_unit for result in results if result.pixel_unit), ""),
             scores=join_items([result.scores for result in results]),
+            errors=join_items([result.errors for result in results]),
+            extras=join_items([result.extras for result in results]),
         )
 
 
@@ -80,12 +86,16 @@ class LayerMaps:
         unit: what a value is, in words for a colour bar; ``{layer}`` stands for the layer's name, or ``pixel``.
         signed: whether negative values mean the opposite of positive ones (or the maps are magnitudes).
         scores: name -> [N,T] or [L,N,T] float32, numbers that the method reports of each map, for all L layers or each.
+        errors: name of a layer -> [N,T,h,w] float32, standard errors of ``maps``, for all of the run's layers; or None.
+        extras: name -> [N,T,...] float32, further arrays of each image and target, the same for all layers.
     """
 
     maps: dict[str, Tensor]
     unit: str
     signed: bool = False
     scores: dict[str, Tensor] | None = None
+    errors: dict[str, Tensor] | None = None
+    extras: dict[str, Tensor] | None = None
 
     @classmethod
     def join(cls, parts: Sequence[LayerMaps]) -> LayerMaps:
@@ -95,8 +105,10 @@ class LayerMaps:
             name: torch.cat([(part.scores or {})[name] for part in parts], dim=values.ndim - 2)
             for name, values in (first.scores or {}).items()
         }
-        maps = {name: torch.cat([part.maps[name] for part in parts]) for name in first.maps}
-        return replace(first, maps=maps, scores=scores or None)
+        errors, extras = (join_items([getattr(part, name) for part in parts]) for name in ("errors", "extras"))
+        return replace(
+            first, maps=join_items([part.maps for part in parts]), scores=scores or None, errors=errors, extras=extras
+        )
 
     def heat_maps(self, layers: Sequence[str], size: tuple[int, int]) -> HeatMaps:
         """List the maps as L*N*T entries, layer by layer, image by image, at the images' size (height, width).
@@ -105,7 +117,7 @@ class LayerMaps:
             layers: names of the run's L layers.
             size: height and width of the images.
         """
-        entries = {name: resize_maps(maps.detach().flatten(0, 1).float(), size) for name, maps in self.maps.items()}
+        entries, errors = _entries(self.maps, size), _entries(self.errors or {}, size)
         parts = [self._heat_maps(name, entries) for name in layers]
         joined = HeatMaps.join(parts) if len(parts) > 1 else parts[0]
         count = len(layers)
@@ -113,7 +125,12 @@ class LayerMaps:
             name: (values if values.ndim == 3 else values.expand(count, *values.shape)).flatten().float()
             for name, values in (self.scores or {}).items()
         }
-        return replace(joined, scores=scores or None)
+        extras = {
+            name: values.detach().flatten(0, 1).float().repeat(count, *(1,) * (values.ndim - 2))
+            for name, values in (self.extras or {}).items()
+        }
+        stacked = torch.cat([errors[name] for name in layers]) if errors else None
+        return replace(joined, scores=scores or None, errors=stacked, extras=extras or None)
 
     def _heat_maps(self, layer: str, entries: dict[str, Tensor]) -> HeatMaps:
         at_pixels = self.unit.format(layer="pixel")
@@ -127,3 +144,8 @@ class LayerMaps:
             pixel_unit=at_pixels if INPUT in entries else "",
             layer_unit=self.unit.format(layer="layer"),
         )
+
+
+def _entries(maps: Mapping[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return the maps [N,T,h,w] of each layer as entries [N*T,H,W] at the images' size."""
+    return {name: resize_maps(values.detach().flatten(0, 1).float(), size) for name, values in maps.items()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fervis.models.batch import Batch
-from fervis.models.masking import MASKS_PER_CHUNK, masked_scores, target_columns
+from fervis.models.masking import MASKS_PER_CHUNK, masked_passes
 
 
 def area_under_curve(batch: Batch, maps: Tensor, fill: Tensor, steps: int, *, shows: bool) -> Tensor:
@@ -25,12 +25,12 @@ def area_under_curve(batch: Batch, maps: Tensor, fill: Tensor, steps: int, *, sh
         shows: pixels are shown on the fill (insertion), or hidden in the image (deletion).
     """
     areas = torch.zeros(len(batch), batch.targets.count)
-    for number, image in enumerate(batch.images):
-        for target in range(batch.targets.count):
-            masks = _ordered_masks(maps[number, target], steps, shows)
-            scores = masked_scores(batch.model, image, masks, fill[number], batch.targets, output="probability")
-            column = target_columns(batch.targets, number, scores)[target]
-            areas[number, target] = torch.trapezoid(scores[:, column], dx=1 / steps)
+    with masked_passes(batch.model, batch.images, batch.targets, output="probability") as scores:
+        for number, image in enumerate(batch.images):
+            for target in range(batch.targets.count):
+                values = scores(image, _ordered_masks(maps[number, target], steps, shows), fill[number])
+                column = scores.columns(number, values)[target]
+                areas[number, target] = torch.trapezoid(values[:, column], dx=1 / steps)
     return areas
 
 

@@ -2,65 +2,44 @@
 
 Parts of the face are hidden at random, the network scores every such face, and the weights of a linear model, fitted to
 these scores near the whole face, estimate the importance of each part. Distance, kernel and regression are those of the
-lime package: with the same superpixels and the same samples the coefficients are the same.
+lime package: with the same superpixels and the same samples the coefficients are the same. How sure they are follows
+from the same samples: a standard error of each weight, and the stability of their order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from fervis.core.knobs import Above, Choice, Number, Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
-from fervis.core.targets import Targets
-from fervis.explainers.perturbation.superpixels import SEGMENTATIONS, segment_means, superpixels
-from fervis.explainers.perturbation.surrogate import Surrogate, bernoulli_samples, fit_ridge, keep_top, kernel_weights
-from fervis.metrics.similarity import spearman
+from fervis.explainers.perturbation.image_maps import (
+    ImageMaps,
+    bf16_difference,
+    output_name,
+    relative_error,
+    stack_images,
+)
+from fervis.explainers.perturbation.superpixels import SEGMENTATIONS, image_features
+from fervis.explainers.perturbation.surrogate import (
+    Surrogate,
+    bernoulli_samples,
+    fit_ridge,
+    keep_top,
+    kernel_weights,
+    rank_correlation,
+    split_half_stability,
+)
 from fervis.models.batch import Batch
-from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, masked_scores, masks_from_segments, target_columns
+from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, MaskedPasses, masked_passes
 from fervis.system.progress import progress
 
 STABILITY_SEEDS = 2**62
-
-
-def explain_with_lime(
-    model: nn.Module,
-    image: Tensor,
-    targets: Targets,
-    segments: Tensor,
-    samples: Tensor,
-    *,
-    fill: float | None = None,
-    output: str = "probability",
-    kernel_width: float = 0.25,
-    alpha: float = 1.0,
-    precision: str = "fp32",
-) -> Surrogate:
-    """Fit the linear model of every label near an image.
-
-    Args:
-        model: network from images to [N,K] logits.
-        image: [C,H,W] float.
-        targets: the classes or filters; each is a label of the linear model.
-        segments: [H,W] int64, each pixel's superpixel, 0 .. d-1.
-        samples: [S,d] of zeros (hidden) and ones (shown).
-        fill: pixel value of hidden superpixels; None for their own means.
-        output: ``probability`` or ``logit``.
-        kernel_width: how fast a sample's weight falls with its distance from the whole image.
-        alpha: of the ridge regression.
-        precision: of the network's passes, ``fp32`` or ``bf16``.
-
-    Returns:
-        Coefficients [d,K], intercepts and weighted R² [K], in the output's unit.
-    """
-    background = segment_means(image, segments) if fill is None else torch.full_like(image, fill)
-    shown = masks_from_segments(samples.to(image.device), segments.to(image.device))
-    values = masked_scores(model, image, shown, background, targets, output=output, precision=precision)
-    return fit_ridge(samples, values, kernel_weights(samples, kernel_width), alpha)
+HALVINGS = 20  # of the samples into halves
 
 
 @dataclass
@@ -68,7 +47,7 @@ class Lime:
     """Fit a linear model to the network's outputs for images of which superpixels are hidden.
 
     Attributes:
-        superpixels: ``slic``, ``grid`` or ``parts`` (see ``superpixels.py``).
+        superpixels: ``slic``, ``grid``, ``parts`` or ``areas`` (see ``superpixels.py``).
         segments: about how many superpixels; of ``slic`` and ``grid``.
         compactness: of ``slic``.
         samples: masked images per image.
@@ -77,7 +56,7 @@ class Lime:
         kernel_width: how fast a sample's weight falls with its distance from the whole image.
         alpha: of the ridge regression.
         top: how many of the strongest superpixels are kept in the map; 0 for all.
-        repeats: further seeds over which the stability is measured; 0 for none.
+        repeats: further sets of samples over which the stability is measured; 0 to estimate it from the first.
         precision: of the network's passes: ``fp32``, or ``bf16``: faster, and weights move by about 1 % of the largest.
     """
 
@@ -90,7 +69,7 @@ class Lime:
     kernel_width: Annotated[float, Above(0)] = 0.25
     alpha: Annotated[float, Above(0)] = 1.0
     top: Annotated[int, Whole(0)] = 0
-    repeats: Annotated[int, Whole(0)] = 2
+    repeats: Annotated[int, Whole(0)] = 0
     precision: Annotated[str, Choice(*PASS_PRECISIONS)] = "fp32"
     result: ClassVar = HeatMaps
     scope: ClassVar = "image"
@@ -100,51 +79,53 @@ class Lime:
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain each image for all its targets with the same masked passes; every image has the same random draws.
 
-        The scores of each map are ``r2``, the coefficient of determination of the linear model, ``stability``, the mean
-        rank correlation of its weights with those from further samples (0 where all weights are equal), and
+        Errors are the standard errors of the weights. The scores of each map are ``r2``, the coefficient of
+        determination of the linear model; ``stability``, the rank correlation of its weights with those of other
+        samples (0 where all weights are equal): estimated from halves of the samples, or the mean over ``repeats``
+        further sets; ``error``, the root mean square of the standard errors, as part of the range of the weights; and
         ``superpixels``, their number.
         """
         generator = batch.generator("explainer/lime")
         # Drawn one by one, so that more repeats do not change the first.
         seeds = [int(torch.randint(STABILITY_SEEDS, (), generator=generator)) for _ in range(1 + self.repeats)]
-        maps, rows = [], []
-        for number in progress(range(len(batch)), "lime", "face", quiet=batch.quiet):
-            image = batch.images[number]
-            segments = superpixels(image, self.superpixels, segments=self.segments, compactness=self.compactness)
-            fits = [self._fit(batch, image, segments, seed) for seed in seeds]
-            columns = target_columns(batch.targets, number, fits[0].coefficients)
-            first, *others = (fit.coefficients[:, columns] for fit in fits)
-            maps.append(torch.stack([keep_top(weights, self.top).float()[segments.cpu()] for weights in first.T]))
-            rows.append(self._scores(first, others, fits[0].r2[columns]))
-        scores = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-        stacked = torch.stack(maps).to(batch.images.device)
-        return LayerMaps({INPUT: stacked}, self._unit(batch.targets), signed=True, scores=scores)
+        splits = torch.rand(HALVINGS, self.samples, generator=batch.generator("explainer/lime/splits")).argsort(1)
+        rows = []
+        with masked_passes(
+            batch.model, batch.images, batch.targets, output=self.output, precision=self.precision
+        ) as passes:
+            for number in progress(range(len(batch)), "lime", "face", quiet=batch.quiet):
+                rows.append(self._explain_image(passes, batch.images[number], number, seeds, splits))
+        unit = f"LIME weight: what showing the superpixel adds to the {output_name(self.output, batch.targets)}"
+        return stack_images(rows, unit, batch.images.device)
 
-    def _fit(self, batch: Batch, image: Tensor, segments: Tensor, seed: int) -> Surrogate:
-        draws = Generator().manual_seed(seed)
-        samples = bernoulli_samples(self.samples, int(segments.max()) + 1, draws)
-        fill = None if self.fill == "mean" else float(self.fill)
-        return explain_with_lime(
-            batch.model,
-            image,
-            batch.targets,
-            segments,
-            samples,
-            fill=fill,
-            output=self.output,
-            kernel_width=self.kernel_width,
-            alpha=self.alpha,
-            precision=self.precision,
+    def _explain_image(
+        self, passes: MaskedPasses, image: Tensor, number: int, seeds: list[int], splits: Tensor
+    ) -> ImageMaps:
+        features = image_features(
+            image, self.superpixels, segments=self.segments, compactness=self.compactness, fill=self.fill
         )
-
-    def _scores(self, weights: Tensor, others: list[Tensor], r2: Tensor) -> dict[str, Tensor]:
-        """Return the scores of one image's maps, each [T]; weights are [d,T]."""
-        scores = {"r2": r2.float()}
+        drawn = [bernoulli_samples(self.samples, len(features), Generator().manual_seed(seed)) for seed in seeds]
+        values = [passes(image, features.masks(samples), features.fill) for samples in drawn]
+        columns = passes.columns(number, values[0])
+        weights = kernel_weights(drawn[0], self.kernel_width)
+        first, *others = (self._fit(*pair, columns) for pair in zip(drawn, values, strict=True))
         if others:
-            ranks = [spearman(weights.T.contiguous(), other.T.contiguous()).nan_to_num(0) for other in others]
-            scores["stability"] = torch.stack(ranks).mean(0).float()
-        return scores | {"superpixels": torch.full((len(r2),), float(len(weights)))}
+            ranks = [rank_correlation(first.coefficients, other.coefficients) for other in others]
+            stability = torch.stack(ranks).mean(0)
+        else:
+            stability = split_half_stability(drawn[0], values[0][:, columns], weights, self.alpha, splits)
+        scores = {
+            "r2": first.r2,
+            "stability": stability,
+            "error": relative_error(first.coefficients.T, first.errors.T),
+            "superpixels": torch.full_like(first.r2, len(features)),
+        }
+        scores |= bf16_difference(passes, image, next(features.masks(drawn[0])), features.fill, columns)
+        top = keep_top(first.coefficients, self.top)
+        errors = torch.where(top == first.coefficients, first.errors, 0)
+        return ImageMaps(features.paint(top), scores, features.paint(errors))
 
-    def _unit(self, targets: Targets) -> str:
-        what = self.output if targets.classes is not None else "filter's mean output"
-        return f"LIME weight: what showing the superpixel adds to the {what}"
+    def _fit(self, samples: Tensor, values: Tensor, columns: list[int]) -> Surrogate:
+        # All labels are fitted, so that a map does not depend, in its last digit, on the targets next to it.
+        fit = fit_ridge(samples, values, kernel_weights(samples, self.kernel_width), self.alpha)
+        return Surrogate(*(getattr(fit, part.name)[..., columns] for part in fields(fit)))

@@ -16,8 +16,9 @@ from fervis.core.knobs import Choice, Range, Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
 from fervis.errors import ConfigError
+from fervis.explainers.perturbation.image_maps import ImageMaps, bf16_difference, stack_images
 from fervis.models.batch import Batch
-from fervis.models.masking import MASKS_PER_CHUNK, OUTPUTS, PASS_PRECISIONS, masked_scores, target_columns
+from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, masked_passes
 from fervis.system.progress import progress
 
 
@@ -54,24 +55,21 @@ class Occlusion:
         hidden = 1 - masks
         counts = hidden.sum(0)
         fill = torch.tensor(self.fill, dtype=batch.images.dtype, device=batch.images.device)[None, None, None]
-        maps = []
-        for number in progress(range(len(batch)), "occlusion", "face", quiet=batch.quiet):
-            shown = [torch.ones(1, height, width), *masks.split(MASKS_PER_CHUNK)]
-            scores = masked_scores(
-                batch.model,
-                batch.images[number],
-                shown,
-                fill,
-                batch.targets,
-                output=self.output,
-                precision=self.precision,
-            )
-            columns = target_columns(batch.targets, number, scores)
-            falls = scores[:1, columns] - scores[1:, columns]
-            maps.append(torch.einsum("mt,mhw->thw", falls, hidden) / counts)
+        shown = torch.cat([torch.ones(1, height, width), masks])
+        rows = []
+        with masked_passes(
+            batch.model, batch.images, batch.targets, output=self.output, precision=self.precision
+        ) as passes:
+            for number in progress(range(len(batch)), "occlusion", "face", quiet=batch.quiet):
+                image = batch.images[number]
+                values = passes(image, shown, fill)
+                columns = passes.columns(number, values)
+                falls = values[:1, columns] - values[1:, columns]
+                maps = torch.einsum("mt,mhw->thw", falls, hidden) / counts
+                rows.append(ImageMaps(maps, bf16_difference(passes, image, shown, fill, columns)))
         what = "logit" if self.output == "logit" and batch.targets.classes is not None else self.output
         unit = f"mean fall of the {what if batch.targets.classes is not None else 'filter'} where the window hides"
-        return LayerMaps({INPUT: torch.stack(maps).to(batch.images.device)}, unit, signed=True)
+        return stack_images(rows, unit, batch.images.device)
 
 
 def window_masks(height: int, width: int, window: int, stride: int) -> Tensor:

@@ -5,18 +5,24 @@ five segments. Three methods that suit small faces:
 
 - ``slic``: k-means over position and colour (Achanta et al. 2012, TPAMI 34(11)), segments that follow edges;
 - ``grid``: equal cells, the same for every face;
-- ``parts``: the parts of an aligned face by a fixed template (``PARTS``), the same for every face, with names.
+- ``parts``: the parts of an aligned face by a fixed template (``PARTS``), the same for every face, with names;
+- ``areas``: these parts in ten groups (``AREAS``), few enough for all their 1,024 coalitions.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fervis.errors import ConfigError
+from fervis.models.masking import masks_from_segments
 
-SEGMENTATIONS = ("slic", "grid", "parts")
+SEGMENTATIONS = ("slic", "grid", "parts", "areas")
 
 # Strips from top to bottom, each with its lower edge; in a strip the parts from left to right, each with its right
 # edge. Edges are in 48ths of the height and of the width, set on the mean face of FER2013, whose eyes are at 18/48 and
@@ -51,6 +57,21 @@ PARTS: tuple[tuple[int, tuple[tuple[str, int], ...]], ...] = (
     ),
     (48, (("neck left", 14), ("chin", 34), ("neck right", 48))),
 )
+AREAS: dict[str, tuple[str, ...]] = {
+    "forehead": ("forehead left", "forehead middle", "forehead right"),
+    "brows": ("brow left", "between brows", "brow right"),
+    "eye left": ("eye left",),
+    "eye right": ("eye right",),
+    "nose": ("nose bridge", "nose"),
+    "cheek left": ("below eye left", "cheek left", "lower cheek left"),
+    "cheek right": ("below eye right", "cheek right", "lower cheek right"),
+    "mouth": ("mouth left", "mouth middle", "mouth right"),
+    "chin": ("chin",),
+    "outline": (
+        *("hair left", "hair middle", "hair right", "edge left", "edge right", "temple left", "temple right"),
+        *("side left", "side right", "jaw left", "jaw right", "neck left", "neck right"),
+    ),
+}
 TEMPLATE = 48
 SMOOTHING = 1.0  # pixels
 PART_NAMES = tuple(dict.fromkeys(name for _, strip in PARTS for name, _ in strip))
@@ -61,7 +82,7 @@ def superpixels(image: Tensor, method: str, *, segments: int, compactness: float
 
     Args:
         image: [C,H,W] float of any range.
-        method: ``slic``, ``grid`` or ``parts``.
+        method: ``slic``, ``grid``, ``parts`` or ``areas``.
         segments: approximate number of segments of ``slic`` and ``grid``; ``parts`` has as many as its template.
         compactness: of ``slic``, weight of position against colour; large values give nearly square segments.
 
@@ -74,12 +95,14 @@ def superpixels(image: Tensor, method: str, *, segments: int, compactness: float
     height, width = image.shape[-2:]
     if method == "slic":
         labels = slic_segments(image, segments, compactness)
+    elif method == "grid":
+        labels = grid_cells(height, width, segments)
     else:
-        labels = grid_cells(height, width, segments) if method == "grid" else face_parts(height, width)
+        labels = face_parts(height, width) if method == "parts" else face_areas(height, width)
     if not labels.any():
         raise ConfigError(
-            f"explainer.superpixels={method}: it finds one superpixel in an image of {height}x{width} pixels, and LIME "
-            "needs two to compare; expected more explainer.segments or another way (slic, grid, parts)."
+            f"explainer.superpixels={method}: it finds one superpixel in an image of {height}x{width} pixels, and two "
+            "are needed to compare; expected more explainer.segments or another way (slic, grid, parts, areas)."
         )
     return labels
 
@@ -114,9 +137,19 @@ def grid_cells(height: int, width: int, segments: int) -> Tensor:
 def face_parts(height: int, width: int) -> Tensor:
     """Return the template's parts: [H,W] int64, numbered in the order of ``PART_NAMES``.
 
-    A pixel belongs to the part in which its centre lies. Images smaller than the template's finest part lose parts, and
-    the others are renumbered.
+    Images smaller than the template's finest part lose parts, and the others are renumbered.
     """
+    return consecutive(_template(height, width))
+
+
+def face_areas(height: int, width: int) -> Tensor:
+    """Return the template's areas: [H,W] int64, numbered in the order of ``AREAS``; small images lose areas."""
+    area_of = {part: number for number, parts in enumerate(AREAS.values()) for part in parts}
+    return consecutive(torch.tensor([area_of[name] for name in PART_NAMES])[_template(height, width)])
+
+
+def _template(height: int, width: int) -> Tensor:
+    """Return [H,W] int64 the part, by its position in ``PART_NAMES``, in which the centre of each pixel lies."""
     template = torch.empty(TEMPLATE, TEMPLATE, dtype=torch.int64)
     top = 0
     for bottom, strip in PARTS:
@@ -127,7 +160,7 @@ def face_parts(height: int, width: int) -> Tensor:
         top = bottom
     down = ((torch.arange(height) + 0.5) * TEMPLATE / height).long()
     across = ((torch.arange(width) + 0.5) * TEMPLATE / width).long()
-    return consecutive(template[down][:, across])
+    return template[down][:, across]
 
 
 def consecutive(labels: Tensor) -> Tensor:
@@ -140,3 +173,33 @@ def segment_means(image: Tensor, segments: Tensor) -> Tensor:
     flat, index = image.flatten(1).double(), segments.flatten().to(image.device)
     sums = flat.new_zeros(len(flat), int(segments.max()) + 1).index_add_(1, index, flat)
     return (sums / index.bincount())[:, index].view_as(image).to(image.dtype)
+
+
+@dataclass(frozen=True)
+class Features:
+    """The superpixels of one image as features that are shown or hidden.
+
+    Attributes:
+        segments: [H,W] int64, each pixel's superpixel, 0 .. d-1; on the CPU.
+        fill: [C,H,W], what stands in for hidden pixels; on the image's device.
+    """
+
+    segments: Tensor
+    fill: Tensor
+
+    def __len__(self) -> int:
+        return int(self.segments.max()) + 1
+
+    def masks(self, samples: Tensor) -> Iterator[Tensor]:
+        """Yield masks [s,H,W] on the fill's device from samples [S,d], which say how much of each feature is shown."""
+        return masks_from_segments(samples.to(self.fill.device), self.segments.to(self.fill.device))
+
+    def paint(self, values: Tensor) -> Tensor:
+        """Return [T,H,W] maps of the values [d,T] of the features."""
+        return values.T[:, self.segments]
+
+
+def image_features(image: Tensor, method: str, *, segments: int, compactness: float, fill: Any) -> Features:
+    """Cut an image [C,H,W] into superpixels that are hidden by their ``mean`` or by a pixel value."""
+    labels = superpixels(image, method, segments=segments, compactness=compactness)
+    return Features(labels, segment_means(image, labels) if fill == "mean" else torch.full_like(image, float(fill)))

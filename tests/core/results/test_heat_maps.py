@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fervis.core.results import HeatMaps, LayerMaps, join_results
+from fervis.core.results import HeatMaps, LayerMaps, join_results, take_from_result
+from fervis.runs.chunked.serialization import pack_result, unpack_result
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -83,3 +87,55 @@ def test_maps_of_the_pixels_and_of_a_layer_are_joined_with_the_pixels_beside_bot
     assert joined.pixel_maps is not None
     assert inner.pixel_maps is not None
     assert torch.equal(joined.pixel_maps, torch.cat([inner.pixel_maps, pixels.maps]))
+
+
+def with_errors(images: int, seed: int = 0) -> LayerMaps:
+    """The same, with a standard error of each value and a table of each map."""
+    maps = maps_of(images, seed)
+    errors = {name: noise(*values.shape, seed=seed + 4) for name, values in maps.maps.items()}
+    return replace(maps, errors=errors, extras={"interactions": noise(images, 3, 2, 2, seed=seed + 5)})
+
+
+def test_errors_and_extras_are_listed_entry_by_entry():
+    maps = with_errors(2)
+    listed = maps.heat_maps(["conv1", "input"], (8, 6))
+    assert listed.errors is not None
+    assert listed.extras is not None
+    assert maps.errors is not None
+    assert maps.extras is not None
+    resized = F.interpolate(maps.errors["conv1"].flatten(0, 1)[:, None], (8, 6), mode="bilinear")[:, 0]
+    torch.testing.assert_close(listed.errors[:6], resized, rtol=0, atol=1e-6)
+    assert torch.equal(listed.errors[6:], maps.errors["input"].flatten(0, 1))
+    for layer in range(2):
+        assert torch.equal(listed.extras["interactions"][6 * layer :][:6], maps.extras["interactions"].flatten(0, 1))
+    arrays = listed.arrays()
+    assert (arrays["errors"].shape, arrays["errors"].dtype) == ((12, 8, 6), np.float32)
+    assert arrays["interactions"].shape == (12, 2, 2)
+    assert "errors" not in maps_of(2).heat_maps(["input"], (8, 6)).arrays()
+    assert set(listed.summary_row(0)) == {"r2", "gap"}
+
+
+def test_errors_and_extras_are_joined_and_taken_like_the_maps():
+    parts = [with_errors(2), with_errors(1, seed=9)]
+    whole = LayerMaps.join(parts).heat_maps(["input"], (8, 6))
+    alone = [part.heat_maps(["input"], (8, 6)) for part in parts]
+    for joined in (whole, join_results(alone)):
+        assert joined.errors is not None
+        assert joined.extras is not None
+        for number, part in enumerate(alone):
+            assert part.errors is not None
+            assert part.extras is not None
+            index = torch.arange(6) if number == 0 else torch.arange(6, 9)
+            taken = take_from_result(joined, index)
+            assert torch.equal(taken.errors, part.errors)  # pyright: ignore[reportArgumentType]
+            assert torch.equal(taken.extras["interactions"], part.extras["interactions"])  # pyright: ignore[reportOptionalSubscript]
+    assert join_results([replace(part, errors=None) for part in alone]).errors is None
+
+
+def test_errors_and_extras_come_back_from_a_chunk():
+    listed = with_errors(2).heat_maps(["conv1", "input"], (8, 6))
+    tensors, metadata = pack_result(listed)
+    found = unpack_result(tensors, metadata, HeatMaps)
+    assert torch.equal(found.errors, listed.errors)
+    assert torch.equal(found.extras["interactions"], listed.extras["interactions"])  # pyright: ignore[reportOptionalSubscript]
+    assert unpack_result(*pack_result(replace(listed, errors=None)), HeatMaps).errors is None

@@ -14,10 +14,10 @@ import fervis
 from fervis.core.registry import build_plugin
 from fervis.core.targets import class_targets
 from fervis.errors import ConfigError
-from fervis.explainers.perturbation.lime import explain_with_lime
 from fervis.explainers.perturbation.lime_reference import no_progress_bar
-from fervis.explainers.perturbation.superpixels import grid_cells, slic_segments
-from fervis.explainers.perturbation.surrogate import bernoulli_samples
+from fervis.explainers.perturbation.superpixels import Features, grid_cells, segment_means, slic_segments
+from fervis.explainers.perturbation.surrogate import Surrogate, bernoulli_samples, fit_ridge, kernel_weights
+from fervis.models.masking import masked_scores
 
 CLASSES = tuple("abcdefg")
 
@@ -35,6 +35,15 @@ def network(channels: int = 1) -> nn.Module:
 
 def faces(count: int = 1, channels: int = 1) -> torch.Tensor:
     return torch.rand(count, channels, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def explain_with_lime(
+    model: nn.Module, image: torch.Tensor, segments: torch.Tensor, samples: torch.Tensor, fill: float | None = None
+) -> Surrogate:
+    """The linear model of all labels near an image, from given samples."""
+    features = Features(segments, segment_means(image, segments) if fill is None else torch.full_like(image, fill))
+    values = masked_scores(model, image, features.masks(samples), features.fill, class_targets([0]))
+    return fit_ridge(samples, values, kernel_weights(samples, 0.25), 1.0)
 
 
 class Pixels(nn.Module):
@@ -76,8 +85,7 @@ def test_coefficients_are_those_of_the_lime_package_for_every_label(channels: in
     # The matrix that the package draws as the first thing from its random state.
     samples = np.random.RandomState(seed).randint(0, 2, 300 * pieces).reshape(300, pieces)
     samples[0] = 1
-    target = class_targets([0])
-    ours = explain_with_lime(model, image, target, segments, torch.from_numpy(samples).float(), fill=fill)
+    ours = explain_with_lime(model, image, segments, torch.from_numpy(samples).float(), fill)
     for label in range(7):
         coefficients = [weight for _, weight in sorted(theirs.local_exp[label])]
         np.testing.assert_allclose(ours.coefficients[:, label], coefficients, rtol=0, atol=1e-6)
@@ -110,7 +118,7 @@ def test_the_map_is_of_the_first_samples_and_the_stability_of_the_others():
     assert torch.equal(plain.maps, twice.maps)
     assert plain.scores is not None
     assert twice.scores is not None
-    assert set(plain.scores) == {"r2", "superpixels"}
+    assert set(plain.scores) == {"r2", "stability", "error", "superpixels"}
     assert -1 <= float(twice.scores["stability"]) < 1
     assert not torch.equal(plain.maps, fervis.explain(model, image, "lime", target=3, samples=100, seed=1).maps)
     segments = slic_segments(image[0], 40, 10.0)
@@ -129,9 +137,7 @@ def test_the_stability_is_scipys_rank_correlation_over_the_further_seeds():
     for _ in range(3):
         seed = int(torch.randint(2**62, (), generator=drawn))
         samples = bernoulli_samples(60, 16, torch.Generator().manual_seed(seed))
-        fits.append(
-            explain_with_lime(model, image[0], class_targets([3]), segments, samples).coefficients[:, 3].numpy()
-        )
+        fits.append(explain_with_lime(model, image[0], segments, samples).coefficients[:, 3].numpy())
     expected = np.mean([spearmanr(fits[0], other).statistic for other in fits[1:]])
     assert found.scores is not None
     np.testing.assert_allclose(found.scores["stability"][0], expected, atol=1e-6)
@@ -157,7 +163,7 @@ def test_a_face_asked_about_for_all_classes_is_scored_once():
     images = faces(2)
     alone = Pixels()
     maps = [fervis.explain(alone, images[:1], "lime", target=label, output="logit").maps[0] for label in range(3)]
-    single = alone.passes // 3
+    single = alone.passes / 3
     model = Pixels()
     together = fervis.explain(model, images, "lime", target="all", output="logit", batch_size=1).maps
     assert torch.equal(together[:3], torch.stack(maps))
@@ -183,7 +189,10 @@ def test_a_filters_mean_output_can_be_explained(residual: nn.Module):
 @pytest.mark.parametrize(
     ("knobs", "sentence"),
     [
-        ({"superpixels": "slick"}, "explainer.superpixels=slick: expected slic, grid or parts. Did you mean slic?"),
+        (
+            {"superpixels": "slick"},
+            "explainer.superpixels=slick: expected slic, grid, parts or areas. Did you mean slic?",
+        ),
         ({"output": "logits"}, "explainer.output=logits: expected probability or logit. Did you mean logit?"),
         ({"precision": "bf61"}, "explainer.precision=bf61: expected fp32 or bf16. Did you mean bf16?"),
         ({"fill": "grey"}, "explainer.fill=grey: expected mean or a number."),
@@ -199,3 +208,55 @@ def test_wrong_questions(knobs: dict[str, Any], sentence: str):
     with pytest.raises(ConfigError) as error:
         fervis.explain(network(), faces(), "lime", **{"target": 0, "samples": 20, **knobs})
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize("superpixels", ["grid", "slic"])
+def test_the_error_bars_are_the_spread_over_other_samples(superpixels: str):
+    """Thirty seeds: their spread, superpixel by superpixel, is the reported standard error to within a fifth."""
+    model, image = network(), faces()
+    knobs: dict[str, Any] = {"samples": 200, "superpixels": superpixels, "segments": 16}
+    runs = [fervis.explain(model, image, "lime", target="all", seed=seed, **knobs) for seed in range(30)]
+    maps, errors = (torch.stack([getattr(run, name) for run in runs]) for name in ("maps", "errors"))
+    assert errors.shape == (30, 7, 16, 16)
+    spread, reported = maps.std(0), errors.square().mean(0).sqrt()
+    ratios = reported / spread
+    assert 0.8 < float(ratios.mean()) < 1.2
+    # The spread of thirty has itself a relative error of 1/sqrt(58), 13 %.
+    assert float(ratios.min()) > 0.55
+    assert float(ratios.max()) < 1.9
+    # 95 % intervals around each run's weight hold the mean of all runs.
+    covered = ((maps - maps.mean(0)).abs() < 1.96 * errors).float().mean()
+    assert 0.9 < float(covered) < 0.99
+    assert runs[0].scores is not None
+    expected = errors[0].square().mean((1, 2)).sqrt() / (maps[0].amax((1, 2)) - maps[0].amin((1, 2)))
+    if superpixels == "grid":  # whose cells are of one size, so that a mean over pixels is one over superpixels
+        torch.testing.assert_close(runs[0].scores["error"], expected, rtol=1e-4, atol=0)
+
+
+def test_the_stability_is_the_rank_correlation_with_other_samples():
+    model, image = network(), faces()
+    knobs: dict[str, Any] = {"target": 3, "samples": 120, "superpixels": "grid", "segments": 16}
+    estimated, measured = [], []
+    for seed in range(6):
+        estimated.append(fervis.explain(model, image, "lime", seed=seed, **knobs).scores["stability"])  # pyright: ignore[reportOptionalSubscript]
+        measured.append(fervis.explain(model, image, "lime", seed=seed, repeats=8, **knobs).scores["stability"])  # pyright: ignore[reportOptionalSubscript]
+    assert 0.3 < float(torch.stack(measured).mean()) < 0.98
+    assert abs(float(torch.stack(estimated).mean() - torch.stack(measured).mean())) < 0.06
+
+
+def test_a_superpixel_that_is_left_out_has_no_error():
+    found = fervis.explain(network(), faces(), "lime", target=3, samples=100, superpixels="parts", top=4)
+    assert found.errors is not None
+    assert torch.equal(found.errors > 0, found.maps != 0)
+
+
+def test_bf16_says_how_far_it_is_from_fp32():
+    model, images = network(), faces(2)
+    knobs: dict[str, Any] = {"target": "all", "samples": 60, "superpixels": "grid", "segments": 9}
+    exact = fervis.explain(model, images, "lime", **knobs)
+    fast = fervis.explain(model, images, "lime", precision="bf16", **knobs)
+    assert exact.scores is not None
+    assert fast.scores is not None
+    assert set(fast.scores) - set(exact.scores) == {"bf16_difference"}
+    assert ((fast.scores["bf16_difference"] > 0) & (fast.scores["bf16_difference"] < 0.05)).all()
+    assert 0 < float((fast.maps - exact.maps).abs().max()) < 0.2 * float(exact.maps.abs().max())

@@ -8,10 +8,12 @@ import torch
 
 from fervis.errors import ConfigError
 from fervis.explainers.perturbation.superpixels import (
+    AREAS,
     PART_NAMES,
     PARTS,
     SEGMENTATIONS,
     consecutive,
+    face_areas,
     face_parts,
     grid_cells,
     segment_means,
@@ -31,7 +33,8 @@ def test_pieces_are_numbered_without_gaps_and_there_are_about_as_many_as_asked(w
     found = superpixels(image, way, segments=24, compactness=10.0)
     assert found.shape == shape[1:]
     assert torch.equal(found.unique(), torch.arange(int(found.max()) + 1))
-    assert 12 <= int(found.max()) + 1 <= 36
+    least, most = (8, 10) if way == "areas" else (12, 36)
+    assert least <= int(found.max()) + 1 <= most
     assert torch.equal(found, superpixels(image, way, segments=24, compactness=10.0))
 
 
@@ -94,3 +97,14 @@ def test_one_piece_is_refused():
 
 def test_an_image_of_one_value_is_cut_into_cells():
     assert torch.equal(slic_segments(torch.full((1, 12, 12), 0.4), 9, 10.0), grid_cells(12, 12, 9))
+
+
+def test_the_areas_are_groups_of_the_parts_and_hold_each_of_them_once():
+    assert sorted(part for parts in AREAS.values() for part in parts) == sorted(PART_NAMES)
+    areas, parts = face_areas(48, 48), face_parts(48, 48)
+    for number, (name, group) in enumerate(AREAS.items()):
+        inside = torch.zeros(48, 48, dtype=torch.bool)
+        for part in group:
+            inside |= parts == PART_NAMES.index(part)
+        assert torch.equal(areas == number, inside), name
+    assert int(areas.max()) == 9

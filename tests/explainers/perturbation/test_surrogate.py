@@ -80,3 +80,30 @@ def test_the_strongest_are_kept_whatever_their_sign():
     assert keep_top(values, 2).tolist() == pytest.approx([0, -0.5, 0.3, 0, 0])
     assert torch.equal(keep_top(values, 0), values)
     assert torch.equal(keep_top(values, 9), values)
+
+
+def test_the_strongest_of_each_label():
+    values = torch.tensor([[0.1, 3.0], [-0.5, 1.0], [0.3, -2.0]])
+    assert torch.equal(keep_top(values, 1), torch.tensor([[0.0, 3.0], [-0.5, 0.0], [0.0, 0.0]]))
+
+
+def test_standard_errors_are_those_of_leaving_one_sample_out():
+    """The jackknife, literally: refit without each sample. Without penalty the two agree but for the means' refit."""
+    samples = draws(120, 6)
+    weights = kernel_weights(samples, 0.25)
+    generator = torch.Generator().manual_seed(2)
+    values = torch.randn(120, 2, generator=generator).double() * (0.2 + samples[:, :1]) + samples[:, :2]
+    fits = []
+    for left in range(120):
+        rest = [index for index in range(120) if index != left]
+        fits.append(fit_ridge(samples[rest], values[rest], weights[rest], 1e-9).coefficients)
+    moves = torch.stack(fits) - fit_ridge(samples, values, weights, 1e-9).coefficients
+    jackknife = (moves**2).sum(0) - moves.sum(0) ** 2 / 120
+    found = fit_ridge(samples, values, weights, 1e-9).errors
+    torch.testing.assert_close(found, jackknife.sqrt(), rtol=1e-6, atol=0)
+
+
+def test_samples_that_the_model_fits_exactly_leave_no_error():
+    samples = draws()
+    fit = fit_ridge(samples, samples.double() @ torch.randn(9, 2).double(), torch.ones(200), 1e-12)
+    assert float(fit.errors.max()) < 1e-10
