@@ -86,9 +86,9 @@ class SmoothMaximum(torch.autograd.Function):
 def area_loss(masks: Tensor, area: float) -> Tensor:
     """Return [M] the mean squared difference of the sorted values of a mask [M,H,W] from zeros and a share of ones.
 
-    It is 0 for a mask that is 1 on the share ``area`` of its pixels and 0 on the others. Values that differ by less than
-    a ten-thousandth keep the order of their pixels: rounding would choose which of the equal values of the first mask
-    fall, and so where the search goes.
+    It is 0 for a mask that is 1 on the share ``area`` of its pixels and 0 on the others. Values that differ by less
+    than a ten-thousandth keep the order of their pixels: rounding would choose which of the equal values of the first
+    mask fall, and so where the search goes.
     """
     flat = masks.flatten(1)
     ordered = flat.gather(1, (flat.detach() * _ORDERED).round().argsort(dim=1, stable=True))
