@@ -32,7 +32,7 @@ KNOBS: dict[str, dict[str, Any]] = {
     "filters": {"steps": 2, "filters": [0, 2]},
     "expected_gradients": {"samples": 6},
     "integrated_gradients": {"steps": 6},
-    "extremal_perturbation": {"steps": 24},
+    "extremal_perturbation": {"steps": 80},
     "kernel_shap": {"samples": 160, "superpixels": "grid", "segments": 16},
     "lime": {"samples": 60},
     "lime_reference": {"kernel_size": 1, "max_dist": 3, "num_samples": 30},
