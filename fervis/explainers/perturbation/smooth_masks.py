@@ -86,8 +86,8 @@ class SmoothMaximum(torch.autograd.Function):
 def area_loss(masks: Tensor, area: float) -> Tensor:
     """Return [M] the mean squared difference of the sorted values of a mask [M,H,W] from zeros and a share of ones.
 
-    It is 0 for a mask that is 1 on the share ``area`` of its pixels and 0 on the others. Values that differ by less than
-    1e-5 keep the order of their pixels: rounding would choose which of the equal values of the first mask
+    It is 0 for a mask that is 1 on the share ``area`` of its pixels and 0 on the others. Values that differ by less
+    than 1e-5 keep the order of their pixels: else rounding would choose which of the equal values of the first mask
     fall, and so where the search goes.
     """
     flat = masks.flatten(1)
