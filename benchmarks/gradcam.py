@@ -47,7 +47,7 @@ def by_captum(network: nn.Module, faces: Tensor, paths: list[str]) -> list[Tenso
     return maps
 
 
-def bare_passes(network: nn.Module, faces: Tensor, first: nn.Module) -> None:
+def bare_passes(network: nn.Module, faces: Tensor, first: nn.Module, classes: int = CLASSES) -> None:
     """Run one forward pass, and a backward pass per class down to the output of the first layer."""
     outputs: list[Tensor] = []
 
@@ -59,8 +59,8 @@ def bare_passes(network: nn.Module, faces: Tensor, first: nn.Module) -> None:
         handle = first.register_forward_hook(begin)
         logits = network(faces)
         handle.remove()
-        for target in range(CLASSES):
-            torch.autograd.grad(logits[:, target].sum(), outputs, retain_graph=target < CLASSES - 1)
+        for target in range(classes):
+            torch.autograd.grad(logits[:, target].sum(), outputs, retain_graph=target < classes - 1)
 
 
 def main() -> None:

@@ -90,24 +90,14 @@ def errors_of_integrals(network: nn.Module, faces: Tensor, classes: Tensor) -> N
         print(text)
 
 
-def main() -> None:
-    """Print the seconds and the ratios."""
-    warnings.simplefilter("ignore")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds, count = vars(parser.parse_args())["rounds"], parser.parse_args().faces
-    network = fervis.load_model("vgg8", weights="fer2013").eval()
-    rectified = build_plugin("model", "resnet18", width=16).build(channels=1, size=48, classes=network.classes).eval()
+def works_of(network: nn.Module, faces: Tensor) -> dict[str, dict[str, Work]]:
+    """Return what is compared: title -> fervis, captum and the bare passes."""
+    rectified = build_plugin("model", "resnet18", width=16).build(channels=1, size=48, classes=tuple("abcdefg")).eval()
     for parameter in [*network.parameters(), *rectified.parameters()]:
         parameter.requires_grad_(False)  # captum then computes none of their gradients either
-    with TemporaryDirectory() as folder:
-        drawn = build_plugin("dataset", "synthetic", per_class_train=count).load(Path(folder)).images
-    faces = drawn[torch.randperm(len(drawn), generator=torch.Generator().manual_seed(0))[:count]].float() / 255
-    classes = network(faces).argmax(1)
+    count, classes = len(faces), network(faces).argmax(1)
     given = network, faces, classes
     few = network, faces[:8], classes[:8]
-    print(f"vgg8 fer2013, faces of 48x48, {torch.get_num_threads()} threads, {rounds} rounds")
     saliency, integrated = Saliency(network), IntegratedGradients(network)
     noisy, guided, lifted = NoiseTunnel(saliency), GuidedBackprop(rectified), DeepLift(network)
     rows: dict[str, tuple[Work, Work, Work]] = {
@@ -139,10 +129,25 @@ def main() -> None:
             lambda: bare_gradients(*given, 1),
         ),
     }
-    for title, works in rows.items():
-        compare(title, dict(zip(WHO, works, strict=True)), rounds)
+    return {title: dict(zip(WHO, works, strict=True)) for title, works in rows.items()}
+
+
+def main() -> None:
+    """Print the seconds and the ratios."""
+    warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds, count = vars(parser.parse_args())["rounds"], parser.parse_args().faces
+    network = fervis.load_model("vgg8", weights="fer2013").eval()
+    with TemporaryDirectory() as folder:
+        drawn = build_plugin("dataset", "synthetic", per_class_train=count).load(Path(folder)).images
+    faces = drawn[torch.randperm(len(drawn), generator=torch.Generator().manual_seed(0))[:count]].float() / 255
+    print(f"vgg8 fer2013, faces of 48x48, {torch.get_num_threads()} threads, {rounds} rounds")
+    for title, works in works_of(network, faces).items():
+        compare(title, works, rounds)
         if title.startswith("integrated"):
-            errors_of_integrals(*few)
+            errors_of_integrals(network, faces[:8], network(faces[:8]).argmax(1))
 
 
 if __name__ == "__main__":

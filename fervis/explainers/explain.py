@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from fervis.core.layers import INPUT, resolve_layers
 from fervis.core.network import Network
 from fervis.core.protocols import Explainer
-from fervis.core.registry import build_plugin
+from fervis.core.registry import build_plugin, option_settings
 from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps
 from fervis.core.targets import Targets, class_index, class_targets, resolve_filter
 from fervis.errors import ConfigError, RunError
 from fervis.models.batch import Batch
+from fervis.models.masking import OUTPUTS
 from fervis.models.predict import BATCH_SIZE, check_finite, predict, warn_if_probabilities
 from fervis.models.serving import served
 
@@ -51,7 +52,8 @@ def explain(
         target: what is explained: a class number per image [N], several per image [N,T], one for all, ``predicted``,
             ``all``, a class's name where the network is a ``fervis`` one, or ``<layer>/<filter>``.
         output: key, field or position of the logits in what the network returns, where it returns several tensors;
-            None where only one of them could be.
+            None where only one of them could be. ``probability`` and ``logit`` are the setting of methods that have
+            one of this name.
         seed: root of the method's randomness.
         batch_size: images per pass.
         background: [R,C,H,W] float, as the network takes them: images for methods that compare with others
@@ -71,6 +73,8 @@ def explain(
     if layer is not None and not layer:
         raise ConfigError(f"layer={layer}: expected the name of a layer, or a list of names that is not empty.")
     several = explainer if isinstance(explainer, Sequence | Mapping) and not isinstance(explainer, str) else None
+    if isinstance(explainer, str) and output in OUTPUTS and "output" in option_settings("explainer", explainer):
+        output, knobs = None, {**knobs, "output": output}  # a setting of the method, which has the same name
     name, method = ("", None) if several is not None else named_method(explainer, knobs)
     if method:
         check_takes(method, name, layer, target)

@@ -92,10 +92,10 @@ def test_a_network_that_reshapes_by_view_is_served_in_the_usual_layout():
     image, masks = noise(1, 8, 8), (noise(5, 8, 8, seed=2) > 0.5).float()
     with torch.no_grad():
         expected = model(image * masks[:, None])
-        model.conv.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         with pytest.raises(RuntimeError, match="view"):
             model(image[None])
-    model.conv.to(memory_format=torch.contiguous_format)
+    model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     found = masked_scores(model, image, [masks], torch.tensor(0.0), class_targets([0]), output="logit")
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 

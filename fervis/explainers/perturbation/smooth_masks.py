@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _COLDNESS = 20.0
-_ORDERED = 1e4
+_ORDERED = 1e5
 
 
 class SmoothMasks:
@@ -87,8 +87,8 @@ def area_loss(masks: Tensor, area: float) -> Tensor:
     """Return [M] the mean squared difference of the sorted values of a mask [M,H,W] from zeros and a share of ones.
 
     It is 0 for a mask that is 1 on the share ``area`` of its pixels and 0 on the others. Values that differ by less
-    than a ten-thousandth keep the order of their pixels: rounding would choose which of the equal values of the first
-    mask fall, and so where the search goes.
+    than 1e-5 keep the order of their pixels: else rounding would choose which of the equal values of the first mask
+    fall, and so where the search goes.
     """
     flat = masks.flatten(1)
     ordered = flat.gather(1, (flat.detach() * _ORDERED).round().argsort(dim=1, stable=True))

@@ -12,6 +12,7 @@ from torch import nn
 
 import fervis
 from fervis.core.registry import build_plugin
+from fervis.core.seeding import generator_for
 from fervis.core.targets import class_targets
 from fervis.errors import ConfigError
 from fervis.explainers.perturbation.lime_reference import no_progress_bar
@@ -132,7 +133,7 @@ def test_the_stability_is_scipys_rank_correlation_over_the_further_seeds():
 
     model, image = network(), faces()
     found = fervis.explain(model, image, "lime", target=3, samples=60, repeats=2, superpixels="grid", segments=16)
-    segments, drawn = grid_cells(16, 16, 16), fervis.core.seeding.generator_for(0, "explainer/lime")
+    segments, drawn = grid_cells(16, 16, 16), generator_for(0, "explainer/lime")
     fits = []
     for _ in range(3):
         seed = int(torch.randint(2**62, (), generator=drawn))
@@ -193,7 +194,6 @@ def test_a_filters_mean_output_can_be_explained(residual: nn.Module):
             {"superpixels": "slick"},
             "explainer.superpixels=slick: expected slic, grid, parts or areas. Did you mean slic?",
         ),
-        ({"output": "logits"}, "explainer.output=logits: expected probability or logit. Did you mean logit?"),
         ({"precision": "bf61"}, "explainer.precision=bf61: expected fp32 or bf16. Did you mean bf16?"),
         ({"fill": "grey"}, "explainer.fill=grey: expected mean or a number."),
         ({"samples": 1}, "explainer.samples=1: expected a whole number from 2 to 1e+07."),

@@ -113,7 +113,6 @@ def test_a_filters_mean_output_can_be_explained(residual: nn.Module):
         ({"stride": 9}, "explainer.stride=9: expected at most explainer.window=8."),
         ({"window": 0}, "explainer.window=0: expected"),
         ({"fill": 2.0}, "explainer.fill=2.0: expected"),
-        ({"output": "logits"}, "Did you mean logit?"),
         ({"layer": "conv3"}, "layer=conv3: explainer=occlusion"),
         ({"target": 3}, "target=3: the network has 3 classes"),
     ],

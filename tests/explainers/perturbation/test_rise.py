@@ -12,6 +12,7 @@ from skimage.transform import resize
 from torch import nn
 
 import fervis
+from fervis.core.seeding import generator_for
 from fervis.explainers.perturbation.rise import enlargement, rise_masks
 
 SIDE = 8
@@ -44,7 +45,7 @@ def official_mask(cells: np.ndarray, height: int, width: int, x: int, y: int) ->
     cell_size = np.ceil(np.array([height, width]) / len(cells))
     up_size = (len(cells) + 1) * cell_size
     enlarged = resize(cells, up_size, order=1, mode="reflect", anti_aliasing=False)
-    return enlarged[x : x + height, y : y + width]
+    return np.asarray(enlarged)[x : x + height, y : y + width]
 
 
 @pytest.mark.parametrize(("grid", "height", "width"), [(7, 48, 48), (2, 8, 8), (3, 10, 7), (4, 9, 16)])
@@ -101,7 +102,7 @@ def test_it_is_unbiased_and_its_error_bars_are_the_spread_over_seeds(small: nn.M
 def test_the_map_is_the_sum_of_the_weighted_masks(small: nn.Module):
     images, knobs = faces(2), {"samples": 130, "grid": 4, "shown": 0.5, "fill": 0.5}
     found = fervis.explain(small, images, "rise", target=1, **knobs)
-    generator = fervis.core.seeding.generator_for(0, "explainer/rise")
+    generator = generator_for(0, "explainer/rise")
     masks = torch.cat([rise_masks(count, SIDE, SIDE, 4, 0.5, generator) for count in (100, 30)])
     for number, image in enumerate(images):
         expected = torch.zeros(SIDE, SIDE)
