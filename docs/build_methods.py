@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 THUMBNAILS = ROOT / "docs" / "methods"
+GALLERY = ROOT / "docs" / "gallery.png"
 BEGIN, END = "<!-- methods: written by docs/build_methods.py -->", "<!-- end of methods -->"
 HEIGHT = 96  # pixels of a thumbnail
 SHOWN_CLASS = "happy"
@@ -40,8 +41,8 @@ OVERRIDES: dict[str, list[str]] = {  # what shows a method at its best in a thum
     "attention_gradient": TRANSFORMER,
     "attention_rollout": TRANSFORMER,
 }
-FAMILIES = ["gradient", "cam", "perturbation", "attention", "activations", "activation maximization"]
-FAMILIES += ["concepts", "diagnostics"]
+FAMILIES = ["gradient", "cam", "relevance", "perturbation", "attention", "baselines"]
+FAMILIES += ["activations", "activation maximization", "concepts", "diagnostics"]
 Picture = NDArray[np.uint8]  # [H,W,3]
 
 
@@ -126,6 +127,17 @@ def write_thumbnail(name: str, overrides: Sequence[str]) -> None:
         "clusters": draw_clusters,
     }[explainer.result.kind]
     save(draw(arrays), THUMBNAILS / f"{name}.png")
+
+
+def write_gallery(overrides: Sequence[str]) -> None:
+    """Draw the maps of every method for the same faces, and write them with few enough colours for a page."""
+    from PIL import Image
+
+    import fervis
+
+    folder = fervis.ask(["experiment=gallery", "dataset=synthetic", *overrides])
+    with Image.open(folder / "figures" / "gallery.png") as picture:
+        picture.convert("RGB").quantize(256).save(GALLERY, optimize=True)
 
 
 def draw_heat_map(arrays: dict[str, Any]) -> Picture:
@@ -267,6 +279,8 @@ def main() -> None:
     if not options.table:
         for name in options.only or explainer_names():
             write_thumbnail(name, options.overrides)
+        if not options.only:
+            write_gallery(options.overrides)
     write_table()
 
 
