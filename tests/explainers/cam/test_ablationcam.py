@@ -59,7 +59,8 @@ def test_maps_of_all_classes_are_those_of_full_passes(layer: str, at_once: int, 
     for number, image in enumerate(images):
         for target in range(4):
             expected = by_full_passes(model, image, layer, target)
-            torch.testing.assert_close(found[number, target].double(), expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+            atol = 1e-6 * float(expected.abs().max())
+            torch.testing.assert_close(found[number, target].double(), expected, rtol=0, atol=atol)
             signs.add(bool(model(image[None])[0, target] > 0))
     assert signs == {True, False}, "logits of both signs are tested"
     torch.testing.assert_close(own_maps(model, images, layer, 4), found.relu())
