@@ -58,7 +58,7 @@ def hidden_in_order(batch: Batch, ranks: Tensor, counts: Tensor, fill: Tensor, *
 
 def descending_ranks(values: Tensor) -> Tensor:
     """Return the rank of each value [...,P] in its row, 0 for the highest; of equal ones the first comes first."""
-    order = values.argsort(-1, descending=True, stable=True)
+    order = values.argsort(dim=-1, descending=True, stable=True)
     numbers = torch.arange(values.shape[-1], device=values.device).expand_as(order)
     return torch.empty_like(order).scatter_(-1, order, numbers)
 

@@ -26,11 +26,11 @@ def linear_imputation(image: Tensor, removed: Tensor) -> Tensor:
         image: [C,H,W] float.
         removed: [S,H,W] bool; where nothing is left, the image's mean stands in.
     """
-    gone = removed[:, None].to(image)
-    seen = image * (1 - gone)
+    everything = removed.flatten(1).all(1)[:, None, None, None]
+    gone = (removed[:, None] & ~everything).to(image)
+    seen = torch.where(everything, image.mean((1, 2))[:, None, None], image) * (1 - gone)
     weight = _neighbour_sums(torch.ones_like(image[:1])[None])  # of the neighbours there are: less at the border
-    left = (1 - gone).sum((2, 3), keepdim=True)
-    mean = torch.where(left > 0, seen.sum((2, 3), keepdim=True) / left.clamp(min=1), image.mean((1, 2))[:, None, None])
+    mean = seen.sum((2, 3), keepdim=True) / (1 - gone).sum((2, 3), keepdim=True)
     right = gone * _neighbour_sums(seen)
 
     def stencil(values: Tensor) -> Tensor:
