@@ -63,10 +63,9 @@ def by_quantus(model: nn.Module, images: Tensor, maps: Tensor, classes: Tensor, 
     return lambda: flipping(model=model, **arrays, softmax=True, batch_size=len(images), device="cpu")
 
 
-def bare_passes(model: nn.Module, images: Tensor, count: int) -> Callable[[], None]:
-    """Return the work of as many fused passes of 25 images as the curves need."""
-
-    several = images[torch.arange(STEPS + 1) % len(images)]
+def bare_passes(model: nn.Module, images: Tensor, count: int, size: int = STEPS + 1) -> Callable[[], None]:
+    """Return the work of as many fused passes of as many images as the measure needs."""
+    several = images[torch.arange(size) % len(images)]
 
     def passes() -> None:
         with torch.no_grad(), fast_forward(model, images[:1]):
@@ -97,6 +96,25 @@ def rows(model: nn.Module, images: Tensor, maps: Tensor) -> Iterator[tuple[Row, 
         yield row, difference(row, model, start, classes)
 
 
+def road_row(model: nn.Module, images: Tensor, maps: Tensor) -> Row:
+    """Return ROAD at 10 to 90 %: of fervis both orders, of Quantus the most relevant first alone."""
+    with torch.no_grad():
+        classes = model(images).argmax(1)
+    batch = Batch(model, images, resolve_layers(model, "input", images[:1]), class_targets(classes))
+    road = quantus.ROAD(percentages=list(range(10, 100, 10)), noise=0.01, disable_warnings=True)
+    arrays = {"x_batch": images.numpy(), "y_batch": classes.numpy(), "a_batch": maps[:, None].numpy()}
+    return Row(
+        f"ROAD, 9 shares, {len(images)} maps; Quantus half of it",
+        "Quantus",
+        20,
+        {
+            FERVIS: by_fervis("road", batch, maps[:, None]),
+            "Quantus": lambda: road(model=model, **arrays, softmax=True, batch_size=len(images), device="cpu"),
+            BARE: bare_passes(model, images, len(images), 18),
+        },
+    )
+
+
 def difference(row: Row, model: nn.Module, start: Tensor, classes: Tensor) -> float:
     """Return the largest difference of the areas; the curves of Quantus lack the value for what is started from."""
     with torch.no_grad():
@@ -118,6 +136,7 @@ def main() -> None:
     print(f"vgg8 fer2013, 48x48, {torch.get_num_threads()} threads, {arguments.rounds} rounds\n{HEAD}")
     for row, apart in rows(model, images, maps):
         print(f"{line_of(measure(row, arguments.rounds))} areas differ by {apart:.1g} at most", flush=True)
+    print(line_of(measure(road_row(model, images[:16], maps[:16]), arguments.rounds)), flush=True)
 
 
 if __name__ == "__main__":
