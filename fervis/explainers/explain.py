@@ -278,11 +278,7 @@ def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[st
 def requested_targets(
     model: nn.Module, images: Tensor, spec: Tensor | Sequence[int] | int | str, batch_size: int = BATCH_SIZE
 ) -> Targets:
-    """Return the targets of images that ``target=`` of ``explain`` means.
-
-    Raises:
-        ConfigError: an unknown class or filter, or numbers of another count than the images'.
-    """
+    """Return the targets of images that ``target=`` of ``explain`` means; ConfigError where it means none."""
     if isinstance(spec, str):
         if spec in ("predicted", "all"):
             probabilities = predict(model, images, batch_size)
