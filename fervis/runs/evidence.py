@@ -74,6 +74,8 @@ def score_maps(setup: RunSetup, inputs: RunInputs, explanation: Explanation) -> 
                 if suffix and "explain_again" in measure.needs:
                     continue  # a baseline explains nothing again
                 for part, values in measure.measure(batch, candidate, explain_again).items():
+                    if suffix and part in getattr(measure, "same_for_every_map", ()):
+                        continue
                     column = f"{name}{'/' * bool(part)}{part}{suffix}"
                     of_entries = scores.setdefault(column, torch.full((len(explanation.layers),), math.nan))
                     of_entries[group.entries] = values.detach().float().cpu().flatten()
