@@ -72,8 +72,9 @@ def _warning(key: tuple[str, str, str], both: Tensor, rows: Tensor, better: str,
         return ""
     claim = "no better than" if gain.value <= 0 else "not shown to be better than"
     return (
-        f"By {name}, the maps at {place} are {claim} {_BASELINE_NAMES[baseline]}: {own:.3f} against {other:.3f}, "
-        f"{better} is better; by how much they are better has the 95 % interval {gain.low:.3f} to {gain.high:.3f}."
+        f"By {name}, the maps at {place} are {claim} {_BASELINE_NAMES[baseline]}: {own:.3f} against {other:.3f} "
+        f"({better} is better); the difference in their favour is {gain.value:.3f}, 95 % interval {gain.low:.3f} to "
+        f"{gain.high:.3f}."
     )
 
 
