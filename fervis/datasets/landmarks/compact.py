@@ -50,7 +50,8 @@ class CompactLandmarks:
         """Return the landmarks [n,468,2] of the faces at these positions, in pixels."""
         codes = self.low[:, faces].astype(np.uint16) | (self.high[:, faces].astype(np.uint16) << 8)
         coefficients = codes.view(np.int16).astype(np.float32) * self.step
-        return self.mean + np.tensordot(coefficients.T, self.basis.astype(np.float32), 1)
+        moved = coefficients.T @ self.basis.reshape(len(self.basis), -1).astype(np.float32)
+        return (self.mean + moved.reshape(-1, *self.mean.shape)).astype(np.float32)
 
     def positions(self, keys: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Return the positions [n] of faces by their keys [n,5], -1 where there is none."""
@@ -79,7 +80,7 @@ def encode_landmarks(points: NDArray[np.floating], keys: NDArray[np.uint8]) -> C
 
 def image_keys(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the keys [N,5] of grey images [N,H,W]."""
-    digests = [hashlib.sha1(np.ascontiguousarray(image), usedforsecurity=False).digest() for image in images]
+    digests = [hashlib.sha1(image.tobytes(), usedforsecurity=False).digest() for image in images]
     return np.frombuffer(b"".join(digests), np.uint8).reshape(len(images), -1)[:, :_KEY_BYTES]
 
 

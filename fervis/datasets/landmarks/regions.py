@@ -24,6 +24,9 @@ FACE_REGIONS = (
 
 OUTSIDE_FACE = ("background", "hair")
 
+EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise")
+"""Those of which the codebook has action units."""
+
 
 @dataclass(frozen=True)
 class FaceRegions:
@@ -72,7 +75,7 @@ def landmarks_of(images: Tensor) -> tuple[Tensor, Tensor]:
     positions = np.full(len(images), -1)
     grey = (images == images[:, :1]).all(1).flatten(1).all(1).cpu()
     if size == (LANDMARK_SIDE, LANDMARK_SIDE) and grey.any():
-        found = landmarks.positions(image_keys(_bytes(images[:, 0].cpu())))
+        found = landmarks.positions(image_keys(_image_bytes(images[:, 0].cpu())))
         positions = np.where(grey.numpy(), found, -1)
     known = torch.from_numpy(positions >= 0)
     points[known] = torch.from_numpy(landmarks.decode(positions[positions >= 0]))
@@ -117,9 +120,17 @@ def expression_units(expression: str, source: str = "emfacs") -> tuple[str, ...]
         >>> expression_units("happiness")
         ('AU6', 'AU12')
     """
-    codebook = read_codebook()
-    name = codebook["synonyms"].get(expression.lower(), expression.lower())
-    return tuple(codebook["expressions"][source].get(name, ()))
+    return tuple(read_codebook()["expressions"][source].get(expression_name(expression), ()))
+
+
+def expression_name(name: str) -> str:
+    """Return the codebook's name of an expression, or the name itself in small letters.
+
+    Example:
+        >>> expression_name("Happiness"), expression_name("neutral")
+        ('happy', 'neutral')
+    """
+    return read_codebook()["synonyms"].get(name.lower(), name.lower())
 
 
 def _above_line(ends: Tensor, height: int, width: int) -> Tensor:
@@ -136,7 +147,7 @@ def _drawn_regions(truth: Truth) -> Tensor:
     return torch.stack([truth.regions == index[name] if name in index else empty for name in FACE_REGIONS], 1)
 
 
-def _bytes(images: Tensor) -> Any:
+def _image_bytes(images: Tensor) -> Any:
     """Images in [0, 1] as the bytes that they were made of."""
     whole = images if images.dtype == torch.uint8 else (images.clamp(0, 1) * 255).round().to(torch.uint8)
     return whole.numpy()

@@ -23,7 +23,7 @@ from fervis.models.batch import Batch
 from fervis.models.hiding import blurred_twice
 from fervis.models.masking import MASKS_PER_CHUNK, masked_passes
 
-_EFFECTS = ("drop", "random")  # of hiding a region, and patches of its area
+_EFFECTS: tuple[str, ...] = ("drop", "random")  # of hiding a region, and patches of its area
 
 
 @dataclass
@@ -154,7 +154,7 @@ def hiding_effects(batch: Batch, regions: FaceRegions, fill: Tensor, patches: in
     there = (areas > 0)[:, None].expand(drops.shape[:3])
     drops[..., 0] = drops[..., 0].where(there, torch.nan)
     drops[..., 1] = drops[..., 1].where(there & (areas <= on_face[:, None])[:, None], torch.nan)
-    effects = dict(zip(_EFFECTS, drops.unbind(-1), strict=True))
+    effects: dict[str, Tensor] = dict(zip(_EFFECTS, drops.unbind(-1), strict=True))
     return {"probability": whole, **_by_region(effects)}
 
 

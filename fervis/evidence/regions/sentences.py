@@ -31,8 +31,8 @@ def region_sentence(scores: Mapping[str, float], target: str, codebook: str = "e
         return "The map is zero everywhere and marks no region."
     name = max(known, key=lambda region: known[region])
     if known[name] < _FLAT:
-        return f"No region holds {_percent(_FLAT)} of the map beyond its area.{_template(scores)}"
-    return _of_region(scores, name, target) + _action_units(scores, target, codebook) + _template(scores)
+        return f"No region holds {_percent(_FLAT)} of the map beyond its area.{_template_note(scores)}"
+    return _of_region(scores, name, target) + _action_units(scores, target, codebook) + _template_note(scores)
 
 
 def _of_region(scores: Mapping[str, float], name: str, target: str) -> str:
@@ -62,7 +62,7 @@ def _action_units(scores: Mapping[str, float], target: str, codebook: str) -> st
     return f" The regions of its action units, {listed}, hold {_percent(share)} on {_percent(area)}."
 
 
-def _template(scores: Mapping[str, float]) -> str:
+def _template_note(scores: Mapping[str, float]) -> str:
     if _score(scores, "template") == 1:
         return " The regions are those of a mean face: this image has no landmarks of its own."
     return ""

@@ -20,6 +20,7 @@ from fervis.datasets.landmarks.compact import (
     shipped_landmarks,
 )
 from fervis.datasets.landmarks.regions import (
+    EXPRESSIONS,
     FACE_REGIONS,
     OUTSIDE_FACE,
     expression_units,
@@ -119,6 +120,7 @@ def test_the_codebook_names_landmarks_regions_and_units_that_exist():
     assert set(numbers) <= set(range(468))
     assert {name for names in codebook["action_units"].values() for name in names} <= set(FACE_REGIONS)
     for expressions in codebook["expressions"].values():
+        assert tuple(expressions) == EXPRESSIONS
         assert {unit for units in expressions.values() for unit in units} <= set(codebook["action_units"])
     assert expression_units("Anger") == ("AU4", "AU5", "AU7", "AU23")
     assert expression_units("neutral") == expression_units("conv7/4") == ()
