@@ -35,10 +35,12 @@ class FaceRegions:
     Attributes:
         masks: [N,R,H,W] bool, R as ``FACE_REGIONS``; a region that the source does not know is empty.
         known: [N] bool, whether the regions are of this very face; else they are of the mean face of FER2013.
+        names: the regions that the source knows, the same for all faces.
     """
 
     masks: Tensor
     known: Tensor
+    names: tuple[str, ...] = FACE_REGIONS
 
     @property
     def face(self) -> Tensor:
@@ -57,11 +59,13 @@ class FaceRegions:
 def face_regions(images: Tensor, truth: Truth | None = None) -> FaceRegions:
     """Return the regions of images [N,C,H,W] in [0, 1] or of bytes, on the CPU.
 
-    Drawn faces know their own. An image of FER2013, in whatever layout it came, has landmarks by its hash. Any other
-    image gets the regions of FER2013's mean face, stretched to its size: right only for faces cropped like those.
+    Drawn faces know their own, if they tell at least two of the face's regions apart. An image of FER2013, in whatever
+    layout it came, has landmarks by its hash. Any other image gets the regions of FER2013's mean face, stretched to its
+    size: right only for faces cropped like those.
     """
-    if truth is not None:
-        return FaceRegions(_drawn_regions(truth), torch.ones(len(images), dtype=torch.bool))
+    names = tuple(name for name in FACE_REGIONS if truth is not None and name in truth.region_names)
+    if truth is not None and len(set(names) - set(OUTSIDE_FACE)) > 1:
+        return FaceRegions(_drawn_regions(truth), torch.ones(len(images), dtype=torch.bool), names)
     points, known = landmarks_of(images)
     height, width = images.shape[2:]
     return FaceRegions(region_masks(points, int(height), int(width)), known)

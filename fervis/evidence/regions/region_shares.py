@@ -8,22 +8,24 @@ much the target's probability falls when the region is hidden, beside patches of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fervis.core.knobs import Choice, Whole
-from fervis.core.targets import Targets
-from fervis.datasets.landmarks.regions import FACE_REGIONS, FaceRegions, expression_units, face_regions
+from fervis.datasets.landmarks.regions import FACE_REGIONS, OUTSIDE_FACE, FaceRegions, face_regions
 from fervis.evidence.protocol import ExplainAgain
+from fervis.evidence.regions.action_units import action_unit_scores
 from fervis.models.batch import Batch
 from fervis.models.hiding import blurred_twice
 from fervis.models.masking import MASKS_PER_CHUNK, masked_passes
+from fervis.system.tensor_hash import tensors_hash
 
 _EFFECTS: tuple[str, ...] = ("drop", "random")  # of hiding a region, and patches of its area
+_NOT_ON_FACE = {f"{name}/random" for name in OUTSIDE_FACE}  # what lies there is not like a patch of the face
 
 
 @dataclass
@@ -49,71 +51,41 @@ class RegionShares:
     )
 
     def __post_init__(self) -> None:
-        self._last: _Hidden | None = None
+        self._last: tuple[str, dict[str, Tensor]] = ("", {})
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
-        """Return scores [N,T] of each region, named ``<region>/<score>``.
+        """Return scores [N,T] of the face and of each region, named ``<region>/<score>``.
 
-        ``share`` is the region's share of the map's magnitudes (NaN for a map of zeros), ``area`` that of the image and
-        ``density`` share / area (NaN for a region that is not in the image). ``drop`` is how far the target's
-        probability falls when the region is hidden, ``random`` how far it falls, in the mean, when a patch of the same
-        area around a random pixel of the face is (NaN for regions larger than the face). ``action_units`` stands for
-        the regions in which the action units of the target's expression show. ``probability`` is the target's for the
-        whole image; ``template`` is 1 where the regions are the mean face's, because the image's own are not known.
+        The score itself is the share of the map on the face, which is all but hair and background. ``share`` is the
+        region's share of the map's magnitudes (NaN for a map of zeros), ``area`` that of the image and ``density``
+        share / area (NaN for a region that is not in the image). ``drop`` is how far the target's probability falls
+        when the region is hidden, ``random`` how far it falls, in the mean, when a patch of the same area around a
+        random pixel of the face is. ``action_units`` stands for the regions of the target's expression (see
+        ``action_unit_scores``). ``probability`` is the target's for the whole image; ``template`` is 1 where the
+        regions are the mean face's, because the image's own are not known.
         """
-        regions = face_regions(batch.images, batch.truth)
-        units = self._action_units(batch, regions)
-        shares, areas = region_mass(maps.cpu(), regions.masks)
+        regions, magnitudes = face_regions(batch.images, batch.truth), maps.cpu().abs()
+        shares, areas = region_mass(magnitudes, regions.masks)
         density = (shares / areas).where(areas > 0, torch.nan)
-        scores = _by_region({"share": shares, "area": areas, "density": density})
-        unit_shares, unit_areas = (x.diagonal(dim1=1, dim2=2) for x in region_mass(maps.cpu(), units))
-        unit_areas = unit_areas.where(units.flatten(2).any(2), torch.nan)
-        scores |= {
-            "action_units/share": unit_shares.where(unit_areas.isfinite(), torch.nan),
-            "action_units/area": unit_areas,
-            "action_units/density": unit_shares / unit_areas,
-            "template": (~regions.known).float()[:, None].expand(-1, maps.shape[1]),
-        }
+        scores = _by_region({"share": shares, "area": areas, "density": density}, regions.names)
+        outside = shares[..., [FACE_REGIONS.index(name) for name in OUTSIDE_FACE]].sum(2)
+        of_units = action_unit_scores(batch, regions, magnitudes, self.codebook)
+        scores |= {f"action_units/{part}": values for part, values in of_units.items()}
+        scores |= {"": 1 - outside, "template": (~regions.known).double()[:, None].expand_as(outside)}
         return scores | (self._hidden(batch, regions) if self.patches else {})
 
-    def _action_units(self, batch: Batch, regions: FaceRegions) -> Tensor:
-        """Masks [N,T,H,W] of each target's action units; empty for neutral and for targets that are no expression."""
-        classes = batch.targets.classes
-        if classes is None:
-            return torch.zeros(len(batch), batch.targets.count, *batch.images.shape[2:], dtype=torch.bool)
-        names = [batch.classes[index] if index < len(batch.classes) else "" for index in range(int(classes.max()) + 1)]
-        of_class = torch.stack([regions.action_units(expression_units(name, self.codebook)) for name in names], 1)
-        return of_class[torch.arange(len(batch))[:, None], classes.cpu()]
-
     def _hidden(self, batch: Batch, regions: FaceRegions) -> dict[str, Tensor]:
-        """The scores that hide regions, computed once for the maps of the same images, targets and network."""
-        if self._last is None or not self._last.is_of(batch):
-            effects = hiding_effects(batch, regions, self._fill(batch.images), self.patches)
-            self._last = _Hidden(batch.model, batch.images, batch.targets, batch.seed, effects)
-        return self._last.effects
+        """The scores that hide regions, computed once for all maps of the same images, targets and weights."""
+        parts = {"images": batch.images, "masks": regions.masks, **batch.model.state_dict()}
+        if batch.targets.classes is not None:
+            parts["classes"] = batch.targets.classes
+        key = tensors_hash(parts, [batch.seed, batch.targets.layer, batch.targets.filters, str(batch.model)])
+        if self._last[0] != key:
+            self._last = key, hiding_effects(batch, regions, self._fill(batch.images), self.patches)
+        return self._last[1]
 
     def _fill(self, images: Tensor) -> Tensor:
         return blurred_twice(images, self.blur) if self.fill == "blur" else images.mean((2, 3), keepdim=True)
-
-
-@dataclass(frozen=True)
-class _Hidden:
-    """The effects of hiding regions, and what they are of."""
-
-    model: nn.Module
-    images: Tensor
-    targets: Targets
-    seed: int
-    effects: dict[str, Tensor]
-
-    def is_of(self, batch: Batch) -> bool:
-        """Whether a batch has the same network, images, targets and seed."""
-        if self.model is not batch.model or self.seed != batch.seed or not torch.equal(self.images, batch.images):
-            return False
-        own, other = self.targets, batch.targets
-        if own.classes is None or other.classes is None:
-            return own.classes is other.classes and own == other
-        return torch.equal(own.classes, other.classes)
 
 
 def region_mass(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +112,7 @@ def hiding_effects(batch: Batch, regions: FaceRegions, fill: Tensor, patches: in
     """
     draws = torch.rand(patches, generator=batch.generator("evidence/region_shares"))
     order, count = patch_order(regions.face, draws), len(FACE_REGIONS)
-    areas, on_face = regions.masks.flatten(2).sum(2), regions.face.flatten(1).sum(1)
+    areas = regions.masks.flatten(2).sum(2)
     drops = torch.zeros(len(batch), batch.targets.count, count, 2)
     whole = torch.zeros(len(batch), batch.targets.count)
     with masked_passes(batch.model, batch.images, batch.targets, output="probability") as scores:
@@ -151,11 +123,10 @@ def hiding_effects(batch: Batch, regions: FaceRegions, fill: Tensor, patches: in
             whole[number] = values[0]
             drops[number, :, :, 0] = (values[0] - values[1 : 1 + count]).T
             drops[number, :, :, 1] = (values[0] - values[1 + count :].unflatten(0, (patches, count)).mean(0)).T
-    there = (areas > 0)[:, None].expand(drops.shape[:3])
-    drops[..., 0] = drops[..., 0].where(there, torch.nan)
-    drops[..., 1] = drops[..., 1].where(there & (areas <= on_face[:, None])[:, None], torch.nan)
+    drops = drops.where((areas > 0)[:, None, :, None], torch.nan)
     effects: dict[str, Tensor] = dict(zip(_EFFECTS, drops.unbind(-1), strict=True))
-    return {"probability": whole, **_by_region(effects)}
+    named = _by_region(effects, regions.names)
+    return {"probability": whole} | {name: values for name, values in named.items() if name not in _NOT_ON_FACE}
 
 
 def patch_order(face: Tensor, draws: Tensor) -> Tensor:
@@ -184,10 +155,8 @@ def _hidden_parts(masks: Tensor, order: Tensor, areas: Tensor) -> Iterator[Tenso
     yield from torch.cat([torch.zeros_like(masks[:1]), masks, patches]).split(MASKS_PER_CHUNK)
 
 
-def _by_region(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name the regions' columns [N,T,R] as ``<region>/<column>`` [N,T]."""
+def _by_region(columns: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """Name columns [N,T,R] of ``FACE_REGIONS`` as ``<region>/<column>`` [N,T], for the regions of these names."""
     return {
-        f"{name}/{part}": values[..., region]
-        for region, name in enumerate(FACE_REGIONS)
-        for part, values in columns.items()
+        f"{name}/{part}": values[..., FACE_REGIONS.index(name)] for name in names for part, values in columns.items()
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,17 +101,20 @@ def test_landmarks_come_back_by_the_hash_of_the_image_within_a_tenth_of_a_pixel(
 
 
 def test_drawn_faces_have_their_own_regions():
-    labels = torch.tensor([[[0, 1], [2, 2]]], dtype=torch.uint8)
-    truth = Truth(labels > 0, labels, ("background", "mouth", "hair"), torch.zeros(1, 1), ("AU1",))
+    labels = torch.tensor([[[0, 1], [2, 3]]], dtype=torch.uint8)
+    truth = Truth(labels > 0, labels, ("background", "mouth", "hair", "eyes"), torch.zeros(1, 1), ("AU1",))
     regions = face_regions(torch.zeros(1, 1, 2, 2), truth)
     found = {name: mask.tolist() for name, mask in zip(FACE_REGIONS, regions.masks[0], strict=True) if mask.any()}
     assert found == {
         "background": [[True, False], [False, False]],
-        "hair": [[False, False], [True, True]],
+        "eyes": [[False, False], [False, True]],
+        "hair": [[False, False], [True, False]],
         "mouth": [[False, True], [False, False]],
     }
-    assert regions.face.tolist() == [[[False, True], [False, False]]]
+    assert regions.face.tolist() == [[[False, True], [False, True]]]
     assert regions.known.all()
+    assert regions.names == ("background", "hair", "mouth", "eyes")
+    assert not face_regions(torch.zeros(1, 1, 2, 2), replace(truth, region_names=("", "mouth", "a", "b"))).known.any()
 
 
 def test_the_codebook_names_landmarks_regions_and_units_that_exist():

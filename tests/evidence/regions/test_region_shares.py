@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,7 +76,9 @@ def test_shares_and_densities_of_a_hand_set_map(faces: tuple[Tensor, Truth]):
     assert math.isnan(scores["mouth/share"][0, 1])  # a map of zeros
     for name in ("mouth", "eyes", "cheeks", "background"):
         assert scores[f"{name}/density"][1].tolist() == pytest.approx([1, 1])
-    assert math.isnan(scores["chin/density"][0, 0])  # drawn faces of this kind have no chin
+    assert not any(name.startswith("chin") for name in scores)  # drawn faces of this kind have none
+    assert scores[""][0, 0] == pytest.approx(1)
+    assert scores[""][1].tolist() == pytest.approx([36 / 64] * 2)
     assert scores["template"].tolist() == [[0, 0], [0, 0]]
     # happy: AU6 and AU12, that is below the eyes, cheeks and mouth; neutral has none
     cheeks = float(scores["cheeks/share"][0, 0])
@@ -180,23 +183,22 @@ def test_targets_that_are_filters_have_no_action_units(faces: tuple[Tensor, Trut
     images, truth = faces
     targets = Targets(layer="0", filters=(0, 2), name="conv1")
     batch = Batch(model, images, resolve_layers(model, "input", images[:1]), targets, ("a", "b"), truth=truth)
-    scores = build_plugin("evidence", "region_shares").measure(batch, torch.ones(2, 2, 8, 8), refuse)
-    assert scores["action_units/share"].isnan().all()
+    measure = build_plugin("evidence", "region_shares")
+    scores = measure.measure(batch, torch.ones(2, 2, 8, 8), refuse)
+    assert not any(name.startswith("action_units") for name in scores)  # a and b are no expressions
+    known = measure.measure(replace(batch, classes=("happy", "sad")), torch.ones(2, 2, 8, 8), refuse)
+    assert known["action_units/share"].isnan().all()
     expected = model[0](images)[:, [0, 2]].mean((2, 3))
     torch.testing.assert_close(scores["probability"], expected.detach(), atol=1e-5, rtol=0)
 
 
-def test_the_template_is_marked_and_a_region_larger_than_the_face_has_no_patches():
+def test_the_template_is_marked_and_what_is_not_on_the_face_has_no_patches():
     images = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(2))
     scores = build_plugin("evidence", "region_shares", patches=1).measure(
         batch_of(images), torch.rand(1, 2, 48, 48), refuse
     )
     assert scores["template"].tolist() == [[1, 1]]
-    assert {name.partition("/")[0] for name in scores} == {*FACE_REGIONS, "action_units", "template", "probability"}
-    small = drawn_truth(
-        torch.zeros(1, 8, 8).index_put((torch.tensor(0), torch.tensor(3), torch.tensor(3)), torch.tensor(1.0))
-    )
-    batch = batch_of(torch.rand(1, 1, 8, 8), small)
-    scores = build_plugin("evidence", "region_shares", patches=1).measure(batch, torch.ones(1, 2, 8, 8), refuse)
-    assert scores["background/random"].isnan().all()
-    assert scores["background/drop"].isfinite().all()
+    assert {name.partition("/")[0] for name in scores} == {*FACE_REGIONS, "", "action_units", "template", "probability"}
+    patched = {name.partition("/")[0] for name in scores if name.endswith("/random")}
+    assert patched == set(FACE_REGIONS) - {"background", "hair"}
+    assert all(values.isfinite().all() for name, values in scores.items() if not name.startswith("action_units"))

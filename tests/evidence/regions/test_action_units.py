@@ -40,7 +40,7 @@ def test_a_map_of_its_own_regions_fits_them_whole_and_others_by_their_overlap():
     masks = {name: regions.action_units(expression_units(name))[0].numpy() for name in EXPRESSIONS}
     happy = torch.from_numpy(masks["happy"]).float()
     maps = torch.stack([happy, -3 * happy, happy]).expand(2, -1, -1, -1)
-    scores = build_plugin("evidence", "action_unit_iou").measure(batch, maps, refuse)
+    scores = build_plugin("evidence", "region_shares", patches=0).measure(batch, maps, refuse)
 
     def overlap(one: str, two: str) -> float:
         return float((masks[one] & masks[two]).sum() / (masks[one] | masks[two]).sum())
@@ -48,18 +48,18 @@ def test_a_map_of_its_own_regions_fits_them_whole_and_others_by_their_overlap():
     others = {name: [overlap("happy", other) for other in EXPRESSIONS if other != name] for name in EXPRESSIONS}
     for entry, name in (((0, 0), "happy"), ((0, 1), "happy"), ((1, 0), "surprise"), ((1, 1), "angry")):
         own, other = overlap("happy", name), sum(others[name]) / 5
-        found = [float(scores[part][entry]) for part in ("own", "other", "")]
+        found = [float(scores[f"action_units/{part}"][entry]) for part in ("iou", "other_iou", "iou_lead")]
         assert found == pytest.approx([own, other, own - other], abs=1e-6)
-    assert scores["own"][0, 0] == 1
-    assert scores[""][:, 2].isnan().all()  # neutral
+    assert scores["action_units/iou"][0, 0] == 1
+    assert scores["action_units/iou_lead"][:, 2].isnan().all()  # neutral
 
 
 def test_constant_maps_and_filters_have_no_overlap():
     batch = batch_of([[3]])
-    measure = build_plugin("evidence", "action_unit_iou", codebook="facs")
-    assert measure.measure(batch, torch.full((1, 1, 48, 48), 0.5), refuse)[""].isnan().all()
+    measure = build_plugin("evidence", "region_shares", patches=0, codebook="facs")
+    assert measure.measure(batch, torch.full((1, 1, 48, 48), 0.5), refuse)["action_units/iou_lead"].isnan().all()
     filters = replace(batch, targets=Targets(layer="1", filters=(0, 2), name="1"))
-    assert measure.measure(filters, torch.rand(1, 2, 48, 48), refuse)["own"].isnan().all()
+    assert measure.measure(filters, torch.rand(1, 2, 48, 48), refuse)["action_units/iou"].isnan().all()
 
 
 @pytest.mark.skipif(DATA is None, reason="needs the published maps: FERVIS_FER2013")
