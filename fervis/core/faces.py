@@ -90,7 +90,8 @@ class Faces:
         truths = [part.truth for part in parts if part.truth is not None]
         names = [name for part in parts for name in part.names or ()]
         joined_truth = {
-            name: torch.cat([getattr(truth, name) for truth in truths]) for name in (truths[0].columns() if truths else ())
+            name: torch.cat([getattr(truth, name) for truth in truths])
+            for name in (truths[0].columns() if truths else ())
         }
         return replace(
             self,
