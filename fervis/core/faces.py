@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -25,6 +25,8 @@ class Truth:
         action_unit_names: names of the A action units, such as ``AU12``.
         attribution: [N,H,W] float32, the exact share of each pixel in the logit of the last class, of networks with
             hand-set weights; None for others.
+        persons: [N,2] int64, what ``redraw`` knows each drawn person by; None where nothing is drawn again.
+        redraw: draws persons [M,2] with other action units [M,A], all else equal: [M,H,W] uint8; None likewise.
     """
 
     evidence: Tensor
@@ -33,6 +35,8 @@ class Truth:
     action_units: Tensor
     action_unit_names: tuple[str, ...]
     attribution: Tensor | None = None
+    persons: Tensor | None = None
+    redraw: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def columns(self) -> dict[str, Tensor]:
         """Return the tensors that have one entry per image, those that are known."""

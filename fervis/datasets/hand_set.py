@@ -94,7 +94,7 @@ def _presence(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _conjunction(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean of relu(a + b - 1) is 1/4; with one pixel known it is 1/2 or 0; half of both steps is a pixel's share."""
+    """The mean of relu(a + b - 1) is 1/4, with one pixel known 1/2 or 0; half of both steps is a pixel's share."""
     own = (pixels + 1) / 2
     partner = _partners(own)
     values = ((own / 2 - 0.25) + (own * partner - partner / 2)) / 2
