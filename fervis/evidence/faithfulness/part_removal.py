@@ -70,7 +70,7 @@ class PartRemoval:
 
 
 def completeness_and_correctness(scores: dict[str, Tensor]) -> Tensor:
-    """Return the mean of completeness, ((CSDC + PC + DC) / 3 + D) / 2, and correctness, SD; parts without a score apart.
+    """Return the mean of completeness, ((CSDC + PC + DC) / 3 + D) / 2, and correctness, SD; NaN left out.
 
     Where a face has no part that does not matter, completeness is the first term alone.
     """

@@ -46,9 +46,7 @@ class HandSet:
             ConfigError: images of another size, more channels than one or more classes than two, or a checkpoint.
         """
         if self.checkpoint:
-            raise ConfigError(
-                f"model.checkpoint={self.checkpoint}: the weights of model=hand_set are set."
-            )
+            raise ConfigError(f"model.checkpoint={self.checkpoint}: the weights of model=hand_set are set.")
         if (channels, size, len(classes)) != (1, HAND_SET_SIDE, 2):
             raise ConfigError(
                 f"model=hand_set: it takes grey images of {HAND_SET_SIDE} pixels with two classes, such as those of "
