@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from fervis.core.faces import SPLITS, Faces, Truth
 from fervis.core.knobs import Choice, Whole
 
-Array = NDArray[np.float64]
+Patterns = NDArray[np.float64]
 
 SIDE = 8
 TETROMINOES = (np.array([[1.0, 0], [1, 1], [1, 0]]), np.array([[1.0, 0], [1, 0], [1, 1]]))
@@ -89,7 +89,7 @@ class XaiTris:
             truth=Truth(truth, truth.to(torch.uint8), ("background", "tetromino"), torch.zeros(self.count, 0), ()),
         )
 
-    def _images(self, patterns: Array, signal: float, generator: np.random.Generator) -> NDArray[np.uint8]:
+    def _images(self, patterns: Patterns, signal: float, generator: np.random.Generator) -> NDArray[np.uint8]:
         """Mix patterns and noise and bring the largest magnitude of all images to the end of the range."""
         noise = generator.normal(0, NOISE, patterns.shape)
         if self.background == "correlated":
@@ -101,16 +101,16 @@ class XaiTris:
         return np.rint(127.5 * (1 + mixed / np.abs(mixed).max())).astype(np.uint8)
 
 
-def _normalized(images: Array) -> Array:
+def _normalized(images: Patterns) -> Patterns:
     """Divide by the Frobenius norm of all images together."""
     return images / np.linalg.norm(images)
 
 
-def _fixed(labels: NDArray[np.int64], generator: np.random.Generator) -> Array:
+def _fixed(labels: NDArray[np.int64], generator: np.random.Generator) -> Patterns:
     return np.stack([_placed(label) for label in (0, 1)])[labels]
 
 
-def _anywhere(labels: NDArray[np.int64], generator: np.random.Generator) -> Array:
+def _anywhere(labels: NDArray[np.int64], generator: np.random.Generator) -> Patterns:
     images = np.zeros((len(labels), SIDE, SIDE))
     for image, label, turn in zip(images, labels, generator.integers(4, size=len(labels)), strict=True):
         shape = np.rot90(TETROMINOES[label], turn)
@@ -119,13 +119,13 @@ def _anywhere(labels: NDArray[np.int64], generator: np.random.Generator) -> Arra
     return images
 
 
-def _signed(labels: NDArray[np.int64], generator: np.random.Generator) -> Array:
+def _signed(labels: NDArray[np.int64], generator: np.random.Generator) -> Patterns:
     first = np.where(np.arange(len(labels)) % 2, 1.0, -1.0)[:, None, None]
     second = first * np.where(labels == 0, 1.0, -1.0)[:, None, None]
     return first * _placed(0) + second * _placed(1)
 
 
-_PATTERNS: dict[str, Callable[[NDArray[np.int64], np.random.Generator], Array]] = {
+_PATTERNS: dict[str, Callable[[NDArray[np.int64], np.random.Generator], Patterns]] = {
     "linear": _fixed,
     "multiplicative": _fixed,
     "translations_rotations": _anywhere,
@@ -133,7 +133,7 @@ _PATTERNS: dict[str, Callable[[NDArray[np.int64], np.random.Generator], Array]] 
 }
 
 
-def _placed(label: int) -> Array:
+def _placed(label: int) -> Patterns:
     """Return [8,8] with the tetromino of a class in its position."""
     image, (top, left) = np.zeros((SIDE, SIDE)), POSITIONS[label]
     image[top : top + 3, left : left + 2] = TETROMINOES[label]

@@ -33,7 +33,7 @@ ACTION_UNITS = {
 }
 ACTION_UNIT_NAMES = tuple(ACTION_UNITS)
 
-PARTS = {
+PART_UNITS = {
     "brows": ("AU1", "AU2", "AU4"),
     "eyes": ("AU5", "AU6", "AU7"),
     "nose": ("AU9",),

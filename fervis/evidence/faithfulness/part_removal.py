@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fervis.core.faces import Truth
-from fervis.datasets.portraits.action_units import PARTS
+from fervis.datasets.portraits.action_units import PART_UNITS
 from fervis.errors import ConfigError
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
@@ -121,8 +121,8 @@ def _pictures_of_subsets(truth: Truth) -> tuple[Tensor, Tensor]:
     """Return [N,2^P,H,W] uint8, each face with each subset of its parts, and whether it has each part [N,P]."""
     assert truth.redraw is not None
     assert truth.persons is not None
-    of_part = torch.tensor([[name in units for name in truth.action_unit_names] for units in PARTS.values()])
-    shown = (torch.arange(2 ** len(PARTS))[:, None] >> torch.arange(len(PARTS))) & 1
+    of_part = torch.tensor([[name in units for name in truth.action_unit_names] for units in PART_UNITS.values()])
+    shown = (torch.arange(2 ** len(PART_UNITS))[:, None] >> torch.arange(len(PART_UNITS))) & 1
     units = truth.action_units[:, None] * (shown.float() @ of_part.float())
     persons = truth.persons[:, None].expand(-1, len(shown), -1)
     drawn = truth.redraw(persons.flatten(0, 1), units.flatten(0, 1)).unflatten(0, units.shape[:2])
@@ -132,7 +132,7 @@ def _pictures_of_subsets(truth: Truth) -> tuple[Tensor, Tensor]:
 def _part_masks(pictures: Tensor) -> Tensor:
     """Return [N,P,H,W]: where the whole face changes without each part, widened."""
     last = pictures.shape[1] - 1
-    without = [last - (1 << part) for part in range(len(PARTS))]
+    without = [last - (1 << part) for part in range(len(PART_UNITS))]
     changed = (pictures[:, without] != pictures[:, last:]).float()
     return F.max_pool2d(changed, _REACH, stride=1, padding=_REACH // 2) > 0
 

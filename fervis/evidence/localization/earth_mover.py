@@ -19,7 +19,7 @@ from fervis.errors import RunError
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
-Array = NDArray[np.float64]
+Masses = NDArray[np.float64]
 
 
 @dataclass
@@ -60,7 +60,7 @@ class EarthMover:
         return {"": scores}
 
 
-def earth_movers_distance(mass: Array, goal: Array, costs: Array) -> float:
+def earth_movers_distance(mass: Masses, goal: Masses, costs: Masses) -> float:
     """Return the least cost of moving ``mass`` [A] to ``goal`` [B], of equal sums, by costs [A,B].
 
     Example:
@@ -94,5 +94,5 @@ def _shares(length: int, cells: int) -> Tensor:
     return F.relu(torch.minimum(edges[1:, None], starts + 1) - torch.maximum(edges[:-1, None], starts))
 
 
-def _centres(length: int, cells: int) -> Array:
+def _centres(length: int, cells: int) -> Masses:
     return (np.arange(cells) + 0.5) * length / cells

@@ -12,7 +12,7 @@ from fervis.core.network import Network
 from fervis.errors import ConfigError
 from fervis.models.architectures.base import Architecture
 
-SIDE = 8
+TRIS_SIDE = 8
 _FILTERS = 4
 
 
@@ -30,7 +30,7 @@ class Tris(Architecture):
     pixels: str | None = "signed"
 
     name: ClassVar[str] = "tris"
-    smallest: ClassVar[int] = SIDE
+    smallest: ClassVar[int] = TRIS_SIDE
     why_smallest: ClassVar[str] = "images of {size} pixels are none of XAI-TRIS"
 
     def build(self, *, channels: int, size: int, classes: tuple[str, ...]) -> Network:
@@ -39,15 +39,15 @@ class Tris(Architecture):
         Raises:
             ConfigError: images of another size.
         """
-        if size > SIDE:
+        if size > TRIS_SIDE:
             raise ConfigError(
-                f"model=tris: it takes images of {SIDE} pixels, such as those of dataset=xai_tris, not {size}."
+                f"model=tris: it takes images of {TRIS_SIDE} pixels, such as those of dataset=xai_tris, not {size}."
             )
         return super().build(channels=channels, size=size, classes=classes)
 
     def body(self, channels: int, classes: int) -> nn.Sequential:
         """Return the network behind the normalisation, with torch's default initial weights."""
-        inputs = channels * SIDE * SIDE
+        inputs = channels * TRIS_SIDE * TRIS_SIDE
         layers: dict[str, Any]
         if self.form == "linear":
             return _named({"flatten": nn.Flatten(), "head": nn.Linear(inputs, classes, bias=False)})

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import spearmanr
 
 from fervis.core.registry import build_plugin
-from fervis.datasets.portraits.action_units import ACTION_UNIT_NAMES, PARTS
+from fervis.datasets.portraits.action_units import ACTION_UNIT_NAMES, PART_UNITS
 from fervis.evidence.faithfulness.part_removal import THRESHOLDS, completeness_and_correctness, part_scores
 
 ALL = tuple(range(4))
@@ -88,7 +88,7 @@ def test_the_published_parts_give_the_published_completeness():
 
 
 def test_parts_hold_every_action_unit_once():
-    assert sorted(itertools.chain(*PARTS.values())) == sorted(ACTION_UNIT_NAMES)
+    assert sorted(itertools.chain(*PART_UNITS.values())) == sorted(ACTION_UNIT_NAMES)
 
 
 def test_faces_are_drawn_again_to_the_byte_and_differ_without_a_part(tmp_path: Path):
