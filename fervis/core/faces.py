@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -15,7 +15,7 @@ FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neut
 
 @dataclass(frozen=True)
 class Truth:
-    """Ground truth of drawn faces, one entry per face.
+    """Ground truth of images that fervis makes, one entry per image.
 
     Attributes:
         evidence: [N,H,W] bool, pixels that change when the class's action units are switched off, all else equal.
@@ -23,6 +23,10 @@ class Truth:
         region_names: names of the regions; index 0 is the background.
         action_units: [N,A] float32, intensity in [0, 1] of each FACS action unit.
         action_unit_names: names of the A action units, such as ``AU12``.
+        attribution: [N,H,W] float32, the exact share of each pixel in the logit of the last class, of networks with
+            hand-set weights; None for others.
+        persons: [N,2] int64, what ``redraw`` knows each drawn person by; None where nothing is drawn again.
+        redraw: draws persons [M,2] with other action units [M,A], all else equal: [M,H,W] uint8; None likewise.
     """
 
     evidence: Tensor
@@ -30,12 +34,18 @@ class Truth:
     region_names: tuple[str, ...]
     action_units: Tensor
     action_unit_names: tuple[str, ...]
+    attribution: Tensor | None = None
+    persons: Tensor | None = None
+    redraw: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def columns(self) -> dict[str, Tensor]:
+        """Return the tensors that have one entry per image, those that are known."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in columns.items() if isinstance(value, Tensor)}
 
     def take(self, index: Tensor) -> Truth:
         """Return the truth of the faces at these positions."""
-        return replace(
-            self, evidence=self.evidence[index], regions=self.regions[index], action_units=self.action_units[index]
-        )
+        return replace(self, **{name: values[index] for name, values in self.columns().items()})
 
 
 @dataclass(frozen=True)
@@ -85,8 +95,7 @@ class Faces:
         names = [name for part in parts for name in part.names or ()]
         joined_truth = {
             name: torch.cat([getattr(truth, name) for truth in truths])
-            for name in ("evidence", "regions", "action_units")
-            if truths
+            for name in (truths[0].columns() if truths else ())
         }
         return replace(
             self,

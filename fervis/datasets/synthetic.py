@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,6 +85,8 @@ class SyntheticFaces:
                 region_names=REGIONS,
                 action_units=drawn["action_units"],
                 action_unit_names=ACTION_UNIT_NAMES,
+                persons=_persons(counts),
+                redraw=None if self.shortcut else partial(redraw, self.seed, self.size),
             ),
         )
 
@@ -111,6 +114,41 @@ def draw_split(seed: int, split: int, per_class: int, size: int) -> dict[str, ND
     images, regions, evidence = render.render_with_truth(persons, action_units, size)
     truth = {"regions": regions, "evidence": evidence, "action_units": action_units}
     return {"images": images, "labels": labels, **truth}
+
+
+def redraw(seed: int, size: int, persons: Tensor, action_units: Tensor) -> Tensor:
+    """Draw persons again with other action units, all else equal.
+
+    Args:
+        seed: of the data set.
+        size: pixels per side.
+        persons: [M,2] split and number of each.
+        action_units: [M,A] intensities.
+
+    Returns:
+        [M,size,size] uint8.
+    """
+    unique, index = torch.cat([persons.double(), action_units.double()], 1).unique(dim=0, return_inverse=True)
+    return _redrawn(seed, size, unique[:, :2].long().numpy().tobytes(), unique[:, 2:].float().numpy().tobytes())[index]
+
+
+@lru_cache(maxsize=8)
+def _redrawn(seed: int, size: int, persons: bytes, action_units: bytes) -> Tensor:
+    """Draw as ``redraw`` does; several measures and methods ask for the same pictures."""
+    numbers = np.frombuffer(persons, np.int64).reshape(-1, 2)
+    units = np.frombuffer(action_units, np.float32).reshape(len(numbers), -1)
+    pictures = np.empty((len(numbers), size, size), np.uint8)
+    for split in np.unique(numbers[:, 0]):
+        chosen = numbers[:, 0] == split
+        identity = draw_identity(seed, int(split), numbers[chosen, 1].tolist())
+        pictures[chosen] = render.render(identity, units[chosen], size)
+    return torch.from_numpy(pictures)
+
+
+def _persons(counts: Sequence[int]) -> Tensor:
+    """Return [N,2] the split and the number within it of each face."""
+    splits = [torch.full((count * len(FER2013_CLASSES),), split) for split, count in enumerate(counts)]
+    return torch.cat([torch.stack([split, torch.arange(len(split))], 1) for split in splits])
 
 
 def _with_marks(images: Tensor, labels: Tensor, splits: Tensor, seed: int) -> Tensor:

@@ -33,6 +33,14 @@ ACTION_UNITS = {
 }
 ACTION_UNIT_NAMES = tuple(ACTION_UNITS)
 
+PART_UNITS = {
+    "brows": ("AU1", "AU2", "AU4"),
+    "eyes": ("AU5", "AU6", "AU7"),
+    "nose": ("AU9",),
+    "mouth": ("AU10", "AU12", "AU15", "AU16", "AU17", "AU20", "AU23", "AU24", "AU25", "AU26", "AU27"),
+}
+"""The parts of an expression, each with its action units; a face is drawn without a part by switching these off."""
+
 
 @dataclass(frozen=True)
 class Unit:

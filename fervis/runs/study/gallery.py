@@ -13,12 +13,14 @@ from fervis.core.registry import plugin_class
 from fervis.core.results import Figure, HeatMaps
 from fervis.errors import ConfigError, RunError
 from fervis.reporting.run_files import read_config
+from fervis.runs.study.leaderboard import LEADERBOARD
 from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
 from fervis.visualizers.figures.gallery import CLIP, GalleryRow, draw_gallery
 
 DRAWING_KEYS = ("title", "draw", "dpi")
 GALLERY = "gallery"
+DRAWINGS = (GALLERY, LEADERBOARD)
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,12 @@ class Drawing:
     Attributes:
         title: heading of its section in the report, and of the figure.
         dpi: dots per inch.
+        kind: ``gallery``, or ``leaderboard`` of the parts' measures of evidence.
     """
 
     title: str
     dpi: int
+    kind: str = GALLERY
 
 
 def study_drawings(settings: Sequence[Mapping[str, Any]]) -> list[Drawing]:
@@ -42,9 +46,11 @@ def study_drawings(settings: Sequence[Mapping[str, Any]]) -> list[Drawing]:
     """
     drawings = []
     for stated in settings:
-        if set(stated) != set(DRAWING_KEYS) or stated["draw"] != GALLERY:
-            raise ConfigError(f"parts: {dict(stated)}: expected {', '.join(DRAWING_KEYS)}, with draw: {GALLERY}.")
-        drawings.append(Drawing(str(stated["title"]), int(stated["dpi"])))
+        if set(stated) != set(DRAWING_KEYS) or stated["draw"] not in DRAWINGS:
+            raise ConfigError(
+                f"parts: {dict(stated)}: expected {', '.join(DRAWING_KEYS)}, with draw: {' or '.join(DRAWINGS)}."
+            )
+        drawings.append(Drawing(str(stated["title"]), int(stated["dpi"]), str(stated["draw"])))
     return drawings
 
 

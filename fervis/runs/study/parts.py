@@ -3,6 +3,8 @@
 A preset names its ``parts``. Each has a ``title``, the overrides it runs with (``ask``), and which of its figures
 the study keeps (``figures``: new name -> pattern). ``fig1_{}.jpg: "[0-9]*.png"`` numbers all that match, in the order
 in which the part's own report shows them.
+
+An entry with ``each`` stands for many parts: one for each combination of the values that it lists by key.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from fervis.errors import ConfigError, RunError
 from fervis.reporting.run_page import write_report
 from fervis.runs.artifacts import RunMetadata, atomic_run_folder, build_manifest, write_manifest
 from fervis.runs.study.gallery import Drawing, draw_over_parts
+from fervis.runs.study.leaderboard import LEADERBOARD, draw_leaderboard_of
 from fervis.system.files import read_json, write_json, write_text
 
 PART_KEYS = ("title", "ask", "figures")
@@ -71,6 +75,9 @@ def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
     for number, stated in enumerate(settings, 1):
         if isinstance(stated, Mapping) and "draw" in stated:
             continue
+        if isinstance(stated, Mapping) and "each" in stated:
+            parts += _parts_of_each(number, stated)
+            continue
         if not isinstance(stated, Mapping) or set(stated) != set(PART_KEYS):
             keys = ", ".join(map(str, stated)) if isinstance(stated, Mapping) else str(stated)
             raise ConfigError(f"parts: part {number} has {keys or 'nothing'}; expected {', '.join(PART_KEYS)}.")
@@ -79,6 +86,22 @@ def study_parts(settings: Sequence[Mapping[str, Any]]) -> list[Part]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"parts: {twice[0]} is kept by two parts; expected a name of its own for each figure.")
     return parts
+
+
+def _parts_of_each(number: int, stated: Mapping[str, Any]) -> list[Part]:
+    """Return a part for each combination of the overrides that ``each`` lists by key, such as ``explainer: [a, b]``."""
+    if set(stated) != {"each", "ask"} or not isinstance(stated["each"], Mapping):
+        raise ConfigError(f"parts: part {number} has {', '.join(map(str, stated))}; expected each, ask.")
+    keys, lists = list(stated["each"]), list(stated["each"].values())
+    chosen = [
+        [override for values in some for override in values] for some in product(*map(_option_lists, keys, lists))
+    ]
+    return [Part(" ".join(some), (*map(str, stated["ask"]), *some), {}) for some in chosen]
+
+
+def _option_lists(key: str, values: Sequence[Any]) -> list[list[str]]:
+    """Return the overrides of each value of a key; several in one text are separated by blanks."""
+    return [f"{key}={value}".split() for value in values]
 
 
 def collect_figures(
@@ -104,8 +127,15 @@ def collect_figures(
         figures: list[dict[str, str]] = []
         numbers: dict[str, float] = {}
         inputs: dict[str, str] = {}
+        entries: list[dict[str, Any]] = []
         for drawing in drawings:
-            figure = draw_over_parts(drawing, answers, staging / "figures")
+            if drawing.kind == LEADERBOARD:
+                at = drawing.title, drawing.dpi, answers, staging / "figures", record.seed
+                figure, board = draw_leaderboard_of(*at)
+                entries += board.entries()
+                numbers |= board.numbers()
+            else:
+                figure = draw_over_parts(drawing, answers, staging / "figures")
             figures.append({"file": f"figures/{figure.path.name}", "caption": figure.caption, "section": drawing.title})
         for part, answer in zip(parts, answers, strict=True):
             of_part = read_json(answer / "summary.json")
@@ -116,14 +146,15 @@ def collect_figures(
                 for figure in _copied_figures(name, pattern, of_part, answer, staging)
             ]
             figures += [{**figure, "section": part.title} for figure in copied]
-            numbers |= {f"{answer.name}/{name}": value for name, value in of_part["numbers"].items()}
+            if not entries:  # a leaderboard has the numbers of all parts
+                numbers |= {f"{answer.name}/{name}": value for name, value in of_part["numbers"].items()}
         summary = {
             "title": f"Study of {record.card.config['model']['name']} on {record.card.config['dataset']['name']}",
             "sections": [
                 {"title": part.title, "ask": list(part.ask), "run": answer.name}
                 for part, answer in zip(parts, answers, strict=True)
             ],
-            "entries": [],
+            "entries": entries,
             "numbers": numbers,
             "figures": figures,
         }

@@ -65,3 +65,9 @@ def test_a_centre_map_is_a_gaussian_of_the_image_alone(model: nn.Module, images:
             assert float(maps[2, i, j]) == pytest.approx(expected, rel=1e-5)
     assert torch.equal(maps[0], maps[1])
     torch.testing.assert_close(maps, maps.flip(1, 2))
+
+
+def test_everything_is_1():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 2))
+    maps = fervis.explain(model, torch.rand(3, 1, 4, 5), "everything_map", target=0).maps
+    assert torch.equal(maps, torch.ones(3, 4, 5))
