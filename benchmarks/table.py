@@ -34,7 +34,7 @@ from fervis.core.targets import class_targets
 from fervis.models.batch import Batch
 
 SPEEDS = Path(__file__).with_name("speeds.json")
-FACES, FEW, CLASSES = 64, 8, 7
+FACES, FEW, LIME_FACES, CLASSES = 64, 8, 4, 7
 ONE_GRADIENT = ("gradcam", "gradcam_plusplus", "hirescam", "layercam", "xgradcam", "eigencam")
 
 
@@ -135,7 +135,7 @@ def perturbation_rows(network: nn.Module) -> Iterator[Row]:
         "kernel_shap": ("captum", 1.0, 1.15),
         "part_shapley": ("captum KernelShap", 1.0, 1.15),
     }
-    for title, works in perturbation_family.comparisons(network, FEW, FACES).items():
+    for title, works in perturbation_family.comparisons(network, FEW, LIME_FACES).items():
         method = title.split(",")[0].split()[0]
         peer, goal, bare_goal = goals[method]
         renamed = {BARE if name == "bare" else name: work for name, work in works.items()}

@@ -30,6 +30,7 @@ TRANSFORMER = [
     "model=timm",
     "model.architecture=vit_tiny_patch16_224",
     "model.arguments={patch_size:8,depth:6,embed_dim:96}",
+    "trainer.epochs=2",
 ]
 OVERRIDES: dict[str, list[str]] = {  # what shows a method at its best in a thumbnail; everything else is its default
     "saliency": ["layer=conv7"],

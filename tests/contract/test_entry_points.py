@@ -351,7 +351,7 @@ def install(folder: Path, name: str, files: dict[str, str], points: dict[str, di
 def check(cwd: Path, path: Path) -> None:
     listed = run("-m", "fervis", "list", cwd=cwd, path=path).stdout
     assert "brightness gradient times brightness, for a test" in " ".join(listed.split())
-    assert "explainer brightness, " in " ".join(run("-m", "fervis", "--help", cwd=cwd, path=path).stdout.split())
+    assert ", brightness, " in " ".join(run("-m", "fervis", "--help", cwd=cwd, path=path).stdout.split())
     mistake = run("-m", "fervis", "explainer=brightnes", cwd=cwd, path=path)
     assert mistake.returncode == 2
     assert "Did you mean brightness?" in mistake.stderr

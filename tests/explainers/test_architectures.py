@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from contract.test_explainers import HEAT_MAPS, KNOBS, class_of
+from contract.test_explainers import HEAT_MAPS, class_of
+from contract.test_explainers import KNOBS as CONTRACT_KNOBS
 from torch import nn
 
 import fervis
 from fervis.core.registry import build_plugin
 
+KNOBS = {**CONTRACT_KNOBS, "extremal_perturbation": {"steps": 4}}  # these networks are slow
 TRANSFORMER = {"patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "resnet18": {},

@@ -53,13 +53,14 @@ def own_maps(model: nn.Module, images: Tensor, layer: str, classes: int, **knobs
 @pytest.mark.parametrize("layer", ["conv1", "relu2"])
 def test_maps_of_all_classes_are_those_of_full_passes(layer: str, at_once: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ablationcam, "VALUES_AT_ONCE", at_once)
-    model, images = seeded(SmallNet), noise(3, 1, 10, 10)
+    model, images = seeded(SmallNet).double(), noise(3, 1, 10, 10).double()
     found = own_maps(model, images, layer, 4, rectify=False)
     signs = set()
     for number, image in enumerate(images):
         for target in range(4):
             expected = by_full_passes(model, image, layer, target)
-            torch.testing.assert_close(found[number, target], expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
+            atol = 1e-6 * float(expected.abs().max())
+            torch.testing.assert_close(found[number, target].double(), expected, rtol=0, atol=atol)
             signs.add(bool(model(image[None])[0, target] > 0))
     assert signs == {True, False}, "logits of both signs are tested"
     torch.testing.assert_close(own_maps(model, images, layer, 4), found.relu())
