@@ -3,9 +3,11 @@
 From Python:
 
 - ``explain(model, images, explainer="saliency", layer="conv7", target=labels)`` explains any network's images.
+- ``score(model, images, maps, "deletion")`` scores maps, those of other libraries too, by measures of evidence.
 - ``ask(["explainer=saliency", "layer=conv7"])`` answers a question into its run folder, as ``python -m fervis`` does.
 - ``load_model("vgg8", weights="fer2013")`` returns a trained network that comes with fervis.
 - ``check_explainer("saliency")`` checks whether an explainer, such as one of your own, keeps the contract.
+- ``check_evidence("deletion")`` checks whether a measure of evidence keeps the contract.
 - ``names("explainer")`` lists what can be chosen.
 
 Nothing heavy is imported before it is needed.
@@ -17,10 +19,12 @@ TYPE_CHECKING = False  # not typing's: `python -m fervis` must import nothing be
 if TYPE_CHECKING:
     from fervis.core.registry import names
     from fervis.errors import ConfigError, RunError, WrongQuestion
+    from fervis.evidence.checks.suite import check_evidence, evidence_checks
     from fervis.explainers.checks.suite import check_explainer, explainer_checks
     from fervis.explainers.explain import explain
     from fervis.models.pretrained import load_model
     from fervis.runs.api import ask
+    from fervis.runs.score import score
 
 __version__ = "0.2.0"
 
@@ -29,11 +33,14 @@ _PUBLIC_NAMES = {
     "RunError": "fervis.errors",
     "WrongQuestion": "fervis.errors",
     "ask": "fervis.runs.api",
+    "check_evidence": "fervis.evidence.checks.suite",
     "check_explainer": "fervis.explainers.checks.suite",
+    "evidence_checks": "fervis.evidence.checks.suite",
     "explain": "fervis.explainers.explain",
     "explainer_checks": "fervis.explainers.checks.suite",
     "load_model": "fervis.models.pretrained",
     "names": "fervis.core.registry",
+    "score": "fervis.runs.score",
 }
 
 __all__ = [
@@ -42,11 +49,14 @@ __all__ = [
     "WrongQuestion",
     "__version__",
     "ask",
+    "check_evidence",
     "check_explainer",
+    "evidence_checks",
     "explain",
     "explainer_checks",
     "load_model",
     "names",
+    "score",
 ]
 
 

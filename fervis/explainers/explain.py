@@ -91,7 +91,7 @@ def explain(
                 return explain_batch(method, batch, batch_size=batch_size).result
             from fervis.explainers.several import explain_by_each
 
-            batch = replace(batch, targets=_resolve(network, pixels, target, batch_size))
+            batch = replace(batch, targets=requested_targets(network, pixels, target, batch_size))
             return explain_by_each(several or (), batch, layer, target, batch_size, knobs)
 
 
@@ -99,7 +99,7 @@ def made_ready(batch: Batch, method: Explainer, layer: Any, target: Any, batch_s
     """Return the batch with what a method is given: layers, and targets for maps or the pool for other kinds."""
     batch = replace(batch, layers=resolve_layers(batch.model, layer or method.default_layer, batch.images[:1]))
     if method.result is HeatMaps:
-        return replace(batch, targets=_resolve(batch.model, batch.images, target, batch_size))
+        return replace(batch, targets=requested_targets(batch.model, batch.images, target, batch_size))
     return replace(batch, **_pool(batch.images, target))
 
 
@@ -275,7 +275,14 @@ def _pool(images: Tensor, target: Tensor | Sequence[int] | int | str) -> dict[st
     }
 
 
-def _resolve(model: nn.Module, images: Tensor, spec: Tensor | Sequence[int] | int | str, batch_size: int) -> Targets:
+def requested_targets(
+    model: nn.Module, images: Tensor, spec: Tensor | Sequence[int] | int | str, batch_size: int = BATCH_SIZE
+) -> Targets:
+    """Return the targets of images that ``target=`` of ``explain`` means.
+
+    Raises:
+        ConfigError: an unknown class or filter, or numbers of another count than the images'.
+    """
     if isinstance(spec, str):
         if spec in ("predicted", "all"):
             probabilities = predict(model, images, batch_size)

@@ -15,6 +15,7 @@ from fervis.core.results import Explanation, HeatMaps
 from fervis.core.targets import Targets, class_targets
 from fervis.errors import ConfigError
 from fervis.evidence.baselines import BASELINES
+from fervis.evidence.measured import measured
 from fervis.evidence.protocol import ExplainAgain
 from fervis.explainers.explain import explain_batch
 from fervis.metrics.bootstrap import RESAMPLES, interval_ends, resampled_counts
@@ -69,14 +70,9 @@ def score_maps(setup: RunSetup, inputs: RunInputs, explanation: Explanation) -> 
     for group in _groups(inputs, explanation):
         batch, maps = _batch_of(setup, explanation, group)
         explain_again = _explain_again(setup, batch)
-        for name, measure in setup.evidence.items():
-            for suffix, candidate in (("", maps), *((f"/{key}", make(batch)) for key, make in BASELINES.items())):
-                if suffix and "explain_again" in measure.needs:
-                    continue  # a baseline explains nothing again
-                for part, values in measure.measure(batch, candidate, explain_again).items():
-                    column = f"{name}{'/' * bool(part)}{part}{suffix}"
-                    of_entries = scores.setdefault(column, torch.full((len(explanation.layers),), math.nan))
-                    of_entries[group.entries] = values.detach().float().cpu().flatten()
+        for column, values in measured(setup.evidence, batch, maps, explain_again).items():
+            of_entries = scores.setdefault(column, torch.full((len(explanation.layers),), math.nan))
+            of_entries[group.entries] = values.flatten()
     return scores
 
 

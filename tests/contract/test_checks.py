@@ -17,9 +17,9 @@ from fervis.core import registry
 from fervis.core.knobs import Above
 from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps
 from fervis.errors import ConfigError, RunError
-from fervis.explainers.checks.networks import CheckNetwork
 from fervis.explainers.checks.suite import TABLE
 from fervis.models.batch import Batch
+from fervis.models.checks.networks import CheckNetwork
 
 
 @dataclass

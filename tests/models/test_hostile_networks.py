@@ -25,8 +25,8 @@ import fervis
 from fervis.core.layers import resolve_layers
 from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
-from fervis.explainers.checks.snapshots import same, snapshot
 from fervis.models.batch import Batch
+from fervis.models.checks.snapshots import same, snapshot
 
 Pair = namedtuple("Pair", ["features", "logits"])
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import torch
 from torch import Tensor
 
 from fervis.core.knobs import Range, Whole
-from fervis.evidence.faithfulness.curves import area_under_curve
+from fervis.evidence.faithfulness.curves import area_under_curve, constant_fill
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
@@ -30,5 +29,4 @@ class Deletion:
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return the area [N,T] in [0, 1]."""
-        fill = torch.full_like(batch.images, self.fill)
-        return {"": area_under_curve(batch, maps, fill, self.steps, shows=False)}
+        return {"": area_under_curve(batch, maps, constant_fill(batch.images, self.fill), self.steps, shows=False)}

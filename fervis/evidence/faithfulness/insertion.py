@@ -30,11 +30,11 @@ class Insertion:
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return the area [N,T] in [0, 1]."""
-        return {"": area_under_curve(batch, maps, _blurred_twice(batch.images, self.blur), self.steps, shows=True)}
+        return {"": area_under_curve(batch, maps, blurred_twice(batch.images, self.blur), self.steps, shows=True)}
 
 
-def _blurred_twice(images: Tensor, side: int) -> Tensor:
-    """[N,C,H,W] averaged twice over boxes of an odd side; at the border over the part of the box in the image."""
+def blurred_twice(images: Tensor, side: int) -> Tensor:
+    """Return images [N,C,H,W] averaged twice over boxes of an odd side, at the border over what is inside."""
     side -= 1 - side % 2
     for _ in range(2):
         images = F.avg_pool2d(images, side, 1, side // 2, count_include_pad=False)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from dataclasses import is_dataclass
+from typing import Any
 
-from fervis.core.knobs import constraints
 from fervis.core.layers import resolve_layers
-from fervis.core.registry import option_files, option_summary
 from fervis.errors import ConfigError
 from fervis.explainers.checks.subject import Subject, expect
 from fervis.explainers.checks.table import contract
+from fervis.models.checks.declarations import (
+    expect_lawful_defaults,
+    expect_wrong_types_refused,
+    expect_yaml_of_knobs,
+    yaml_summary,
+)
 
 _SCOPES = {"image", "network"}
 _TAKEN = {"layers", "pixels", "classes", "filters"}
-_WRONG = (("wrong type",), {"wrong": "type"})  # of no setting: a list of a text, and a dict
 
 
 def _registered(subject: Subject) -> bool:
@@ -69,41 +72,22 @@ def check_default_layer_is_lawful(subject: Subject) -> None:
 @contract()
 def check_knobs_have_lawful_defaults(subject: Subject) -> None:
     """Every setting has a default that its own constraint allows, so that the name alone can be asked."""
-    missing = [f.name for f in fields(subject.cls) if f.init and f.default is f.default_factory is MISSING]
-    expect(not missing, f"{missing}: expected a default for every setting.")
-    try:
-        Subject(subject.cls).build()
-    except ConfigError as error:
-        raise AssertionError(f"the defaults are refused: {error}") from error
+    expect_lawful_defaults(subject)
 
 
 @contract()
 def check_knobs_refuse_wrong_types(subject: Subject) -> None:
     """A value of a wrong type is refused with one sentence, a ConfigError, when the plug-in is built."""
-    stated = constraints(subject.cls)
-    hints = get_type_hints(subject.cls)
-    for knob in (f.name for f in fields(subject.cls) if f.init):
-        free = dict in (hints[knob], *get_args(hints[knob])) and knob not in stated
-        if not free:
-            expect(any(_refused(subject, knob, value) for value in _WRONG), f"{knob}: takes a value of any type.")
-
-
-def _refused(subject: Subject, knob: str, value: Any) -> bool:
-    try:
-        Subject(subject.cls).build(**{knob: list(value) if isinstance(value, tuple) else value})
-    except ConfigError as error:
-        return f"explainer.{knob}" in str(error)
-    return False
+    expect_wrong_types_refused(subject)
 
 
 @contract(_registered)
 def check_yaml_states_every_knob(subject: Subject) -> None:
     """The YAML file states every setting of the class, and no other."""
-    stated, known = set(subject.settings()), {f.name for f in fields(subject.cls) if f.init}
-    expect(stated == known, f"the YAML file states {sorted(stated)}, expected {sorted(known)}.")
+    expect_yaml_of_knobs(subject)
 
 
 @contract(_registered)
 def check_yaml_has_a_summary(subject: Subject) -> None:
     """The first comment of the YAML file says in a line what the explainer does."""
-    expect(option_summary(option_files("explainer")[subject.name]), "the YAML file begins without a comment.")
+    expect(yaml_summary(subject), "the YAML file begins without a comment.")

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fervis.explainers.checks.networks import leaves
-from fervis.explainers.checks.snapshots import awkward, reset_globals, same, snapshot
 from fervis.explainers.checks.subject import Subject, expect, run_method
 from fervis.explainers.checks.table import contract
+from fervis.models.checks.networks import leaves
+from fervis.models.checks.snapshots import awkward, reset_globals, same, snapshot
 
 _MOST_POINTS = 6  # of failure, evenly spread over all at which a call could fail
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fervis.explainers.checks.snapshots import awkward, reset_globals, same, snapshot
 from fervis.explainers.checks.subject import CHECK_IMAGES, Subject, expect, run_method
 from fervis.explainers.checks.table import contract
+from fervis.models.checks.snapshots import awkward, reset_globals, same, snapshot
 
 
 def _states(subject: Subject) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,26 +6,27 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 from unittest import SkipTest
 
 import torch
 from torch import Tensor, nn
 
 from fervis.core.layers import resolve_layers
-from fervis.core.registry import build_from_class, option_settings, plugin_class
 from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps
 from fervis.errors import ConfigError
-from fervis.explainers.checks.networks import CHECK_SIZE, CheckNetwork, linear_head
 from fervis.explainers.explain import explain, made_ready
 from fervis.models.batch import Batch
+from fervis.models.checks.networks import CHECK_SIZE, CheckNetwork, linear_head
+from fervis.models.checks.outcomes import expect as expect
+from fervis.models.checks.plugin import CheckedPlugin
 
 CHECK_IMAGES = 3
 _ALIKE = 1e-4  # relative to the largest value of a map; rounding in another order changes less
 
 
 @dataclass
-class Subject:
+class Subject(CheckedPlugin):
     """An explainer with all that its checks need; answers are computed once and shared.
 
     Attributes:
@@ -35,39 +36,17 @@ class Subject:
         given: [N,C,H,W] images, or None for random ones.
     """
 
+    kind: ClassVar[str] = "explainer"
     explainer: Any
     knobs: Mapping[str, Any] = field(default_factory=dict)
     model: nn.Module | Callable[..., nn.Module] | None = None
     given: Tensor | None = None
     saved: dict[Any, Any] = field(default_factory=dict)
 
-    @cached_property
-    def cls(self) -> Any:
-        """The class of the plug-in."""
-        if isinstance(self.explainer, str):
-            return plugin_class("explainer", str(option_settings("explainer", self.explainer).name))
-        return self.explainer if isinstance(self.explainer, type) else type(self.explainer)
-
     @property
-    def name(self) -> str:
-        """The name for messages."""
-        return self.explainer if isinstance(self.explainer, str) else self.cls.__name__
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings of a registered name as its YAML states them, without ``name``; none for a class."""
-        if not isinstance(self.explainer, str):
-            return {}
-        from omegaconf import OmegaConf
-
-        stated = OmegaConf.to_container(option_settings("explainer", self.explainer))
-        assert isinstance(stated, dict)
-        return {str(knob): value for knob, value in stated.items() if knob != "name"}
-
-    def build(self, **changes: Any) -> Any:
-        """Build the plug-in with its settings and these changes; an instance is taken as it is."""
-        if not isinstance(self.explainer, str | type) and not changes:
-            return self.explainer
-        return build_from_class("explainer", self.cls, {**self.settings(), **self.knobs, **changes})
+    def plugin(self) -> Any:
+        """The registered name, the class or the instance."""
+        return self.explainer
 
     def has(self, setting: str) -> bool:
         """Whether the explainer takes ``layers``, ``pixels``, ``classes`` or ``filters``."""
@@ -223,12 +202,6 @@ def head_changed(subject: Subject, change: Callable[[Tensor], Tensor], **form: A
             if parameter is not None:
                 parameter.copy_(change(parameter.clone()))
     return network
-
-
-def expect(condition: Any, sentence: str) -> None:
-    """Raise AssertionError with a sentence unless the condition holds."""
-    if not condition:
-        raise AssertionError(sentence)
 
 
 def is_close(one: Tensor, two: Tensor, tolerance: float = _ALIKE) -> bool:

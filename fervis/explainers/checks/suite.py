@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from unittest import SkipTest
 
 from torch import Tensor, nn
 
@@ -27,26 +25,9 @@ from fervis.explainers.checks import (  # noqa: F401, each module registers its 
 from fervis.explainers.checks.subject import CHECK_IMAGES, Subject
 from fervis.explainers.checks.table import TABLE
 from fervis.explainers.explain import checked_images
+from fervis.models.checks.outcomes import CheckOutcome, outcomes_of
 
 NetworkOrBuilder = nn.Module | Callable[..., nn.Module]
-
-
-@dataclass(frozen=True)
-class CheckOutcome:
-    """What came of one check.
-
-    Attributes:
-        check: its name.
-        status: ``passed``, ``failed``, ``skipped``, ``expected`` (failed, as stated) or ``unexpected`` (passed, though
-            a failure was stated).
-        reason: why it failed, was skipped, or was expected to fail.
-        error: the error that was raised.
-    """
-
-    check: str
-    status: str
-    reason: str = ""
-    error: BaseException | None = None
 
 
 def check_explainer(
@@ -77,17 +58,8 @@ def check_explainer(
         AssertionError: checks failed, or passed that were expected to fail; each is named with its reason.
         ConfigError: there is no such explainer or check.
     """
-    expected = dict(expected_failures or {})
     checks = explainer_checks(explainer, model=model, images=images, knobs=knobs)
-    for name in expected:
-        if name not in dict(checks):
-            raise unknown_name("expected_failures", name, dict(checks))
-    outcomes = [_outcome(name, run, expected.get(name)) for name, run in checks]
-    wrong = [outcome for outcome in outcomes if outcome.status in ("failed", "unexpected")]
-    if raise_error and wrong:
-        listed = "\n".join(f"  {outcome.check}: {outcome.reason}" for outcome in wrong)
-        raise AssertionError(f"{len(wrong)} of {len(outcomes)} checks failed:\n{listed}") from wrong[0].error
-    return outcomes
+    return outcomes_of(checks, expected_failures, raise_error)
 
 
 def explainer_checks(
@@ -117,16 +89,3 @@ def explainer_checks(
     if subject.given is not None and len(subject.given) < CHECK_IMAGES:
         raise ConfigError(f"images: expected at least {CHECK_IMAGES}, not {len(subject.given)}.")
     return [(entry.name, partial(entry.run, subject)) for entry in TABLE.values() if entry.applies(subject)]
-
-
-def _outcome(name: str, run: Callable[[], None], expected: str | None) -> CheckOutcome:
-    try:
-        run()
-    except SkipTest as error:
-        return CheckOutcome(name, "skipped", str(error))
-    except Exception as error:
-        reason = f"{error}" if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-        return CheckOutcome(name, "failed" if expected is None else "expected", expected or reason, error)
-    if expected is None:
-        return CheckOutcome(name, "passed")
-    return CheckOutcome(name, "unexpected", f"it passed, though a failure is expected: {expected}")

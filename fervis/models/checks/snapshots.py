@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fervis.explainers.checks.networks import leaves
+from fervis.models.checks.networks import leaves
 
 _HOOKS = (
     "_forward_hooks",

@@ -1,0 +1,35 @@
+"""What every measure of evidence must do: the public contract (``fervis.evidence_checks``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import fervis
+from fervis.core.registry import names, option_settings
+
+MEASURES = [name for name in names("evidence") if "name" in option_settings("evidence", name)]
+# Settings by which the checks are quick, or fit images of 16 x 16 pixels.
+KNOBS: dict[str, dict[str, Any]] = {"infidelity": {"side": 5, "samples": 60}}
+# Name of a measure -> name of a check -> why it fails. Strict: one that passes is an error.
+EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
+
+
+def cases() -> Iterator[Any]:
+    for name in MEASURES:
+        expected = EXPECTED_FAILURES.get(name, {})
+        for check, run in fervis.evidence_checks(name, knobs=KNOBS.get(name)):
+            marks = [pytest.mark.xfail(reason=expected[check], strict=True)] if check in expected else []
+            yield pytest.param(run, id=f"{name}-{check}", marks=marks)
+
+
+@pytest.mark.parametrize("run", list(cases()))
+def test_contract(run: Callable[[], None]):
+    run()
+
+
+def test_every_expected_failure_is_of_a_check_that_there_is():
+    for name, expected in EXPECTED_FAILURES.items():
+        assert set(expected) <= set(dict(fervis.evidence_checks(name)))
