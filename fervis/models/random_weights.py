@@ -10,7 +10,9 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
+from fervis.core.frozen import frozen
 from fervis.core.layers import list_layers
+from fervis.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ def weighted_layers(model: nn.Module, image: Tensor) -> list[WeightedLayer]:
 
     Their order is that in which they start in a forward pass, so that parameters of the network itself, such as a
     table of positions, come as the first. A head that is not used is left out.
+
+    Raises:
+        ConfigError: there is none; or the network's ``forward`` was replaced by a function that runs this very network,
+            so that a copy has none of its own.
     """
     network = copy.deepcopy(model).eval().requires_grad_()
     started: dict[str, int] = {}
@@ -42,8 +48,9 @@ def weighted_layers(model: nn.Module, image: Tensor) -> list[WeightedLayer]:
 
     for module in paths:
         module.register_forward_pre_hook(start)
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        used = _parameters_of(network(image.clone()), list(network.parameters()))
+    with frozen(model), torch.random.fork_rng(devices=[]):
+        output = network(image.clone())
+        used = _parameters_of(output, list(network.parameters()))
     owners: dict[str, list[str]] = {}
     for path, module in network.named_modules():
         own = [parameter for parameter in module._parameters.values() if parameter is not None]
@@ -51,6 +58,9 @@ def weighted_layers(model: nn.Module, image: Tensor) -> list[WeightedLayer]:
         statistics = not own and path in started and callable(getattr(module, "reset_parameters", None))
         if statistics or any(id(parameter) in used for parameter in own):
             owners.setdefault(_running(path, started), []).append(path)
+    runs_another = len(started) == 1 < len(paths) and not output.requires_grad
+    if runs_another or not owners:
+        raise ConfigError("model: a copy of it has no layer that runs and whose weights could be drawn again.")
     names = {layer.path: layer.name for layer in list_layers(model, image)}
     ordered = sorted(owners, key=started.__getitem__, reverse=True)
     return [

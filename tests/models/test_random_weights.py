@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from fervis.errors import ConfigError
 from fervis.models.random_weights import randomized_networks, weighted_layers
 
 
@@ -100,3 +101,11 @@ def test_the_seed_decides_and_torchs_own_generator_is_left(tangled: nn.Module):
     assert not changed(first, second)
     assert "head.weight" in changed(first, other)
     torch.testing.assert_close(torch.get_rng_state(), state)
+
+
+def test_a_network_without_weights_and_one_whose_copy_runs_the_original_are_refused(tangled: nn.Module):
+    image, forward = torch.ones(1, 1, 6, 6), tangled.forward
+    tangled.forward = lambda images: forward(images)
+    for network in (nn.Flatten(), tangled):
+        with pytest.raises(ConfigError, match="no layer that runs and whose weights could be drawn again"):
+            weighted_layers(network, image)
