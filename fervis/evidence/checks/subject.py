@@ -150,7 +150,9 @@ def _stand_in(batch: Batch, maps: Tensor) -> ExplainAgain:
         own, given = (one.repeat_interleave(versions, 0) for one in (batch.images, maps))
         turned = 0.0 if model is None else factor(model) - factor(batch.model)
         drawn = 0.0 if seed is None else seed % 97 / 97
-        return given + given.abs().amax((2, 3), keepdim=True) * (grey(images) - grey(own) + grey(own) * (turned + drawn))
+        return given + given.abs().amax((2, 3), keepdim=True) * (
+            grey(images) - grey(own) + grey(own) * (turned + drawn)
+        )
 
     return again
 
