@@ -12,8 +12,16 @@ from fervis.models.batch import Batch
 class ExplainAgain(Protocol):
     """Explains a batch again with the run's own method, at the layer and for the targets whose maps are scored."""
 
-    def __call__(self, images: Tensor | None = None, model: nn.Module | None = None) -> Tensor:
-        """Return maps [N,T,H,W] of other images [N,C,H,W], or of another network of the same form."""
+    def __call__(
+        self, images: Tensor | None = None, model: nn.Module | None = None, *, seed: int | None = None
+    ) -> Tensor:
+        """Return maps [N,T,H,W] of other images, of another network of the same form, or under another seed.
+
+        Args:
+            images: [N,C,H,W], or [N*V,C,H,W] with V versions of each image in a row, which give maps [N*V,T,H,W].
+            model: the network; None for the run's own.
+            seed: root of the method's randomness; None for the run's own.
+        """
         ...
 
 

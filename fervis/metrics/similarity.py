@@ -74,15 +74,24 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         [N] float64 in [-1, 1], NaN where one of the two maps is constant and has no order.
     """
-    x, y = (_ranks(maps.flatten(1)) for maps in (first, second))
-    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
-    # 0 / 0 is the NaN of constant maps: ranks are multiples of a half, so the sums of squares are exactly 0 there.
-    return ((x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()).clamp(-1, 1)
+    return ranks_correlation(pixel_ranks(first), pixel_ranks(second))
 
 
-def _ranks(values: Tensor) -> Tensor:
-    """Rank the values of each row [N,P] from 1; equal values get the mean of the ranks that they take up together."""
-    return torch.from_numpy(rankdata(values.detach().cpu().numpy(), axis=1)).to(values.device)
+def pixel_ranks(maps: Tensor) -> Tensor:
+    """Return the ranks of each map's pixels [N,P] float64, centred; equal values get the mean of their ranks.
+
+    For a map that is compared with several others; ``ranks_correlation`` compares two of these.
+    """
+    # Centred by the mean of 1 .. P, so that the ranks of constant maps are exactly 0.
+    flat = maps.detach().flatten(1)
+    return torch.from_numpy(rankdata(flat.cpu().numpy(), axis=1)).to(maps.device) - (flat.shape[1] + 1) / 2
+
+
+def ranks_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Return Spearman's correlation [N] of maps whose centred ranks are given; NaN where a map is constant."""
+    # 0 / 0 is the NaN of constant maps.
+    squares = first.square().sum(1) * second.square().sum(1)
+    return ((first * second).sum(1) / squares.sqrt()).clamp(-1, 1)
 
 
 def _blurred(maps: Tensor) -> Tensor:

@@ -171,9 +171,16 @@ def _targets(names: Sequence[str], count: int, batch: Batch) -> Targets:
 
 
 def _explain_again(setup: RunSetup, batch: Batch) -> ExplainAgain:
-    def explain_again(images: Tensor | None = None, model: nn.Module | None = None) -> Tensor:
-        other = batch if images is None else batch.with_images(images)
-        other = other if model is None else replace(other, model=model)
+    def explain_again(
+        images: Tensor | None = None, model: nn.Module | None = None, *, seed: int | None = None
+    ) -> Tensor:
+        other = replace(batch, shared=None)
+        if images is not None:
+            other = batch.with_images(images, batch.targets.repeat(len(images) // len(batch)))
+        if model is not None:
+            other = replace(other, model=model)
+        if seed is not None:
+            other = replace(other, seed=seed)
         maps = explain_batch(setup.explainer, other).result
         assert isinstance(maps, HeatMaps)
         return maps.maps.unflatten(0, (len(other), batch.targets.count))

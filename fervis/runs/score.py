@@ -52,7 +52,8 @@ def score(
         target: what the maps explain: as in ``explain``.
         truth: [N,H,W] bool, the pixels that matter, or a ``Truth``, for measures that need it.
         explainer: explains again, as ``explainer(model, images)``, for measures that need it: returns maps as ``maps``
-            are, of other images, or of another network of the same form, for the same targets.
+            are, of other images, or of another network of the same form, for the same targets. For maps under another
+            seed, torch's own generator is seeded.
         baselines: also score a random map and an edge map on the same images: ``<measure>/random_map`` and so on.
         output: which tensor of the network's output the logits are; as in ``explain``.
         seed: root of the measures' randomness.
@@ -173,11 +174,19 @@ def _refuse_what_is_missing(measures: Mapping[str, Evidence], batch: Batch, expl
 
 
 def _explains_again(batch: Batch, explainer: Callable[[nn.Module, Tensor], Maps] | None) -> ExplainAgain:
-    def explain_again(images: Tensor | None = None, model: nn.Module | None = None) -> Tensor:
+    def explain_again(
+        images: Tensor | None = None, model: nn.Module | None = None, *, seed: int | None = None
+    ) -> Tensor:
         assert explainer is not None
-        other = batch.images if images is None else images
-        with torch.enable_grad():
-            returned = explainer(batch.model if model is None else model, other.clone())
-        return _checked_maps(returned, other, batch.targets.count)[0]
+        network, pixels = batch.model if model is None else model, batch.images if images is None else images
+        maps = []
+        # The function may know targets image by image, so it is given each version of the images by itself.
+        for version in pixels.unflatten(0, (len(batch), -1)).unbind(1):
+            with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+                if seed is not None:
+                    torch.manual_seed(seed)
+                returned = explainer(network, version.clone())
+            maps.append(_checked_maps(returned, version, batch.targets.count)[0])
+        return torch.stack(maps, 1).flatten(0, 1)
 
     return explain_again

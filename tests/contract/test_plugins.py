@@ -55,10 +55,14 @@ def test_option_builds_and_remembers_what_it_was_told(kind: str, name: str):
 
 
 def test_only_measures_of_evidence_are_chosen_by_a_list_of_others():
-    assert LISTS == [("evidence", "default")]
-    assert option_summary(option_files("evidence")["default"])
-    listed = yaml.safe_load(option_files("evidence")["default"].read_text(encoding="utf-8"))["defaults"]
-    assert set(listed) <= set(plugin_names("evidence"))
+    assert LISTS == [("evidence", "default"), ("evidence", "thorough")]
+    listed = {}
+    for _, name in LISTS:
+        assert option_summary(option_files("evidence")[name])
+        listed[name] = set(yaml.safe_load(option_files("evidence")[name].read_text(encoding="utf-8"))["defaults"])
+    anywhere = {name for name in plugin_names("evidence") if plugin_class("evidence", name).needs <= {"explain_again"}}
+    assert listed["thorough"] == anywhere
+    assert listed["default"] <= anywhere
 
 
 @pytest.mark.parametrize("name", names("explainer"))

@@ -21,7 +21,6 @@ from fervis.core.registry import build_plugin
 from fervis.core.targets import class_targets
 from fervis.evidence.baselines import edge_map, random_map
 from fervis.evidence.complexity.sparseness import gini
-from fervis.evidence.randomization.model_parameters import randomized
 from fervis.metrics.bootstrap import RESAMPLES
 from fervis.models.batch import Batch
 from fervis.runs.evidence import image_mean
@@ -86,26 +85,6 @@ def test_pointing_game_counts_hits_and_shares_them_between_equal_values():
     assert found[""][:2].tolist() == [[1.0], [0.5]]
     assert math.isnan(found[""][2, 0])
     assert found["chance"][0, 0] == 0.25
-
-
-def test_model_parameters_compares_with_the_map_of_random_weights():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 36, 2))
-    batch = batch_of(model, torch.rand(2, 1, 8, 8), [[0], [1]])
-    maps = torch.rand(2, 1, 8, 8)
-    measure = build_plugin("evidence", "model_parameters")
-    seen: list[nn.Module] = []
-
-    def again(images: Tensor | None = None, model: nn.Module | None = None) -> Tensor:
-        assert model is not None
-        seen.append(model)
-        return -maps
-
-    assert torch.allclose(measure.measure(batch, maps, again)[""], torch.ones(2, 1).double())
-    weights = [part.state_dict()["0.weight"] for part in (model, seen[0], randomized(model, 5), randomized(model, 5))]
-    assert not torch.allclose(weights[0], weights[1])
-    assert torch.equal(weights[2], weights[3])
 
 
 def test_edge_map_is_the_sobel_magnitude_and_random_map_is_the_same_for_every_image():

@@ -101,7 +101,7 @@ def test_an_explainer_of_any_library_explains_again():
     some = explain(network, images())
     with torch.no_grad():
         found = fervis.score(network, images(), some, "model_parameters", 1, explainer=explain, baselines=True)
-    assert set(found) == {"model_parameters"}
+    assert set(found) == {"model_parameters", "model_parameters/signed", "model_parameters/ssim"}
     assert (found["model_parameters"] < 0.9).all()
     constant = fervis.score(
         network, images(), some, "model_parameters", 1, explainer=lambda model, pixels: maps(len(pixels))

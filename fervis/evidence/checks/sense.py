@@ -24,7 +24,7 @@ def _scores_given_maps(subject: MeasureSubject) -> bool:
 def _explains_by(make: Callable[[nn.Module, Tensor], Tensor]) -> ExplainAgain:
     batch = known_batch()
 
-    def again(images: Tensor | None = None, model: nn.Module | None = None) -> Tensor:
+    def again(images: Tensor | None = None, model: nn.Module | None = None, *, seed: int | None = None) -> Tensor:
         return make(batch.model if model is None else model, batch.images if images is None else images)
 
     return again

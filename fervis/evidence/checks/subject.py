@@ -139,18 +139,22 @@ def _truth_of(matters: Tensor) -> Truth:
 
 
 def _stand_in(batch: Batch, maps: Tensor) -> ExplainAgain:
-    """Return an explainer whose maps are those given, plus the images, by a factor that the weights decide."""
+    """Return an explainer whose maps are those given, plus the images, by a factor that the weights and seed decide."""
 
-    def again(images: Tensor | None = None, model: nn.Module | None = None) -> Tensor:
+    def again(images: Tensor | None = None, model: nn.Module | None = None, *, seed: int | None = None) -> Tensor:
         def grey(one: Tensor) -> Tensor:
             return one.mean(1, keepdim=True)
 
         def factor(network: nn.Module) -> float:
             return float(next(network.parameters()).detach().mean())
 
-        moved = 0.0 if images is None else grey(images) - grey(batch.images)
-        turned = 0.0 if model is None else grey(batch.images) * (factor(model) - factor(batch.model))
-        return maps + maps.abs().amax() * (moved + turned)
+        images, versions = (batch.images, 1) if images is None else (images, len(images) // len(batch))
+        own, given = (one.repeat_interleave(versions, 0) for one in (batch.images, maps))
+        turned = 0.0 if model is None else factor(model) - factor(batch.model)
+        drawn = 0.0 if seed is None else seed % 97 / 97
+        return given + given.abs().amax((2, 3), keepdim=True) * (
+            grey(images) - grey(own) + grey(own) * (turned + drawn)
+        )
 
     return again
 

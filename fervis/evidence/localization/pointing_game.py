@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fervis.errors import RunError
+from fervis.evidence.localization.known_pixels import known_pixels, where_known
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
@@ -21,12 +21,9 @@ class PointingGame:
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return hits [N,T], 1 or 0; of several highest values the share that hits. NaN for images without evidence."""
-        if batch.truth is None:
-            raise RunError("evidence=pointing_game: the data set does not know which pixels matter.")
-        evidence = batch.truth.evidence.to(maps.device).flatten(1)[:, None]
+        evidence = known_pixels(batch, maps, "pointing_game")
         flat = maps.flatten(2)
         highest = (flat == flat.amax(2, keepdim=True)).double()
         hits = (highest * evidence).sum(2) / highest.sum(2)
-        known = evidence.any(2)
         chance = evidence.double().mean(2).expand_as(hits)
-        return {"": hits.where(known, float("nan")), "chance": chance.where(known, float("nan"))}
+        return {"": where_known(hits, evidence), "chance": where_known(chance, evidence)}

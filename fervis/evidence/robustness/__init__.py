@@ -1,0 +1,1 @@
+"""Robustness: does a map change where it should not, and follow where it should?"""
