@@ -74,10 +74,10 @@ def spearman(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         [N] float64 in [-1, 1], NaN where one of the two maps is constant and has no order.
     """
-    return ranks_correlation(pixel_ranks(first), pixel_ranks(second))
+    return ranks_correlation(centered_ranks(first), centered_ranks(second))
 
 
-def pixel_ranks(maps: Tensor) -> Tensor:
+def centered_ranks(maps: Tensor) -> Tensor:
     """Return the ranks of each map's pixels [N,P] float64, centred; equal values get the mean of their ranks.
 
     For a map that is compared with several others; ``ranks_correlation`` compares two of these.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fervis.core.knobs import Choice, Whole
 from fervis.evidence.protocol import ExplainAgain
-from fervis.metrics.similarity import WINDOW, pixel_ranks, ranks_correlation, ssim, to_own_range
+from fervis.metrics.similarity import WINDOW, centered_ranks, ranks_correlation, ssim, to_own_range
 from fervis.models.batch import Batch
 from fervis.models.random_weights import randomized_networks
 
@@ -67,13 +67,13 @@ class _Original:
     def __init__(self, maps: Tensor) -> None:
         self.positive = bool((maps >= 0).all())
         self.magnitudes = to_own_range(maps.abs(), signed=False)
-        self.ranks = pixel_ranks(maps.abs())
-        self.signed_ranks = self.ranks if self.positive else pixel_ranks(maps)
+        self.ranks = centered_ranks(maps.abs())
+        self.signed_ranks = self.ranks if self.positive else centered_ranks(maps)
 
     def similarities(self, others: Tensor) -> dict[str, Tensor]:
         """Return the similarities [M] of other maps, by name."""
-        ranks = pixel_ranks(others.abs())
-        signed = ranks if self.positive and bool((others >= 0).all()) else pixel_ranks(others)
+        ranks = centered_ranks(others.abs())
+        signed = ranks if self.positive and bool((others >= 0).all()) else centered_ranks(others)
         parts = {"": ranks_correlation(self.ranks, ranks), "signed": ranks_correlation(self.signed_ranks, signed)}
         if min(others.shape[1:]) >= WINDOW:
             parts["ssim"] = ssim(self.magnitudes, to_own_range(others.abs(), signed=False))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fervis.core.knobs import Whole
 from fervis.evidence.protocol import ExplainAgain
-from fervis.metrics.similarity import pixel_ranks
+from fervis.metrics.similarity import centered_ranks
 from fervis.models.batch import Batch
 
 
@@ -37,7 +37,7 @@ class SeedStability:
             if len(several) == 2 and torch.equal(several[0], several[1]):
                 several = [maps] * self.seeds  # the method draws nothing
                 break
-        ranks = torch.stack([pixel_ranks(some.flatten(0, 1)) for some in several])
+        ranks = torch.stack([centered_ranks(some.flatten(0, 1)) for some in several])
         return {"": _mean_over_pairs(ranks).reshape(maps.shape[:2])}
 
 
