@@ -116,7 +116,10 @@ def road_row(model: nn.Module, images: Tensor, maps: Tensor) -> Row:
 
 
 def difference(row: Row, model: nn.Module, start: Tensor, classes: Tensor) -> float:
-    """Return the largest difference of the areas; the curves of Quantus lack the value for what is started from."""
+    """Return the largest difference of the areas; the curves of Quantus lack the value for what is started from.
+
+    The black of Quantus is the least value there is, which is near 0 and not 0.
+    """
     with torch.no_grad():
         first = model(start).softmax(1).gather(1, classes[:, None]).double()
     curves = torch.cat([first, torch.tensor(np.array(row.works["Quantus"]()), dtype=torch.float64)], 1)

@@ -33,5 +33,7 @@ def measured(
         others = {} if "explain_again" in measure.needs else made
         for suffix, candidate in {"": maps, **others}.items():
             for part, values in measure.measure(batch, candidate, again).items():
+                if suffix and part in getattr(measure, "same_for_every_map", ()):
+                    continue
                 scores[f"{name}{'/' * bool(part)}{part}{suffix}"] = values.detach().float().cpu()
     return scores

@@ -24,6 +24,9 @@ class Evidence(Protocol):
         better: whether lower or higher scores speak for a map; ``neither`` for a mere description.
         needs: what it cannot do without, of ``truth`` (the data set knows which pixels matter) and ``explain_again``
             (the run's own method explains other images or networks); a run without is refused.
+
+    A measure may have ``same_for_every_map``: names of scores that depend on the image and not on the map, which are
+    not computed of baselines.
     """
 
     better: ClassVar[Literal["lower", "higher", "neither"]]

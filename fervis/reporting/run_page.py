@@ -24,6 +24,7 @@ from fervis.system.console import log
 from fervis.system.files import write_text
 
 _FIRST_COLUMNS = ("row", "label", "predicted", "probability", "layer", "target", "checkpoint")
+_ENTRY_COLUMNS = ("row", "label", "layer", "target", "checkpoint")
 _MOST_COLUMNS = 12
 _SWEEP_PAGE = "../index.html"
 """The page of the sweep that a run belongs to, relative to the run's own page."""
@@ -88,6 +89,7 @@ def write_report(folder: Path) -> Path:
         warnings=problems + texts_of(manifest, "warnings"),
         figure_sections=_figure_sections(folder, tables_of(summary, "figures")),
         results=_result_table(entries),
+        sentences=_sentences(entries),
         numbers=[(name, format_cell(value)) for name, value in table_of(summary, "numbers").items()],
         command=str(manifest.get("command", "")),
         changed_settings=[(key, format_setting(value)) for key, value in table_of(manifest, "differs").items()],
@@ -123,7 +125,10 @@ def _stage_seconds(stages: Mapping[str, float]) -> list[tuple[str, str]]:
 def _result_table(entries: Sequence[Mapping[str, Any]]) -> ResultTable:
     """Arrange the entries' plain values; a sign says whether a prediction is the label."""
     names = dict.fromkeys(
-        name for entry in entries for name, value in entry.items() if not isinstance(value, dict | list)
+        name
+        for entry in entries
+        for name, value in entry.items()
+        if not isinstance(value, dict | list) and name != "sentence"
     )
     first = [name for name in _FIRST_COLUMNS if name in names]
     columns = [
@@ -131,6 +136,15 @@ def _result_table(entries: Sequence[Mapping[str, Any]]) -> ResultTable:
         for name in [*first, *(name for name in names if name not in first)][:_MOST_COLUMNS]
     ]
     return ResultTable(columns, [[_result_cell(entry, column.name) for column in columns] for entry in entries])
+
+
+def _sentences(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return what each entry's evidence says in words, under the entry's face, layer and target."""
+    return [
+        (" · ".join(str(entry[name]) for name in _ENTRY_COLUMNS if name in entry), str(entry["sentence"]))
+        for entry in entries
+        if entry.get("sentence")
+    ]
 
 
 def _result_cell(entry: Mapping[str, Any], name: str) -> str:

@@ -30,6 +30,7 @@ from fervis.runs.config import RunConfig, parse_shard
 from fervis.runs.evidence import check_measures, evidence_metrics, score_maps, with_scores
 from fervis.runs.explain import explain_faces
 from fervis.runs.inputs import RunInputs, load_inputs
+from fervis.runs.map_sentences import baseline_warnings, map_sentences
 from fervis.runs.saved_maps import explanation_key, keep_chunks, load_maps, save_maps, saved_chunks
 from fervis.runs.setup import RunSetup, build_run
 from fervis.runs.track import track_existing_run, track_run
@@ -92,7 +93,7 @@ def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> Non
         with record.stage("explain"):
             results = _explained(setup, inputs, chunks, key)
         with record.stage("evidence"):
-            results = _scored(setup, inputs, results, chunks)
+            results = _scored(setup, record, inputs, results, chunks)
         means, over = layer_means(_parts_with_means(results[0], chunks))
         explanation = replace(results[0], means=means, means_over=over)
         comparisons = _compare_checkpoints(setup, record, inputs, explanation)
@@ -182,8 +183,10 @@ def _explained(setup: RunSetup, inputs: RunInputs, chunks: Chunks | None, key: s
     return explanation, metrics
 
 
-def _scored(setup: RunSetup, inputs: RunInputs, results: Results, chunks: Chunks | None) -> Results:
-    """Add the scores of evidence to results: to each entry, and as numbers of the run."""
+def _scored(
+    setup: RunSetup, record: RunMetadata, inputs: RunInputs, results: Results, chunks: Chunks | None
+) -> Results:
+    """Add the scores of evidence to results: to each entry, also in words, and as numbers of the run."""
     explanation, metrics = results
     if not setup.evidence:
         return results
@@ -191,12 +194,18 @@ def _scored(setup: RunSetup, inputs: RunInputs, results: Results, chunks: Chunks
         for number in range(len(chunks)):
             chunks.evidence[number] = score_maps(setup, inputs, chunks.load(number)[0])
         explanation = chunks.displayed()
-        scored = (chunks.load(number)[0] for number in range(len(chunks)))
     else:
         explanation = with_scores(explanation, score_maps(setup, inputs, explanation))
-        scored = [explanation]
+    whole = explanation
+
+    def scored() -> Iterator[Explanation]:
+        yield from (chunks.load(number)[0] for number in range(len(chunks))) if chunks else [whole]
+
+    seed = setup.config.seed
+    record.warnings += baseline_warnings(setup.evidence, scored(), seed)
+    explanation = replace(explanation, sentences=map_sentences(setup.evidence, explanation))
     first, *others = metrics
-    return explanation, [first | evidence_metrics(scored, setup.config.seed), *others]
+    return explanation, [first | evidence_metrics(scored(), seed), *others]
 
 
 def _parts_with_means(explanation: Explanation, chunks: Chunks | None) -> Iterator[Explanation]:

@@ -96,7 +96,7 @@ class TakesAnyFill(Sound):
 # The scores.
 
 
-@changed("scores_are_images_by_targets")
+@changed("each_score_is_images_by_targets")
 def one_per_image(scores: Tensor, batch: Batch, maps: Tensor) -> Any:
     return {"": scores[:, 0]}
 

@@ -13,7 +13,7 @@ from fervis.core.faces import Faces
 from fervis.core.protocols import TrainingContext
 from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError, RunError
-from fervis.metrics.classifier.evaluation import score
+from fervis.metrics.classifier.evaluation import classifier_scores
 from fervis.models.state_dicts import load_weights
 from fervis.runs.evaluate import accuracy_table, evaluate_training
 from fervis.trainers.trained import checkpoint_file, initial_network, train_or_load
@@ -88,7 +88,7 @@ def test_a_network_without_finite_outputs_gets_no_accuracy(
     assert not list(tmp_path.iterdir())
     probabilities = torch.full((120, 3), value)
     with pytest.raises(RunError, match=r"not finite for 120 of 120 images"):
-        score(probabilities, faces.labels, faces.classes, {})
+        classifier_scores(probabilities, faces.labels, faces.classes, {})
 
 
 def test_it_is_done_once(folder: tuple[Path, Faces, dict[str, object]]):

@@ -21,7 +21,7 @@ from fervis.models.checks.plugin import CheckedPlugin
 SIZE = (16, 16)
 BLOCK = (slice(3, 9), slice(8, 14))  # rows and columns of the pixels that the known network reads
 _IMAGES = (0, 1, 2)
-_ALIKE = 1e-4  # rounding in another order changes less
+_SCORES_ALIKE = 1e-4  # rounding in another order changes less
 
 
 class KnownNetwork(nn.Module):
@@ -117,7 +117,9 @@ def known_batch() -> Batch:
     return Batch(model, images, layers, targets, classes=("a", "b"), rows=rows, truth=_truth_of(matters))
 
 
-def expect_alike(one: Mapping[str, Tensor], two: Mapping[str, Tensor], what: str, tolerance: float = _ALIKE) -> None:
+def expect_alike(
+    one: Mapping[str, Tensor], two: Mapping[str, Tensor], what: str, tolerance: float = _SCORES_ALIKE
+) -> None:
     """Raise AssertionError unless two sets of scores are alike, NaN included."""
     expect(one.keys() == two.keys(), f"{what}: scores {sorted(one)} and {sorted(two)}.")
     for name, first in one.items():

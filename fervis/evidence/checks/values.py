@@ -21,7 +21,7 @@ def _expect_numbers(subject: MeasureSubject, maps: Tensor, what: str) -> None:
 
 
 @of_measures()
-def check_scores_are_images_by_targets(subject: MeasureSubject) -> None:
+def check_each_score_is_images_by_targets(subject: MeasureSubject) -> None:
     """Each score is [N,T]."""
     for name, values in subject.scores().items():
         shape = list(getattr(values, "shape", ()))

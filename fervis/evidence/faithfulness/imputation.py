@@ -15,8 +15,8 @@ from torch import Tensor
 
 _MOST_ITERATIONS = 2000
 _CHECKED_EVERY = 8  # iterations, between two looks at the residuals
-_TOLERANCE = {torch.float64: 1e-10}
-_TOLERANCE_ELSE = 1e-6  # of the residual, relative to the right side
+_RESIDUAL = {torch.float64: 1e-10}
+_RESIDUAL_ELSE = 1e-6  # of the residual, relative to the right side
 
 
 def linear_imputation(image: Tensor, removed: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def _neighbour_sums(values: Tensor) -> Tensor:
 def _conjugate_gradients(stencil: Callable[[Tensor], Tensor], right: Tensor, start: Tensor, diagonal: Tensor) -> Tensor:
     """Solve stencil(x) = right for each system [S,C,H,W], preconditioned by the diagonal."""
     scale = right.square().sum((2, 3), keepdim=True)
-    tolerance = _TOLERANCE.get(right.dtype, _TOLERANCE_ELSE) ** 2
+    tolerance = _RESIDUAL.get(right.dtype, _RESIDUAL_ELSE) ** 2
     values, residual = start, right - stencil(start)
     direction = residual / diagonal
     inner = (residual * direction).sum((2, 3), keepdim=True)

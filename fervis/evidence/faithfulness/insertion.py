@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from fervis.core.knobs import Whole
 from fervis.evidence.faithfulness.curves import area_under_curve
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
+from fervis.models.hiding import blurred_twice
 
 
 @dataclass
@@ -31,11 +31,3 @@ class Insertion:
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return the area [N,T] in [0, 1]."""
         return {"": area_under_curve(batch, maps, blurred_twice(batch.images, self.blur), self.steps, shows=True)}
-
-
-def blurred_twice(images: Tensor, side: int) -> Tensor:
-    """Return images [N,C,H,W] averaged twice over boxes of an odd side, at the border over what is inside."""
-    side -= 1 - side % 2
-    for _ in range(2):
-        images = F.avg_pool2d(images, side, 1, side // 2, count_include_pad=False)
-    return images

@@ -15,7 +15,7 @@ from fervis.core.network import Network
 from fervis.core.results import Confusion, ExplainerOutput
 from fervis.errors import ConfigError
 from fervis.metrics.classifier.confusion import best_and_worst, largest_confusions
-from fervis.metrics.classifier.evaluation import PER_CLASS, SINGLE, score
+from fervis.metrics.classifier.evaluation import PER_CLASS, SINGLE, classifier_scores
 from fervis.metrics.classifier.scores import bootstrap_metrics, confusion_counts
 from fervis.models.batch import Batch
 from fervis.models.fast_inference import fast_forward
@@ -74,7 +74,7 @@ class ConfusionMatrix:
             generator=Generator().manual_seed(batch.seed),
             groups=torch.tensor(groups),
         )
-        scored = score(probabilities, labels, classes, ends)
+        scored = classifier_scores(probabilities, labels, classes, ends)
         low, high = (end[None].float() for end in ends["confusion"])
         metrics = {name: scored[name] for name in ("n", *SINGLE, "per_class")}
         metrics |= {"left_out": int((~known).sum()), "resamples": self.resamples, "views": self.views}

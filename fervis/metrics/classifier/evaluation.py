@@ -111,7 +111,7 @@ def evaluate_predictions(
                 left_out = int((~mask).sum())
                 results[split][kind][subset] = {
                     "left_out": left_out,
-                    **score(predicted[mask], truth[mask], classes, ends),
+                    **classifier_scores(predicted[mask], truth[mask], classes, ends),
                 }
     report = {
         "classes": list(classes),
@@ -126,7 +126,7 @@ def evaluate_predictions(
     return Evaluation(report, copied, {split: part.faces.rows for split, part in parts.items()})
 
 
-def score(
+def classifier_scores(
     probabilities: Tensor, labels: Tensor, classes: Sequence[str], ends: Mapping[str, tuple[Tensor, Tensor]]
 ) -> dict[str, Any]:
     """Compute the metrics of N images with their intervals, as plain data.

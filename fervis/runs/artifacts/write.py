@@ -93,7 +93,9 @@ def summary_table(explanation: Explanation) -> list[dict[str, Any]]:
             **({"checkpoint": explanation.checkpoints[number]} if several else {}),
         }
         face = _face_columns(explanation, number) if explanation.of_faces else {}
-        entries.append(face | place | explanation.result.summary_row(number) | _score_columns(explanation, number))
+        scores = _score_columns(explanation, number)
+        words = {"sentence": explanation.sentences[number]} if explanation.sentences else {}
+        entries.append(face | place | explanation.result.summary_row(number) | scores | words)
     return entries
 
 

@@ -101,6 +101,7 @@ class HeatmapItem:
     model: str
     dataset: str
     name: str = ""  # of the face's file; empty where the data set has none
+    sentence: str = ""  # what the evidence says of the map
 
     @property
     def labelled(self) -> bool:
@@ -150,7 +151,7 @@ class HeatmapItem:
             f"Face {self.row} of {self.dataset}{f' ({self.name})' if self.name else ''}, "
             f"{label}, predicted {self.predicted} by {self.model} "
             f"(probability {self.probability:.2f}). The map, {self.method} at {self.place} for {self.target} as "
-            f"{main.unit}, {course}."
+            f"{main.unit}, {course}.{f' {self.sentence}' if self.sentence else ''}"
         )
 
 
@@ -205,6 +206,7 @@ def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> lis
             model=explanation.model,
             dataset=explanation.dataset,
             name=faces.names[i] if faces.names else "",
+            sentence=explanation.sentences[i] if explanation.sentences else "",
         )
         for i, label in enumerate(labels)
     ]

@@ -1,0 +1,162 @@
+"""Region shares: how much of a map each region of the face holds, and what hiding the region does to the target.
+
+The share of a map's magnitudes in a region is the relevance mass of Arras, Osman and Samek (2022, arXiv:2003.07258);
+divided by the region's share of the image's area it is 1 for a map that does not know the region. Both describe maps.
+Whether the network depends on the region is another question, which the same regions answer without the map: by how
+much the target's probability falls when the region is hidden, beside patches of the same area elsewhere on the face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor
+
+from fervis.core.knobs import Choice, Whole
+from fervis.datasets.landmarks.regions import FACE_REGIONS, OUTSIDE_FACE, FaceRegions, face_regions
+from fervis.evidence.protocol import ExplainAgain
+from fervis.evidence.regions.action_units import action_unit_scores
+from fervis.models.batch import Batch
+from fervis.models.hiding import blurred_twice
+from fervis.models.masking import MASKS_PER_CHUNK, masked_passes
+from fervis.system.tensor_hash import tensors_hash
+
+_EFFECTS: tuple[str, ...] = ("drop", "random")  # of hiding a region, and patches of its area
+_NOT_ON_FACE = {f"{name}/random" for name in OUTSIDE_FACE}  # what lies there is not like a patch of the face
+
+
+@dataclass
+class RegionShares:
+    """Measure shares of maps in regions and the effect of hiding each region.
+
+    Attributes:
+        fill: what hides a region: ``mean``, the image's own mean of each channel, or ``blur``.
+        blur: side in pixels, odd, of the box over which the image is averaged (twice); of ``blur``.
+        patches: random patches on the face that each region is compared with; 0 hides nothing.
+        codebook: which action units make an expression: ``emfacs``, ``facs`` or ``belharbi``.
+    """
+
+    fill: Annotated[str, Choice("mean", "blur")] = "mean"
+    blur: Annotated[int, Whole(1, 101)] = 11
+    patches: Annotated[int, Whole(0, 1000)] = 4
+    codebook: Annotated[str, Choice("emfacs", "facs", "belharbi")] = "emfacs"
+    better: ClassVar = "neither"
+    needs: ClassVar = frozenset()
+    same_for_every_map: ClassVar = frozenset(
+        {"probability", "template", "action_units/area"}
+        | {f"{name}/{part}" for name in FACE_REGIONS for part in ("area", *_EFFECTS)}
+    )
+
+    def __post_init__(self) -> None:
+        self._last: tuple[str, dict[str, Tensor]] = ("", {})
+
+    def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
+        """Return scores [N,T] of the face and of each region, named ``<region>/<score>``.
+
+        The score itself is the share of the map on the face, which is all but hair and background. ``share`` is the
+        region's share of the map's magnitudes (NaN for a map of zeros), ``area`` that of the image and ``density``
+        share / area (NaN for a region that is not in the image). ``drop`` is how far the target's probability falls
+        when the region is hidden, ``random`` how far it falls, in the mean, when a patch of the same area around a
+        random pixel of the face is. ``action_units`` stands for the regions of the target's expression (see
+        ``action_unit_scores``). ``probability`` is the target's for the whole image; ``template`` is 1 where the
+        regions are the mean face's, because the image's own are not known.
+        """
+        regions, magnitudes = face_regions(batch.images, batch.truth), maps.cpu().abs()
+        shares, areas = region_mass(magnitudes, regions.masks)
+        density = (shares / areas).where(areas > 0, torch.nan)
+        scores = _by_region({"share": shares, "area": areas, "density": density}, regions.names)
+        outside = shares[..., [FACE_REGIONS.index(name) for name in OUTSIDE_FACE]].sum(2)
+        of_units = action_unit_scores(batch, regions, magnitudes, self.codebook)
+        scores |= {f"action_units/{part}": values for part, values in of_units.items()}
+        scores |= {"": 1 - outside, "template": (~regions.known).double()[:, None].expand_as(outside)}
+        return scores | (self._hidden(batch, regions) if self.patches else {})
+
+    def _hidden(self, batch: Batch, regions: FaceRegions) -> dict[str, Tensor]:
+        """The scores that hide regions, computed once for all maps of the same images, targets and weights."""
+        parts = {"images": batch.images, "masks": regions.masks, **batch.model.state_dict()}
+        if batch.targets.classes is not None:
+            parts["classes"] = batch.targets.classes
+        key = tensors_hash(parts, [batch.seed, batch.targets.layer, batch.targets.filters, str(batch.model)])
+        if self._last[0] != key:
+            self._last = key, hiding_effects(batch, regions, self._fill(batch.images), self.patches)
+        return self._last[1]
+
+    def _fill(self, images: Tensor) -> Tensor:
+        return blurred_twice(images, self.blur) if self.fill == "blur" else images.mean((2, 3), keepdim=True)
+
+
+def region_mass(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the share of each map's magnitudes in each region [N,T,R], and each region's share of the area [N,T,R].
+
+    Args:
+        maps: [N,T,H,W]; a map of zeros has no shares (NaN).
+        masks: [N,R,H,W] bool.
+    """
+    magnitudes, areas = maps.double().abs(), masks.flatten(2).double()
+    inside = torch.einsum("ntp,nrp->ntr", magnitudes.flatten(2), areas)
+    shares = inside / magnitudes.sum((2, 3))[..., None]
+    return shares, areas.mean(2)[:, None].expand_as(shares)
+
+
+def hiding_effects(batch: Batch, regions: FaceRegions, fill: Tensor, patches: int) -> dict[str, Tensor]:
+    """Return ``probability``, ``<region>/drop`` and ``<region>/random`` [N,T] of each region.
+
+    Args:
+        batch: N images with T targets each.
+        regions: of the images.
+        fill: [N,C,H,W], or what broadcasts to it: what stands in for hidden pixels.
+        patches: how many random patches each region is compared with.
+    """
+    draws = torch.rand(patches, generator=batch.generator("evidence/region_shares"))
+    order, count = patch_order(regions.face, draws), len(FACE_REGIONS)
+    areas = regions.masks.flatten(2).sum(2)
+    drops = torch.zeros(len(batch), batch.targets.count, count, 2)
+    whole = torch.zeros(len(batch), batch.targets.count)
+    with masked_passes(batch.model, batch.images, batch.targets, output="probability") as scores:
+        for number, image in enumerate(batch.images):
+            hidden = _hidden_parts(regions.masks[number], order[number], areas[number])
+            values = scores(image, (~part.to(image.device) for part in hidden), fill[number])
+            values = values[:, scores.columns(number, values)]
+            whole[number] = values[0]
+            drops[number, :, :, 0] = (values[0] - values[1 : 1 + count]).T
+            drops[number, :, :, 1] = (values[0] - values[1 + count :].unflatten(0, (patches, count)).mean(0)).T
+    drops = drops.where((areas > 0)[:, None, :, None], torch.nan)
+    effects: dict[str, Tensor] = dict(zip(_EFFECTS, drops.unbind(-1), strict=True))
+    named = _by_region(effects, regions.names)
+    return {"probability": whole} | {name: values for name, values in named.items() if name not in _NOT_ON_FACE}
+
+
+def patch_order(face: Tensor, draws: Tensor) -> Tensor:
+    """Return [N,D,H,W] int64: how many pixels of the face are nearer to a random one than each pixel is.
+
+    The pixels below a number are then a patch of this area, as round as the face's outline allows.
+
+    Args:
+        face: [N,H,W] bool.
+        draws: [D] in [0, 1): which of the face's pixels, in the order of the image, is the middle.
+    """
+    height, width = face.shape[1:]
+    flat = face.flatten(1)
+    counts = flat.sum(1)
+    wanted = (draws[None] * counts[:, None]).long()
+    middle = torch.searchsorted(flat.cumsum(1), wanted + 1).clamp(max=height * width - 1)
+    y, x = torch.arange(height * width) // width, torch.arange(height * width) % width
+    distances = (y - y[middle][..., None]).square() + (x - x[middle][..., None]).square()
+    distances = distances.where(flat[:, None], 2 * (height**2 + width**2))  # beyond the face: farther than anything
+    return distances.argsort(dim=-1, stable=True).argsort(-1).unflatten(-1, (height, width))
+
+
+def _hidden_parts(masks: Tensor, order: Tensor, areas: Tensor) -> Iterator[Tensor]:
+    """Masks [.,H,W] of what is hidden: nothing, each region, then of each draw a patch of each region's area."""
+    patches = (order[:, None] < areas[:, None, None]).flatten(0, 1)
+    yield from torch.cat([torch.zeros_like(masks[:1]), masks, patches]).split(MASKS_PER_CHUNK)
+
+
+def _by_region(columns: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """Name columns [N,T,R] of ``FACE_REGIONS`` as ``<region>/<column>`` [N,T], for the regions of these names."""
+    return {
+        f"{name}/{part}": values[..., FACE_REGIONS.index(name)] for name in names for part, values in columns.items()
+    }
