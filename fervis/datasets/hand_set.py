@@ -83,17 +83,17 @@ def hand_set_truth(case: str, white: Tensor) -> tuple[Tensor, Tensor]:
 _ROWS, _COLUMNS = torch.tensor(HAND_SET_PIXELS).T
 
 
-def _sum(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def _sum_values(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return pixels, pixels
 
 
-def _presence(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def _presence_values(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """A positive weight reads x, a negative one -(1 - x) = x - 1; the mean of x is a half."""
     absent = torch.tensor(HAND_SET_WEIGHTS) < 0
     return pixels - 0.5, pixels - absent.double()
 
 
-def _conjunction(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def _conjunction_values(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of relu(a + b - 1) is 1/4, with one pixel known 1/2 or 0; half of both steps is a pixel's share."""
     own = (pixels + 1) / 2
     partner = _partners(own)
@@ -101,7 +101,7 @@ def _conjunction(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return values, (own * partner)[:, ::2]
 
 
-def _exclusive_or(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def _exclusive_or_values(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """The mean of |a + b| - 1 is 0, with one pixel known too; each pixel has half of the value."""
     equal = pixels * _partners(pixels)
     return equal / 2, equal[:, ::2]
@@ -112,9 +112,9 @@ def _partners(pixels: Tensor) -> Tensor:
 
 
 _TERMS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
-    "additive": _sum,
-    "shattered_gradient": _sum,
-    "pertinent_negative": _presence,
-    "conjunction": _conjunction,
-    "exclusive_or": _exclusive_or,
+    "additive": _sum_values,
+    "shattered_gradient": _sum_values,
+    "pertinent_negative": _presence_values,
+    "conjunction": _conjunction_values,
+    "exclusive_or": _exclusive_or_values,
 }

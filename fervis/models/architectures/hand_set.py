@@ -76,7 +76,7 @@ def hand_set_network(case: str) -> nn.Sequential:
 
 
 def _additive() -> nn.Sequential:
-    return _pixel_network([(1.0, 0.0), (-1.0, 0.0)], _readout([1.0, -1.0]))
+    return _pixel_network([(1.0, 0.0), (-1.0, 0.0)], _pixel_weights([1.0, -1.0]))
 
 
 def _shattered_gradient() -> nn.Sequential:
@@ -86,7 +86,7 @@ def _shattered_gradient() -> nn.Sequential:
     offset = 2 * (1 - STEEPNESS) + STEEPNESS
     return _pixel_network(
         [(1.0, 2.0), *((1.0, -kink) for kink in kinks)],
-        _readout([1.0 - STEEPNESS, *turns]),
+        _pixel_weights([1.0 - STEEPNESS, *turns]),
         bias=-offset * sum(HAND_SET_WEIGHTS),
     )
 
@@ -116,7 +116,7 @@ _NETWORKS: dict[str, Callable[[], nn.Sequential]] = {
 }
 
 
-def _readout(channels: Sequence[float]) -> Tensor:
+def _pixel_weights(channels: Sequence[float]) -> Tensor:
     """Return the weights [C,8,8] of a logit that reads each pixel by its weight and each channel by its own."""
     weights = torch.zeros(len(channels), HAND_SET_SIDE, HAND_SET_SIDE)
     for (row, column), weight in zip(HAND_SET_PIXELS, HAND_SET_WEIGHTS, strict=True):
@@ -128,7 +128,7 @@ def _pixel_network(channels: Sequence[tuple[float, float]], weights: Tensor, bia
     """Build two opposite logits that read, by these weights [C,8,8], relu(factor x + offset) of each pixel."""
     head = nn.Linear(weights.numel(), 2)
     flat = weights.flatten()
-    _set(head, torch.stack([-flat, flat]), torch.tensor([-bias, bias]))
+    _set_weights(head, torch.stack([-flat, flat]), torch.tensor([-bias, bias]))
     return nn.Sequential(_pixelwise(channels), nn.ReLU(), nn.Flatten(), head)
 
 
@@ -146,20 +146,22 @@ def _pair_network(units: Sequence[tuple[float, float]], bias: float) -> nn.Seque
     middle = nn.Linear(sums[0].numel(), len(weights) * len(units))
     head = nn.Linear(middle.out_features, 2)
     factors, offsets = torch.tensor(units).T
-    _set(middle, (factors[:, None, None] * sums.flatten(1)).flatten(0, 1), offsets.repeat_interleave(len(weights)))
+    _set_weights(
+        middle, (factors[:, None, None] * sums.flatten(1)).flatten(0, 1), offsets.repeat_interleave(len(weights))
+    )
     flat, total = weights.repeat(len(units)), bias * float(weights.sum())
-    _set(head, torch.stack([-flat, flat]), torch.tensor([-total, total]))
+    _set_weights(head, torch.stack([-flat, flat]), torch.tensor([-total, total]))
     return nn.Sequential(_pixelwise([(1.0, 0.0), (-1.0, 0.0)]), nn.ReLU(), nn.Flatten(), middle, nn.ReLU(), head)
 
 
 def _pixelwise(channels: Sequence[tuple[float, float]]) -> nn.Conv2d:
     layer = nn.Conv2d(1, len(channels), 1)
     weights, biases = torch.tensor(channels).T
-    _set(layer, weights[:, None, None, None], biases)
+    _set_weights(layer, weights[:, None, None, None], biases)
     return layer
 
 
-def _set(layer: nn.Conv2d | nn.Linear, weights: Tensor, biases: Tensor) -> None:
+def _set_weights(layer: nn.Conv2d | nn.Linear, weights: Tensor, biases: Tensor) -> None:
     with torch.no_grad():
         layer.weight.copy_(weights)
         assert layer.bias is not None

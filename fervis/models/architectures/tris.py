@@ -50,21 +50,21 @@ class Tris(Architecture):
         inputs = channels * TRIS_SIDE * TRIS_SIDE
         layers: dict[str, Any]
         if self.form == "linear":
-            return _named({"flatten": nn.Flatten(), "head": nn.Linear(inputs, classes, bias=False)})
+            return _sequence({"flatten": nn.Flatten(), "head": nn.Linear(inputs, classes, bias=False)})
         if self.form == "mlp":
             layers, width = {"flatten": nn.Flatten()}, inputs
             for number, units in enumerate((32, 16, 8), 1):
                 layers |= {f"linear{number}": nn.Linear(width, units), f"relu{number}": nn.ReLU()}
                 width = units
-            return _named({**layers, "head": nn.Linear(width, classes)})
+            return _sequence({**layers, "head": nn.Linear(width, classes)})
         layers = {}
         for number in range(1, 5):
             layers[f"conv{number}"] = nn.Conv2d(channels if number == 1 else _FILTERS, _FILTERS, 2, padding=1)
             layers |= {f"relu{number}": nn.ReLU(), f"pool{number}": nn.MaxPool2d(2)}
-        return _named({**layers, "flatten": nn.Flatten(), "head": nn.Linear(_FILTERS, classes)})
+        return _sequence({**layers, "flatten": nn.Flatten(), "head": nn.Linear(_FILTERS, classes)})
 
 
-def _named(layers: dict[str, nn.Module]) -> nn.Sequential:
+def _sequence(layers: dict[str, nn.Module]) -> nn.Sequential:
     network = nn.Sequential()
     for name, layer in layers.items():
         network.add_module(name, layer)

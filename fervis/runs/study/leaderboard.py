@@ -129,7 +129,7 @@ def draw_leaderboard_of(
     shown = {name: board.scores[name] for name in board.ranking}
     with FigureWriter(folder, dpi) as writer:
         sheet = draw_leaderboard(title, board.methods, shown, board.higher, known, dpi)
-        return writer.save(sheet, LEADERBOARD, _caption(board, len(parts))), board
+        return writer.save(sheet, LEADERBOARD, _board_caption(board, len(parts))), board
 
 
 def read_part(answer: Path) -> ScoredPart:
@@ -165,7 +165,8 @@ def rank_methods(parts: Sequence[ScoredPart], seed: int) -> Leaderboard:
     settings = list(dict.fromkeys(part.setting for part in parts))
     scores = {
         name: {
-            method: _mean([part for part in parts if part.method == method], name, settings, seed) for method in methods
+            method: _mean_score([part for part in parts if part.method == method], name, settings, seed)
+            for method in methods
         }
         for name in [*ranking, *(name for name in directed if name not in ranking)]
     }
@@ -188,7 +189,7 @@ def rank_methods(parts: Sequence[ScoredPart], seed: int) -> Leaderboard:
     )
 
 
-def _mean(parts: Sequence[ScoredPart], name: str, settings: Sequence[str], seed: int) -> Interval:
+def _mean_score(parts: Sequence[ScoredPart], name: str, settings: Sequence[str], seed: int) -> Interval:
     """Return the mean over images, of each image's mean over settings, with its interval."""
     data = {setting: setting.partition("'dataset'")[2] for setting in settings}
     numbers = {text: number for number, text in enumerate(dict.fromkeys(data.values()))}
@@ -228,7 +229,7 @@ def _is_baseline(method: str) -> bool:
     return plugin_class("explainer", method).__module__.split(".")[-2] == "baselines"
 
 
-def _caption(board: Leaderboard, parts: int) -> str:
+def _board_caption(board: Leaderboard, parts: int) -> str:
     text = (
         f"{len(board.methods)} methods by the mean of their ranks, of {parts} runs; grey ones do not know the network. "
         "Whiskers are 95 % bootstrap intervals over images."
