@@ -105,6 +105,7 @@ def relevance_rows(network: Any, faces: Tensor) -> Iterator[Row]:
     """Yield the rows of layer-wise relevance propagation."""
     if not importlib.util.find_spec("zennit"):
         return
+    network.requires_grad_(False)
     classes = network(faces).argmax(1)
     for composite in relevance_family.COMPOSITES:
         yield Row(
@@ -148,7 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[], help="words of which a row must have one")
     arguments = parser.parse_args()
-    network = fervis.load_model("vgg8", weights="fer2013").eval().requires_grad_(False)
+    network = fervis.load_model("vgg8", weights="fer2013").eval()
     with TemporaryDirectory() as folder:
         drawn = build_plugin("dataset", "synthetic", per_class_train=FACES).load(Path(folder)).images
     order = torch.randperm(len(drawn), generator=torch.Generator().manual_seed(0))
