@@ -75,7 +75,7 @@ def section(
     family: str, rows: Sequence[Sequence[str]], stated: Mapping[str, Mapping[str, Any]], ratios: Mapping[str, str]
 ) -> str:
     """Return a family's table, and when to use each method and when not."""
-    lines = [f"## {family.capitalize()}\n"]
+    lines = [f"## {family.upper() if family == 'cam' else family.capitalize()}\n"]
     lines += ["| method | paper | needs | passes | at | of | checked against | speed |", "| --- " * 8 + "|"]
     for _, _, name, _, paper, where, what in rows:
         entry = stated[name.strip("`")]
@@ -89,7 +89,9 @@ def section(
     lines.append("")
     for _, _, name, summary, *_ in rows:
         entry = stated[name.strip("`")]
-        lines.append(f"- {name}: {summary}. *Use it* {lower_first(entry['use'])} *Not* {lower_first(entry['avoid'])}")
+        lines.append(
+            f"- {name}: {summary}. *Use it* {lower_first(entry['use'])} *Not* {lower_first(without_not(entry['avoid']))}"
+        )
     return "\n".join([*lines, ""])
 
 
@@ -101,6 +103,15 @@ def zip_names(against: str, tests: Sequence[str]) -> list[tuple[str, str]]:
     """
     words = [part.strip() for part in against.split(";")]
     return list(zip(words, tests, strict=True)) if len(words) == len(tests) else [(against, tests[0])]
+
+
+def without_not(sentence: str) -> str:
+    """Return a sentence without the word that the page puts before it.
+
+    >>> without_not("Not to compare classes."), without_not("to compare classes.")
+    ('to compare classes.', 'to compare classes.')
+    """
+    return sentence[4:] if sentence[:4].lower() == "not " else sentence
 
 
 def lower_first(sentence: str) -> str:
