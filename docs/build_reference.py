@@ -90,7 +90,8 @@ def section(
     for _, _, name, summary, *_ in rows:
         entry = stated[name.strip("`")]
         lines.append(
-            f"- {name}: {summary}. *Use it* {lower_first(entry['use'])} *Not* {lower_first(without_not(entry['avoid']))}"
+        use, avoid = lower_first(entry["use"]), lower_first(without_not(entry["avoid"]))
+        lines.append(f"- {name}: {summary}. *Use it* {use} *Not* {avoid}")
         )
     return "\n".join([*lines, ""])
 
