@@ -89,10 +89,8 @@ def section(
     lines.append("")
     for _, _, name, summary, *_ in rows:
         entry = stated[name.strip("`")]
-        lines.append(
         use, avoid = lower_first(entry["use"]), lower_first(without_not(entry["avoid"]))
         lines.append(f"- {name}: {summary}. *Use it* {use} *Not* {avoid}")
-        )
     return "\n".join([*lines, ""])
 
 
