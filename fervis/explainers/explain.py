@@ -81,7 +81,7 @@ def explain(
     with torch.inference_mode(False):
         pixels = checked_images(images)
         with served(model, pixels, output) as (network, logits):
-            warn_if_probabilities(logits)
+            warn_if_probabilities(logits, network)
             known = network.classes if isinstance(network, Network) else tuple(map(str, range(logits.shape[1])))
             rows = torch.arange(len(pixels))
             references = pixels if background is None else _checked_background(background, pixels)

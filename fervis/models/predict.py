@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from fervis.system.progress import progress
 BATCH_SIZE = 64
 TTA_KINDS = ("none", "flip", "tencrop")
 PROBE_IMAGES = 4  # images by which to see that the fused network computes the same
+_warned: WeakSet[nn.Module] = WeakSet()  # networks of which it was said that they end in a softmax
 _SUM_TOLERANCE = 1e-3  # of probabilities: bf16 keeps three digits
 
 
@@ -31,7 +33,7 @@ def predict(model: nn.Module, images: Tensor, batch_size: int = BATCH_SIZE) -> T
     with frozen(model), torch.no_grad():
         # A network that normalises in place changes the copy.
         logits = torch.cat([check_logits(model(part.clone())).float() for part in images.split(batch_size)])
-    warn_if_probabilities(logits)
+    warn_if_probabilities(logits, model)
     return logits.softmax(1)
 
 
@@ -89,10 +91,11 @@ def are_probabilities(logits: Tensor) -> bool:
     return bool(inside.all()) and bool(((logits.float().sum(1) - 1).abs() < _SUM_TOLERANCE).all())
 
 
-def warn_if_probabilities(logits: Tensor) -> bool:
-    """Warn where a network's outputs are probabilities; return whether they are."""
+def warn_if_probabilities(logits: Tensor, model: nn.Module) -> bool:
+    """Warn, once for each network, where its outputs are probabilities; return whether they are."""
     found = are_probabilities(logits)
-    if found:
+    if found and model not in _warned:
+        _warned.add(model)
         log.warning(
             "model: its outputs sum to one in every row, so it ends in a softmax; fervis takes them for logits and "
             "applies another. Explain the network without its last softmax."

@@ -68,7 +68,7 @@ def score(
     with torch.inference_mode(False):
         pixels = checked_images(images)
         with served(model, pixels, output) as (network, logits):
-            warn_if_probabilities(logits)
+            warn_if_probabilities(logits, network)
             targets = requested_targets(network, pixels, target)
             wanted, single = _checked_maps(maps, pixels, targets.count)
             known = network.classes if isinstance(network, Network) else tuple(map(str, range(logits.shape[1])))

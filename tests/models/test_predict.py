@@ -192,8 +192,11 @@ def test_networks_that_end_in_a_softmax_are_named(caplog: pytest.LogCaptureFixtu
         model, images = nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), torch.rand(4, 1, 6, 6)
     predict(model, images)
     assert not caplog.records
-    found = predict(nn.Sequential(*model, nn.Softmax(1)), images)
+    softmax = nn.Sequential(*model, nn.Softmax(1))
+    found = predict(softmax, images)
     assert "its outputs sum to one in every row, so it ends in a softmax" in caplog.text
+    predict(softmax, images)
+    assert len(caplog.records) == 1, "each network is named once"
     assert not torch.allclose(found, predict(model, images))  # the second softmax flattens
     assert are_probabilities(torch.rand(9, 7).softmax(1).bfloat16())
     for logits in (torch.ones(3, 1), torch.tensor([[1.5, -0.5]]), torch.tensor([[0.2, 0.8], [0.3, 0.3]])):
