@@ -20,7 +20,7 @@ BATCH_SIZE = 64
 TTA_KINDS = ("none", "flip", "tencrop")
 PROBE_IMAGES = 4  # images by which to see that the fused network computes the same
 _warned: WeakSet[nn.Module] = WeakSet()  # networks of which it was said that they end in a softmax
-_SUM_TOLERANCE = 1e-3  # of probabilities: bf16 keeps three digits
+_SUM_TOLERANCE = 1e-3  # of the sum of probabilities, where the type is no coarser
 
 
 def predict(model: nn.Module, images: Tensor, batch_size: int = BATCH_SIZE) -> Tensor:
@@ -88,7 +88,9 @@ def are_probabilities(logits: Tensor) -> bool:
     if not len(logits) or logits.shape[1] < 2:
         return False
     inside = (logits >= 0) & (logits <= 1)
-    return bool(inside.all()) and bool(((logits.float().sum(1) - 1).abs() < _SUM_TOLERANCE).all())
+    # Rounding to a type moves each of them by at most half its eps, relative to it, and so their sum by as much.
+    tolerance = max(_SUM_TOLERANCE, torch.finfo(logits.dtype).eps / 2)
+    return bool(inside.all()) and bool(((logits.float().sum(1) - 1).abs() <= tolerance).all())
 
 
 def warn_if_probabilities(logits: Tensor, model: nn.Module) -> bool:
