@@ -10,7 +10,11 @@ import pytest
 import fervis
 from fervis.core.registry import names, option_settings
 
-MEASURES = [name for name in names("evidence") if "name" in option_settings("evidence", name)]
+# Their truth is known of certain data alone, which their own tests score: drawn faces, and networks set by hand.
+OF_OWN_DATA = {"part_removal", "true_attribution"}
+MEASURES = [
+    name for name in names("evidence") if "name" in option_settings("evidence", name) and name not in OF_OWN_DATA
+]
 # Settings by which the checks are quick, or fit images of 16 x 16 pixels.
 KNOBS: dict[str, dict[str, Any]] = {"infidelity": {"side": 5, "samples": 60}}
 # Name of a measure -> name of a check -> why it fails. Strict: one that passes is an error.
