@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from torch import nn
 
 from fervis.core.knobs import Choice
-from fervis.core.network import Network
+from fervis.core.network import PIXEL_RANGES, Network
 from fervis.errors import ConfigError
 from fervis.models.architectures.base import Architecture
 
@@ -27,7 +27,7 @@ class Tris(Architecture):
     """
 
     form: Annotated[str, Choice("linear", "mlp", "cnn")] = "cnn"
-    pixels: str | None = "signed"
+    pixels: Annotated[str | None, Choice(*PIXEL_RANGES)] = "signed"
 
     name: ClassVar[str] = "tris"
     smallest: ClassVar[int] = TRIS_SIDE
