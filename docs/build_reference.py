@@ -30,8 +30,7 @@ docs/build_reference.py` from `docs/methods/*.toml`, the registry and `benchmark
 names, and `fervis explainer=<name> --help` the settings.
 
 *Passes* are per batch of images with T targets each, whatever the number of layers. *Checked against* links the test
-that holds it. *Speed* is the peer's processor time divided by fervis's on the same work in one run
-([benchmarks](../benchmarks/README.md)); a dash means that no peer was measured.
+that holds it. How fast methods are beside their peers: [benchmarks](../benchmarks/README.md){speed}.
 """
 
 
@@ -68,7 +67,11 @@ def page() -> str:
     sections: dict[str, list[Sequence[str]]] = {}
     for row in rows:
         sections.setdefault(row[1], []).append(row)
-    return "\n".join([HEADING, *(section(family, of, stated, ratios) for family, of in sections.items())])
+    measured = (
+        "; *speed* is the peer's processor time divided by fervis's on the same work, a dash where none was measured"
+    )
+    heading = HEADING.format(speed=measured if ratios else "")
+    return "\n".join([heading, *(section(family, of, stated, ratios) for family, of in sections.items())])
 
 
 def section(
@@ -76,16 +79,16 @@ def section(
 ) -> str:
     """Return a family's table, and when to use each method and when not."""
     lines = [f"## {family.upper() if family == 'cam' else family.capitalize()}\n"]
-    lines += ["| method | paper | needs | passes | at | of | checked against | speed |", "| --- " * 8 + "|"]
+    columns = ["method", "paper", "needs", "passes", "at", "of", "checked against", *(["speed"] if ratios else [])]
+    lines += [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
     for _, _, name, _, paper, where, what in rows:
         entry = stated[name.strip("`")]
         links = ", ".join(
             f"[{words}](../{test.partition('::')[0]})" for words, test in zip_names(entry["against"], tests_of(entry))
         )
-        speed = ratios.get(name.strip("`"), "-")
-        lines.append(
-            f"| {name} | {paper} | {entry['needs']} | {entry['passes']} | {where} | {what} | {links} | {speed} |"
-        )
+        cells = [name, paper, entry["needs"], entry["passes"], where, what, links]
+        cells += [ratios.get(name.strip("`"), "-")] if ratios else []
+        lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
     for _, _, name, summary, *_ in rows:
         entry = stated[name.strip("`")]
