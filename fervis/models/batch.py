@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from fervis.core.faces import Faces, Truth
+from fervis.core.faces import SPLITS, Faces, Truth
 from fervis.core.layers import Layer
 from fervis.core.seeding import generator_for
 from fervis.core.targets import Targets
@@ -39,8 +39,8 @@ class Batch:
         classes: names of the network's classes, in logit order.
         seed: root of all randomness; ``generator`` derives from it.
         truth: what the data set knows of these images, or None.
-        references: [R,C,H,W] uint8, or float as the network takes them, images that others are compared with: of a run
-            its training faces, else what the caller gave. Where there are none, the batch's own images stand in.
+        references: [R,C,H,W] float, as the network takes them, images that others are compared with, where the caller
+            states some; else the training faces of ``data``, all of its faces, or the batch's own images are.
         image_labels: [N] int64, labels of ``images`` as numbers of the data's classes, -1 where unknown; empty where
             nothing is said, as in a batch made of another.
         pool: [M,C,H,W] uint8, or float in [0, 1], all images of the split; on the CPU.
@@ -123,12 +123,17 @@ class Batch:
 
     def reference_images(self, index: Tensor) -> Tensor:
         """Return some of the images of reference as the network takes them, on the device of the images."""
-        images = (self.references if len(self.references) else self.images)[index].to(self.images.device)
-        return images if images.is_floating_point() else images.to(self.images.dtype) / 255
+        if len(self.references) or self.data is None:
+            images = self.references if len(self.references) else self.images
+            return images[index].to(self.images.device)
+        chosen = self.data.images[_positions_of_reference(self.data)[index]]
+        return chosen.to(self.images.device, self.images.dtype) / 255
 
     def reference_count(self) -> int:
         """Return the number of images of reference."""
-        return len(self.references) or len(self.images)
+        if len(self.references) or self.data is None:
+            return len(self.references) or len(self.images)
+        return len(_positions_of_reference(self.data))
 
     def recorded(self, layer: Layer) -> Resumable:
         """Record one pass of the images, to resume the network at a layer again and again."""
@@ -143,6 +148,10 @@ class Batch:
         targets = self.targets if targets is None else targets
         unknown = torch.zeros(0, dtype=torch.int64)
         return replace(self, images=images, targets=targets, truth=None, shared=None, image_labels=unknown)
+
+    def with_model(self, model: nn.Module) -> Batch:
+        """Return the batch of another network, whose passes are not those of this one."""
+        return replace(self, model=model, shared=None)
 
     def part(self, index: slice) -> Batch:
         """Return the batch of some of its images."""
@@ -160,3 +169,9 @@ class Batch:
         for start in range(0, len(self.pool), size):
             part = self.pool[start : start + size].to(self.images.device)
             yield slice(start, start + len(part)), part if part.is_floating_point() else part.float() / 255
+
+
+def _positions_of_reference(faces: Faces) -> Tensor:
+    """Return the positions [R] int64 of the training faces, or of all faces where there are none."""
+    training = (faces.splits == SPLITS.index("train")).nonzero()[:, 0]
+    return training if len(training) else torch.arange(len(faces))

@@ -174,11 +174,9 @@ def _explain_again(setup: RunSetup, batch: Batch) -> ExplainAgain:
     def explain_again(
         images: Tensor | None = None, model: nn.Module | None = None, *, seed: int | None = None
     ) -> Tensor:
-        other = replace(batch, shared=None)
+        other = batch if model is None else batch.with_model(model)
         if images is not None:
-            other = batch.with_images(images, batch.targets.repeat(len(images) // len(batch)))
-        if model is not None:
-            other = replace(other, model=model)
+            other = other.with_images(images, batch.targets.repeat(len(images) // len(batch)))
         if seed is not None:
             other = replace(other, seed=seed)
         maps = explain_batch(setup.explainer, other).result

@@ -92,14 +92,13 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
     network = setup.network(faces).to(setup.device)
     few = selected.take(torch.arange(min(len(selected), UNCHUNKED_LIMIT)))
     pixels = image_tensor(few, setup)
-    layers = check_inputs(setup, few, network)
+    layers = check_inputs(setup, few, pixels, network)
 
     @cache
     def training() -> tuple[Path, dict[str, Any]]:
         return find_training(setup, faces)
 
     loaded = []
-    training_faces = faces.split("train").images
     for checkpoint in setup.checkpoints:
         weighted = setup.network(faces)
         with record.stage("network"):
@@ -114,7 +113,6 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
             layers=layers,
             classes=network.classes,
             seed=config.seed,
-            references=training_faces if len(training_faces) else faces.images,
             pool=pool.images,
             rows=pool.rows,
             labels=pool.labels,
@@ -129,18 +127,19 @@ def load_inputs(setup: RunSetup, record: RunMetadata, cache_folder: Path) -> Run
     return RunInputs(faces, selected, layers, loaded)
 
 
-def check_inputs(setup: RunSetup, faces: Faces, network: Network) -> tuple[Layer, ...]:
+def check_inputs(setup: RunSetup, faces: Faces, pixels: Tensor, network: Network) -> tuple[Layer, ...]:
     """Check the network, and that layers, filters and classes exist, while it is untrained; return the layers.
 
     Args:
         setup: of the run.
         faces: some of those that are explained.
+        pixels: [N,C,H,W] their images, as the network takes them.
         network: with any weights.
 
     Raises:
         ConfigError: one of them does not exist, or the explainer cannot explain such a network.
     """
-    config, pixels = setup.config, image_tensor(faces, setup)
+    config = setup.config
     layers = resolve_layers(network, config.layer or setup.explainer.default_layer, pixels[:1])
     if check_network := getattr(setup.explainer, "check_network", None):
         check_network(network, pixels[:1])

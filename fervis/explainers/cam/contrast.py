@@ -68,8 +68,7 @@ def contrast_batch(batch: Batch, references: Sequence[int], similar: int, streng
     network = ContrastNetwork(batch, references, similar, strength)
     layers = tuple(replace(layer, path=f"model.{layer.path}") for layer in batch.layers)
     targets = class_targets(torch.arange(batch.targets.count).expand(len(batch), -1))
-    # Passes that are shared are those of the classes themselves.
-    return replace(batch, model=network, layers=layers, targets=targets, shared=None)
+    return replace(batch.with_model(network), layers=layers, targets=targets)
 
 
 def class_numbers(against: object, classes: Sequence[str]) -> list[int]:

@@ -140,7 +140,8 @@ def _checked(number: int, run: PartRun, own: Sequence[str], loaded: dict[str, Fa
             run = _compose(run.part, [*run.overrides, *fitted])
             setup = build_run(to_run_config(run.config))
         selected = select_faces(faces, setup.config.split, setup.config.faces)
-        check_inputs(setup, selected.take(torch.arange(min(len(selected), UNCHUNKED_LIMIT))), network)
+        few = selected.take(torch.arange(min(len(selected), UNCHUNKED_LIMIT)))
+        check_inputs(setup, few, image_tensor(few, setup), network)
     except ConfigError as error:
         raise ConfigError(f"part {number} of the study ({run.part.title}): {error}") from error
     return run
