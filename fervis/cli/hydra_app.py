@@ -104,7 +104,7 @@ def _shared_passes(overrides: Sequence[str]) -> AbstractContextManager[None]:
     """Return the context in which jobs that run in this process share their passes."""
     from fervis.runs.multirun.shared import sharing_passes  # imports torch
 
-    return sharing_passes(expand_sweep(overrides))
+    return sharing_passes(lambda: expand_sweep(overrides))
 
 
 def name_sweep(overrides: Sequence[str]) -> list[str]:

@@ -51,23 +51,16 @@ def explain_by_each(
     of_network = [name for name, method in methods.items() if method.result is not HeatMaps]
     if of_network or not methods:
         raise ConfigError(f"explainer={[*settings]}: expected methods that give heat maps, not {of_network or 'none'}.")
-    specs = {name: (layer if "layers" in method.takes else None) for name, method in methods.items()}
+    wanted: dict[str, tuple[str, ...]] = {}
     for name, method in methods.items():
-        check_takes(method, name, specs[name], target)
-    resolved = {
-        spec: resolve_layers(batch.model, list(spec), batch.images[:1])
-        for spec in {_names_of_layers(specs[name] or method.default_layer) for name, method in methods.items()}
-    }
-    batches = {
-        name: replace(batch, layers=resolved[_names_of_layers(specs[name] or method.default_layer)])
-        for name, method in methods.items()
-    }
+        stated = layer if "layers" in method.takes else None
+        check_takes(method, name, stated, target)
+        names = stated or method.default_layer
+        wanted[name] = (names,) if isinstance(names, str) else tuple(names)
+    resolved = {names: resolve_layers(batch.model, names, batch.images[:1]) for names in set(wanted.values())}
+    batches = {name: replace(batch, layers=resolved[names]) for name, names in wanted.items()}
     outputs = explain_together(methods, batches, batch_size=batch_size)
     return {name: output.result for name, output in outputs.items()}
-
-
-def _names_of_layers(layer: str | Sequence[str]) -> tuple[str, ...]:
-    return (layer,) if isinstance(layer, str) else tuple(layer)
 
 
 def explain_together(

@@ -77,7 +77,7 @@ def run_study(config: RunConfig, folder: Path, card: RunInfo, overrides: Sequenc
         return folder
     threads = choose_threads(config.threads)
     record = RunMetadata(command_line(overrides), card, config.seed, config.device, config.precision, threads)
-    with sharing_passes([part.overrides for part in planned]):
+    with sharing_passes(lambda: [part.overrides for part in planned]):
         answers = [_answer_part(config, number, planned, record) for number in range(len(planned))]
     with exclusive(Path(config.outputs), folder, "gathers this study"):
         return collect_figures(parts, answers, folder, record, drawings)

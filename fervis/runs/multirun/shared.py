@@ -6,10 +6,11 @@ them, whose passes also compute the layers that the other jobs will need.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor, nn
 
@@ -32,23 +33,27 @@ class _SweepPasses:
     """What the jobs of one sweep share.
 
     Attributes:
-        names: layers that the jobs name, and the pixels where a method of layers reads them too.
+        jobs: returns the overrides of each job.
         batches: hash of weights and images -> the predictions for these images, and the passes over them.
     """
 
-    names: tuple[str, ...]
+    jobs: Callable[[], Sequence[Sequence[str]]]
     batches: dict[str, tuple[Tensor, SharedPasses]] = field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Layers that the jobs name, and the pixels where a method of layers reads them too."""
+        return tuple(dict.fromkeys(name for job in self.jobs() for name in _layers_of(job)))
 
 
 @contextmanager
-def sharing_passes(jobs: Sequence[Sequence[str]]) -> Iterator[None]:
+def sharing_passes(jobs: Callable[[], Sequence[Sequence[str]]]) -> Iterator[None]:
     """Let the jobs of a sweep that run inside, in this process, share their passes.
 
     Args:
-        jobs: the overrides of each job.
+        jobs: returns the overrides of each job; called by the first job that explains in this process.
     """
-    names = tuple(dict.fromkeys(name for job in jobs for name in _layers_of(job)))
-    token = _current.set(_SweepPasses(names) if len(jobs) > 1 else None)
+    token = _current.set(_SweepPasses(jobs))
     try:
         yield
     finally:
