@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from fervis.evidence.checks.subject import MeasureSubject
-from fervis.evidence.checks.table import has_yaml, of_measures
+from fervis.evidence.checks.table import of_measures
 from fervis.models.checks.declarations import (
     expect_lawful_defaults,
     expect_wrong_types_refused,
@@ -13,6 +13,7 @@ from fervis.models.checks.declarations import (
     yaml_summary,
 )
 from fervis.models.checks.outcomes import expect
+from fervis.models.checks.table import has_yaml
 
 _NEEDS = {"truth", "explain_again"}
 

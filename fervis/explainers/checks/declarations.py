@@ -16,13 +16,10 @@ from fervis.models.checks.declarations import (
     expect_yaml_of_knobs,
     yaml_summary,
 )
+from fervis.models.checks.table import has_yaml
 
 _SCOPES = {"image", "network"}
 _TAKEN = {"layers", "pixels", "classes", "filters"}
-
-
-def _registered(subject: Subject) -> bool:
-    return isinstance(subject.explainer, str)
 
 
 @contract()
@@ -81,13 +78,13 @@ def check_knobs_refuse_wrong_types(subject: Subject) -> None:
     expect_wrong_types_refused(subject)
 
 
-@contract(_registered)
+@contract(has_yaml)
 def check_yaml_states_every_knob(subject: Subject) -> None:
     """The YAML file states every setting of the class, and no other."""
     expect_yaml_of_knobs(subject)
 
 
-@contract(_registered)
+@contract(has_yaml)
 def check_yaml_has_a_summary(subject: Subject) -> None:
     """The first comment of the YAML file says in a line what the explainer does."""
     expect(yaml_summary(subject), "the YAML file begins without a comment.")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from fervis.core.registry import is_plugin, names
-from fervis.errors import ConfigError, unknown_name
+from fervis.errors import ConfigError
 from fervis.explainers.checks import (  # noqa: F401, each module registers its checks, in this order
     batches,
     declarations,
@@ -25,7 +23,7 @@ from fervis.explainers.checks import (  # noqa: F401, each module registers its 
 from fervis.explainers.checks.subject import CHECK_IMAGES, Subject
 from fervis.explainers.checks.table import TABLE
 from fervis.explainers.explain import checked_images
-from fervis.models.checks.outcomes import CheckOutcome, outcomes_of
+from fervis.models.checks.outcomes import CheckOutcome, NamedCheck, outcomes_of
 
 NetworkOrBuilder = nn.Module | Callable[..., nn.Module]
 
@@ -68,7 +66,7 @@ def explainer_checks(
     model: NetworkOrBuilder | None = None,
     images: Tensor | None = None,
     knobs: Mapping[str, Any] | None = None,
-) -> list[tuple[str, Callable[[], None]]]:
+) -> list[NamedCheck]:
     """Return the name of each check that concerns an explainer, with a function that runs it.
 
     They are for ``pytest.mark.parametrize(("name", "check"), ...)``; nothing is computed yet. The functions share what
@@ -82,10 +80,7 @@ def explainer_checks(
         knobs: as in ``check_explainer``.
     """
     subject = Subject(explainer, dict(knobs or {}), model, None if images is None else checked_images(images))
-    if isinstance(explainer, str) and explainer not in names("explainer"):
-        raise unknown_name("explainer", explainer, names("explainer"))
-    if not is_plugin("explainer", subject.cls):
-        raise ConfigError(f"explainer={subject.name}: expected a dataclass with a method explain.")
+    checks = TABLE.checks_of(subject)
     if subject.given is not None and len(subject.given) < CHECK_IMAGES:
         raise ConfigError(f"images: expected at least {CHECK_IMAGES}, not {len(subject.given)}.")
-    return [(entry.name, partial(entry.run, subject)) for entry in TABLE.values() if entry.applies(subject)]
+    return checks
