@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 from fervis.core.knobs import Choice
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
-from fervis.explainers.gradient.passes import LAYERS_AND_PIXELS, OVER_CHANNELS, maps_of_targets
+from fervis.explainers.gradient.passes import LAYERS_AND_PIXELS, OVER_CHANNELS, rectified_maps
 from fervis.models.batch import Batch
 from fervis.models.rectifiers import RectifierRules
 
@@ -35,7 +35,5 @@ class GuidedBackprop:
 
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain all layers and targets of a batch in one forward pass and a backward pass per target."""
-        passes = batch.gradients(RectifierRules("guided", "guided_backprop"))
-        maps = maps_of_targets(passes, lambda _, gradient: OVER_CHANNELS[self.channels](gradient))
-        signed = self.channels == "sum"
-        return LayerMaps(maps, "guided ∂ logit / ∂ {layer}" if signed else "|guided ∂ logit / ∂ {layer}|", signed)
+        rules = RectifierRules("guided", "guided_backprop")
+        return rectified_maps(batch, rules, self.channels, "guided ∂ logit / ∂ {layer}")
