@@ -109,6 +109,10 @@ class Faces:
         """Return the faces of ``train``, ``val`` or ``test``; ``all`` returns every face."""
         return self if name == "all" else self.take(self.splits == SPLITS.index(name))
 
+    def label_names(self, index: Tensor | slice = slice(None)) -> list[str]:
+        """Return the class of each face at an index; ``?`` where it is unknown."""
+        return [self.classes[label] if label >= 0 else "?" for label in self.labels[index].tolist()]
+
     def fingerprint(self) -> str:
         """Return 64 hex digits that identify these faces: SHA-256 over all that a network can learn from.
 

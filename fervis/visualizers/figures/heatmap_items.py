@@ -188,7 +188,7 @@ def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> lis
             ]
         )
     predictions = explanation.predictions.tolist()
-    labels = [faces.classes[label] if label >= 0 else "?" for label in faces.labels.tolist()]
+    labels = faces.label_names()
     return [
         HeatmapItem(
             row=int(faces.rows[i]),
