@@ -54,7 +54,7 @@ def check_yaml_states_every_setting(subject: MeasureSubject) -> None:
 
 @of_measures(has_yaml)
 def check_yaml_names_the_source(subject: MeasureSubject) -> None:
-    """The first comment of the YAML file says in a line what is measured, and who proposed it."""
+    """The first comment of the YAML file states in one line what is measured, and who proposed it."""
     summary = yaml_summary(subject)
     sourced = re.search(r"\([^()]*\d{4}\)$", summary)
     expect(sourced, f"the YAML file begins with {summary!r}, expected a line that ends in (Author Year).")

@@ -24,7 +24,7 @@ def check_evidence(
     expected_failures: Mapping[str, str] | None = None,
     raise_error: bool = True,
 ) -> list[CheckOutcome]:
-    """Check whether a measure keeps the contract: shapes, direction, degenerate maps, batches, determinism, state.
+    """Check whether a measure fulfills the contract: shapes, direction, degenerate maps, batches, determinism, state.
 
     Args:
         measure: a registered name, a measure's class, or a measure that is built.
@@ -33,7 +33,7 @@ def check_evidence(
         raise_error: raise at the end if any check failed.
 
     Returns:
-        What came of each check that concerns the measure.
+        The outcome of each check that concerns the measure.
 
     Raises:
         AssertionError: checks failed, or passed that were expected to fail; each is named with its reason.

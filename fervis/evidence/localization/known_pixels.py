@@ -9,14 +9,14 @@ from fervis.errors import RunError
 from fervis.models.batch import Batch
 
 MAP_PARTS = Choice("positive", "absolute")
-"""What of a map marks pixels: its positive part (values that speak for the target), or magnitudes."""
+"""The values that mark pixels: the positive part of a map (evidence for the target), or its magnitudes."""
 
 
 def known_pixels(batch: Batch, maps: Tensor, measure: str) -> Tensor:
     """Return which pixels matter [N,1,P] bool, on the device of the maps.
 
     Raises:
-        RunError: the data set does not know.
+        RunError: the data set has no ground truth.
     """
     if batch.truth is None:
         raise RunError(f"evidence={measure}: the data set does not know which pixels matter.")
