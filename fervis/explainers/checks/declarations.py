@@ -32,7 +32,7 @@ def check_scope_is_known(subject: Subject) -> None:
 
 @contract()
 def check_result_has_a_kind(subject: Subject) -> None:
-    """``result`` is a kind of result with a name, by which its visualizer is found."""
+    """``result`` is a kind of result with a name, which selects its visualizer."""
     result = getattr(subject.cls, "result", None)
     kind: Any = getattr(result, "kind", None)
     named = is_dataclass(result) and isinstance(kind, str) and kind != ""
@@ -68,7 +68,7 @@ def check_default_layer_is_lawful(subject: Subject) -> None:
 
 @contract()
 def check_knobs_have_lawful_defaults(subject: Subject) -> None:
-    """Every setting has a default that its own constraint allows, so that the name alone can be asked."""
+    """Every setting has a default that its own constraint allows, so that the name alone can be chosen."""
     expect_lawful_defaults(subject)
 
 
@@ -86,5 +86,5 @@ def check_yaml_states_every_knob(subject: Subject) -> None:
 
 @contract(has_yaml)
 def check_yaml_has_a_summary(subject: Subject) -> None:
-    """The first comment of the YAML file says in a line what the explainer does."""
+    """The first comment of the YAML file states in one line what the explainer does."""
     expect(yaml_summary(subject), "the YAML file begins without a comment.")

@@ -37,7 +37,7 @@ def check_explainer(
     expected_failures: Mapping[str, str] | None = None,
     raise_error: bool = True,
 ) -> list[CheckOutcome]:
-    """Check whether an explainer keeps the contract: shapes, determinism, batches, targets, state, and much else.
+    """Check whether an explainer fulfills the contract: shapes, determinism, batches, targets, state, and more.
 
     Args:
         explainer: a registered name, a plug-in's class, or a plug-in that is built.
@@ -50,7 +50,7 @@ def check_explainer(
         raise_error: raise at the end if any check failed.
 
     Returns:
-        What came of each check that concerns the explainer.
+        The outcome of each check that concerns the explainer.
 
     Raises:
         AssertionError: checks failed, or passed that were expected to fail; each is named with its reason.
@@ -71,7 +71,7 @@ def explainer_checks(
 
     They are for ``pytest.mark.parametrize(("name", "check"), ...)``; nothing is computed yet. The functions share what
     they compute. Each raises AssertionError where the contract is broken, and ``unittest.SkipTest``, which pytest
-    knows, where the network that was given does not serve the check.
+    understands, where the given network is not suitable for the check.
 
     Args:
         explainer: as in ``check_explainer``.

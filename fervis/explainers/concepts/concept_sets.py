@@ -24,7 +24,7 @@ RANDOM_IMAGES_OF_A_SET = 10  # sets of random images are made smaller for more o
 
 @dataclass(frozen=True)
 class ConceptSets:
-    """Sets of images, each of a partition of its own, so that no image is in two of them.
+    """Sets of images, each from its own partition, so that no image is in two of them.
 
     Attributes:
         concepts: name -> [P,n,C,H,W] float32 in [0, 1], sets of images that show the concept.

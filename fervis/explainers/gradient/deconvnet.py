@@ -1,8 +1,8 @@
 """Deconvolution network: the target projected back through rectifiers that pass positive signals (Zeiler, Fergus 2014).
 
-At every rectifier the arriving gradient is itself rectified, whatever the rectifier did in the forward pass
+At every rectifier the incoming gradient is itself rectified, independently of the forward pass
 (arXiv:1311.2901); poolings send it to the positions of their largest values, and convolutions are transposed, as in the
-plain gradient. Which activations are rectifiers says ``fervis/models/rectifiers.py``.
+plain gradient. ``fervis/models/rectifiers.py`` defines which activations are rectifiers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Guided backpropagation: the gradient without what would lower any unit on its way (Springenberg et al. 2014).
 
 At every rectifier a negative gradient is cut off before the rectifier's own derivative lets it pass (arXiv:1412.6806),
-so that only paths along which every unit raises the target remain. Rectifiers are found in the graph of the forward
-pass, modules and functions alike; which activations are rectifiers says ``fervis/models/rectifiers.py``.
+so that only paths along which every unit raises the target remain. Rectifiers are located in the graph of the forward
+pass, modules and functions alike; ``fervis/models/rectifiers.py`` defines which activations are rectifiers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class GuidedBackprop:
 
     Attributes:
         channels: what a map shows of the channels: the largest ``magnitude``, as saliency does, or the ``sum``, whose
-            sign says whether a brighter pixel raises the target.
+            sign states whether a brighter pixel raises the target.
     """
 
     channels: Annotated[str, Choice(*OVER_CHANNELS)] = "magnitude"

@@ -56,7 +56,7 @@ class Lime:
         output: what is explained of a class: its ``probability`` or its ``logit``.
         kernel_width: how fast a sample's weight falls with its distance from the whole image.
         alpha: of the ridge regression.
-        top: how many of the strongest superpixels are kept in the map; 0 for all.
+        top: number of the strongest superpixels that the map shows; 0 for all.
         repeats: further sets of samples over which the stability is measured; 0 to estimate it from the first.
         precision: of the network's passes: ``fp32``, or ``bf16``: faster, and weights move by about 1 % of the largest.
     """

@@ -1,8 +1,8 @@
 """Part Shapley: the exact Shapley values of ten parts of the face, and what pairs of them do together (Shapley 1953).
 
 The network scores all 1,024 coalitions of parts that are shown; the values follow exactly, without samples, and add up
-to f(whole face) - f(all hidden). The Shapley interaction index of a pair says what the two add together beyond what
-each adds alone: positive where they need each other, negative where one does for both (Grabisch and Roubens 1999).
+to f(whole face) - f(all hidden). The Shapley interaction index of a pair is what the two add together beyond what
+each adds alone: positive if they depend on each other, negative if either suffices (Grabisch and Roubens 1999).
 """
 
 from __future__ import annotations
