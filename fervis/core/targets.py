@@ -155,7 +155,7 @@ def _first_count(spec: Any) -> int:
 class Targets:
     """The T targets of each of N images: classes, or the filters of a layer.
 
-    A class stands for its logit, a filter for its mean output.
+    The target of a class is its logit, that of a filter its mean output.
 
     Attributes:
         classes: [N,T] int64, the classes of each image, or None where filters are the targets.
@@ -208,5 +208,5 @@ class Targets:
         if len(wrong):
             raise ConfigError(f"target={int(wrong[0])}: the network has {logits.shape[1]} classes, from 0.")
         index = self.classes.to(logits.device)
-        # Autograd keeps the index, and refuses one that was computed under torch.inference_mode.
+        # Autograd saves the index, and refuses one that was computed under torch.inference_mode.
         return logits.gather(1, index.clone() if index.is_inference() else index)

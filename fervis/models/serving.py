@@ -1,8 +1,8 @@
 """Serve any network to explainers: take wrappers off, select its logits, refuse what hooks cannot serve.
 
-A map is right or it is not given: what would give a wrong map without an error is refused here, before any pass. A
-ScriptModule takes no hooks; half precision moves a gradient by up to half of its largest value; a network whose output
-for an image depends on the other images, or on chance, has no map of its own for any image.
+A network whose maps would be wrong without an error is refused here, before any pass. A ScriptModule takes no hooks;
+half precision moves a gradient by up to half of its largest value; a network whose output for an image depends on the
+other images, or on chance, has no well-defined map for any image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def served(model: Any, images: Tensor, output: str | int | None = None) -> Itera
     """Yield the network inside its wrappers, returning one tensor of logits, and its logits [1,K] of the first image.
 
     Inside, it is in eval mode without gradients of parameters. Afterwards its flags, buffers, attributes and hooks are
-    as they were, whatever happens.
+    as they were, also after an error.
 
     Args:
         model: any network.
@@ -192,7 +192,7 @@ def _misfit(network: nn.Module, images: Tensor) -> ConfigError | None:
 
 
 def _state_choice(returned: Any, output: str | int | None) -> None:
-    """Log which tensor of a network's output is taken for the logits where nothing says so."""
+    """Log which tensor of a network's output is taken for the logits if ``output=`` is not given."""
     tensors = dict(named_tensors(returned))
     candidates = candidate_logits(tensors)
     if output is None and len(candidates) == 1:
