@@ -82,7 +82,7 @@ def _weights_file(spec: Any, config: RunConfig, model: Model) -> tuple[Path | No
 
 
 def saved_epochs(folder: Path) -> dict[int, Path]:
-    """Return the epochs whose weights a training kept, each with its file."""
+    """Return the epochs whose weights a training saved, each with its file."""
     files = sorted(folder.glob("epoch_*.safetensors"))
     return {int(path.stem.removeprefix("epoch_")): path for path in files}
 

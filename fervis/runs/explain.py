@@ -1,4 +1,4 @@
-"""Explain images with the network of every checkpoint of a run, and what a reader must know of the result."""
+"""Explain images with the network of every checkpoint of a run, and summarize the result in metrics."""
 
 from __future__ import annotations
 

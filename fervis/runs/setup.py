@@ -1,4 +1,4 @@
-"""A config with its plug-ins built, so that every wrong setting is found before any work begins."""
+"""A config with its plug-ins built, so that every wrong setting is refused before any work begins."""
 
 from __future__ import annotations
 

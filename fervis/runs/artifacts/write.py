@@ -107,7 +107,7 @@ def _score_columns(explanation: Explanation, number: int) -> dict[str, Any]:
 
 
 def _face_columns(explanation: Explanation, number: int, label: str) -> dict[str, Any]:
-    """Which face an entry is of, and what the network says of it."""
+    """Return the face of an entry, and the network's prediction for it."""
     guess = int(explanation.predictions[number])
     names = explanation.faces.names
     return {
