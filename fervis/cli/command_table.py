@@ -17,7 +17,7 @@ CLEAN_WORDS = {
     "cache": "parsed data and hashes of files, which are made again when they are needed",
     "locks": "files by which processes keep out of each other's way",
 }
-"""What ``clean`` can remove, in the order in which all of it is removed."""
+"""The words for what ``clean`` can remove, in the order in which all of it is removed."""
 
 
 @dataclass(frozen=True)

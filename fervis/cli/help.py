@@ -89,7 +89,7 @@ def command_help(word: str, command: Command) -> str:
 
 
 def experiment_help(name: str) -> str:
-    """Return what a preset asks, its settings, its parts, and what can be changed.
+    """Return the question of a preset, its settings, its parts, and what can be changed.
 
     Raises:
         ConfigError: there is no such preset.
@@ -156,14 +156,14 @@ def option_help(kind: str, name: str) -> str:
 
 
 def _setting_note(note: str, expected: str) -> str:
-    """Return the meaning of a setting and what it may be, unless the meaning says so."""
+    """Return the meaning of a setting and its possible values, unless the meaning states them."""
     if not expected or "|" in note or expected in note:
         return note
     return f"{note} ({expected})" if note else expected
 
 
 def choice_lines() -> dict[str, list[str]]:
-    """Every kind with the names of its options, the one that is taken by itself marked; the presets last."""
+    """Every kind with the names of its options, the default marked; the presets last."""
     marked = {(kind, name) for kind, name in default_settings().items() if isinstance(name, str)}
     known = {kind: [f"{name}{'*' * ((kind, name) in marked)}" for name in option_files(kind)] for kind in KINDS}
     return {**known, "experiment": list(preset_files())}

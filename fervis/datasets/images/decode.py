@@ -32,7 +32,7 @@ _LFS = b"version https://git-lfs"
 
 
 def lfs_pointer(head: bytes) -> bool:
-    """Whether a file that begins so is a Git LFS pointer, which stands for a file not yet downloaded."""
+    """Whether a file that begins so is a Git LFS pointer, the placeholder of a file not yet downloaded."""
     return head.startswith(_LFS)
 
 

@@ -49,7 +49,7 @@ def evaluation_split(faces: Faces, split: str, classes: Sequence[str]) -> Evalua
     """Return the labelled faces of a split and the subsets that hold any of them; those of FER+ where there are votes.
 
     Args:
-        faces: all splits, since copies are looked for in ``train``.
+        faces: all splits, since copies are searched in ``train``.
         split: ``val`` or ``test``.
         classes: the network's; true classes are numbered by them.
 
