@@ -25,7 +25,7 @@ HELP_START = """\
 fervis: what does a facial-expression network look at, and can I believe it?
 
 A question is a line of key=value; its answer is a folder with figures, numbers and a page to read,
-report.html. The last line printed is that folder. What was done before is found, not done again.
+report.html. The last line printed is that folder. Finished work is reused, not repeated.
 """
 HELP_EXAMPLES = (
     ("python -m fervis", "a first question, which needs no data"),
@@ -58,10 +58,10 @@ def help_page(arguments: Sequence[str]) -> str:
         HELP_START,
         *aligned_table(HELP_EXAMPLES),
         "",
-        "Commands (python -m fervis <command> --help says more)",
+        "Commands (python -m fervis <command> --help describes it)",
         *aligned_table([(word, command.summary) for word, command in COMMANDS.items()]),
         "",
-        "Choices (key=name; * is the default; python -m fervis list says what each is)",
+        "Choices (key=name; * is the default; python -m fervis list describes each)",
         *aligned_table([(kind, ", ".join(names)) for kind, names in choice_lines().items()]),
         "",
         "Settings (key=value, here with their defaults)",

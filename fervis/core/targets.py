@@ -52,7 +52,7 @@ def _labels_as(faces: Faces, classes: Sequence[str]) -> Tensor:
     named = [faces.classes[label] for label in faces.labels.tolist()]
     foreign = [name for name in named if name not in numbers]
     if foreign:
-        raise ConfigError(f"target=label: the network has no class {foreign[0]}; it knows {', '.join(classes)}.")
+        raise ConfigError(f"target=label: the network has no class {foreign[0]}; it has {', '.join(classes)}.")
     return torch.tensor([numbers[name] for name in named], dtype=torch.int64)
 
 

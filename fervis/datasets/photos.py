@@ -146,6 +146,6 @@ def _faceless(without: list[str], count: int) -> str:
     listed = ", ".join(without[:10]) + (", ..." if len(without) > 10 else "")
     what = "picture shows" if count == 1 else "pictures show"
     return (
-        f"{len(without)} of {count} {what} no frontal face that could be found: {listed}; "
+        f"{len(without)} of {count} {what} no frontal face that was detected: {listed}; "
         "dataset.face=whole takes whole pictures"
     )

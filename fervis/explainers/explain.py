@@ -220,7 +220,7 @@ def check_takes(method: Explainer, name: str, layer: Any, target: Any) -> None:
     inner = [layer for layer in layers if layer != INPUT]
     if inner and "layers" not in method.takes:
         expected = "leave layer= away" if "pixels" not in method.takes else "expected layer=input"
-        raise ConfigError(f"layer={inner[0]}: explainer={name} looks at no layer of its own; {expected}.")
+        raise ConfigError(f"layer={inner[0]}: explainer={name} takes no inner layer; {expected}.")
     if isinstance(target, str) and "/" in target and "filters" not in method.takes:
         raise ConfigError(f"target={target}: explainer={name} explains no filters; expected a class.")
 

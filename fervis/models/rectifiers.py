@@ -73,7 +73,7 @@ class RectifierRules:
             name = node.name()
             if isinstance(node, BackwardCFunction) or "Graph" in name:
                 raise ConfigError(
-                    f"explainer={self.explainer}: the network has an operation with a backward pass of its own "
+                    f"explainer={self.explainer}: the network has an operation with a custom backward pass "
                     f"({name}), whose rectifiers no rule can reach; expected a network without it (not compiled)."
                 )
             if is_rectifier(node):
@@ -81,7 +81,7 @@ class RectifierRules:
                 _rule(node, self.kind)
         if not count:
             raise ConfigError(
-                f"explainer={self.explainer}: no rectifier (ReLU, LeakyReLU, GELU, ...) lies between the layer and "
+                f"explainer={self.explainer}: no rectifier (ReLU, LeakyReLU, GELU, ...) is between the layer and "
                 "the target, so its map would be the plain gradient; use explainer=saliency."
             )
 

@@ -110,7 +110,7 @@ def _refuse_half_precision(network: nn.Module, images: Tensor) -> None:
     half = next((kind for kind in (images.dtype, *kinds) if kind in _HALF), None)
     if images.dtype in _HALF or (kinds and kinds <= set(_HALF)):
         raise ConfigError(
-            f"model: {str(half).removeprefix('torch.')} keeps too few digits for an explanation; expected float32: "
+            f"model: {str(half).removeprefix('torch.')} has too few digits for an explanation; expected float32: "
             "write fervis.explain(copy.deepcopy(model).float(), images.float(), ...)."
         )
 
@@ -220,7 +220,7 @@ def _refuse_company(network: nn.Module, images: Tensor, among: Tensor, alone: Te
         )
     raise ConfigError(
         "model: its logits of an image depend on the other images of the batch, in eval mode (batch statistics without "
-        "running ones?); expected a network that sees each image by itself."
+        "running ones?); expected a network that computes each image separately."
     )
 
 

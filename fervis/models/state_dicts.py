@@ -142,12 +142,12 @@ def load_weights(network: nn.Module, path: Path | str) -> None:
 def _state_pixels(network: Network, path: Path, stated: str | None, *, whole: bool) -> None:
     """Log which pixels the network gets if the config does not state it, or if the file states something else."""
     if whole and stated not in (None, network.pixels):
-        log.warning("%s: the network gets %s, as the file says, and not %s", path.name, network.pixels, stated)
+        log.warning("%s: the network gets %s, as the file states, and not %s", path.name, network.pixels, stated)
     elif not whole and stated is None:
         mean, std = pixel_statistics("unit", network.channels)
         network.mean.copy_(network.mean.new_tensor(mean).view_as(network.mean))
         network.std.copy_(network.std.new_tensor(std).view_as(network.std))
-        log.info("%s: the network gets %s (model.pixels= says otherwise)", path.name, network.pixels)
+        log.info("%s: the network gets %s (model.pixels= changes it)", path.name, network.pixels)
 
 
 def load_partial(network: Network, path: Path | str) -> None:

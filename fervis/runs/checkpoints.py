@@ -74,7 +74,7 @@ def _weights_file(spec: Any, config: RunConfig, model: Model) -> tuple[Path | No
     name = config.model.get("weights")
     if model.checkpoint:
         if spec not in TRAINED_CHECKPOINTS:
-            raise ConfigError(f"checkpoint={spec}: model.checkpoint names a file of weights, which knows no epochs.")
+            raise ConfigError(f"checkpoint={spec}: model.checkpoint names a file of weights, which has no epochs.")
         return existing_weights(model.checkpoint), False
     if name in (None, "auto"):
         return None, False

@@ -139,7 +139,7 @@ def _checked_maps(maps: Maps, images: Tensor, count: int) -> tuple[Tensor, bool]
         raise ConfigError(f"{_EXPECTED_MAPS} of the images' size {list(images.shape[2:])}, not {shape}; resize them.")
     if values.shape[1] != count:
         hint = "; sum attributions over channels" if values.shape[1] == images.shape[1] > 1 else ""
-        raise ConfigError(f"{_EXPECTED_MAPS} with T={count}, as target= says, not {shape}{hint}.")
+        raise ConfigError(f"{_EXPECTED_MAPS} with T={count}, as target= states, not {shape}{hint}.")
     if not values.isfinite().all():
         raise ConfigError("maps: some values are not finite.")
     return values, single

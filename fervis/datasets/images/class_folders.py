@@ -67,18 +67,18 @@ def read_tree(root: Path, key: str) -> Tree:
     for path in paths:
         if has_splits and split_of.get(path[0], 0) is None:
             raise ConfigError(
-                f"{key}={root}: the folder {path[0]} lies beside folders named by splits and is named by none "
+                f"{key}={root}: the folder {path[0]} is next to folders named by splits and is named by none "
                 f"(train, val, test)."
             )
         if len(path) <= inside:
-            raise ConfigError(f"{key}={root}: the picture {'/'.join(path)} lies in no folder named by its class.")
+            raise ConfigError(f"{key}={root}: the picture {'/'.join(path)} is in no folder named by its class.")
         words.append(path[inside - 1])
     if not paths:
         kinds = ", ".join(ending[1:] for ending in IMAGE_SUFFIXES[:6])
         raise ConfigError(f"{key}={root}: no class folder holds a picture ({kinds}, ...).")
     if taken := sorted(set(words) & set(_TARGET_WORDS)):
         raise ConfigError(
-            f"{key}={root}: the class folder {taken[0]} has a name that target= keeps for something else "
+            f"{key}={root}: the class folder {taken[0]} has a name that target= reserves for something else "
             f"({', '.join(_TARGET_WORDS)}); rename it."
         )
     classes, names = _class_order(set(words))

@@ -142,5 +142,5 @@ def check_hooks_of_others_run(subject: Subject) -> None:
 def check_cuda_is_as_the_processor(subject: Subject) -> None:
     """On CUDA the maps are the same, and are on that device."""
     result = subject.explain(subject.network().cuda(), subject.images().cuda())
-    expect(result.maps.is_cuda, "the maps do not lie on the images' device.")
+    expect(result.maps.is_cuda, "the maps are not on the images' device.")
     expect_close(by_layer(result, CHECK_IMAGES).cpu(), subject.maps(), "on CUDA", 1e-2)

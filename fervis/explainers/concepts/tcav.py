@@ -83,7 +83,7 @@ class Tcav:
             ConfigError: a layer is the pixels, or there are too few images of a concept.
         """
         if any(layer.is_input for layer in batch.layers):
-            raise ConfigError("layer=input: concepts are looked for at a layer's output; expected one such as conv7.")
+            raise ConfigError("layer=input: concepts are directions of a layer's output; expected one such as conv7.")
         generator = batch.generator("explainer/tcav")
         sets = concept_sets(self.concepts, batch, self.partitions, self.random, self.per_set, self.intensity, generator)
         faces = _faces_of_classes(batch, self.faces, generator)
