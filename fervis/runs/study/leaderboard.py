@@ -23,7 +23,7 @@ from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.system.console import log
 from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
-from fervis.visualizers.figures.leaderboard import draw_leaderboard
+from fervis.visualizers.figures.study.leaderboard import draw_leaderboard
 
 LEADERBOARD = "leaderboard"
 _NO_SCORE = "chance"  # a part of a measure that describes the data
