@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fervis.core.knobs import Range
-from fervis.evidence.localization.grids import CONFIDENCE, disconnected_network, first_cell_share, grids_of
+from fervis.evidence.localization.grids import SURE, disconnected_network, first_cell_share, grids_of
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
@@ -26,7 +26,7 @@ class DisconnectedGrid:
             whose map is of another class, has no score.
     """
 
-    confidence: Annotated[float, Range(0.5, 1)] = CONFIDENCE
+    confidence: Annotated[float, Range(0.5, 1)] = SURE
     better: ClassVar = "higher"
     needs: ClassVar = frozenset({"explain_again"})
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fervis.core.knobs import Range
-from fervis.evidence.localization.grids import CONFIDENCE, first_cell_share, grid_network, grids_of
+from fervis.evidence.localization.grids import SURE, first_cell_share, grid_network, grids_of
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
@@ -27,7 +27,7 @@ class GridPointingGame:
             whose map is of another class, has no score.
     """
 
-    confidence: Annotated[float, Range(0.5, 1)] = CONFIDENCE
+    confidence: Annotated[float, Range(0.5, 1)] = SURE
     better: ClassVar = "higher"
     needs: ClassVar = frozenset({"explain_again"})
 

@@ -13,10 +13,10 @@ from fervis.evidence.localization.known_pixels import marking_values
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
-CONFIDENCE = 0.9
+SURE = 0.9
 """Probability above which the network is sure of an image; Rao et al. ask for .99 of networks trained on ImageNet."""
 _REFERENCES = 256  # images among which the companions are chosen
-_ALIKE = 1e-3  # relative difference of logits by rounding
+_LOGITS_ALIKE = 1e-3  # relative difference of logits by rounding
 
 
 class CellWise(nn.Module):
@@ -88,7 +88,7 @@ def disconnected_network(model: nn.Module, grids: Tensor, measure: str) -> nn.Mo
             setattr(network.get_submodule(parent), name, wrapped)
     with torch.no_grad():
         alone, found = model(grids[:1].chunk(2, 2)[0].chunk(2, 3)[0].clone()), network(grids[:1].clone())
-    if not (alone - found).abs().max() <= _ALIKE * alone.abs().max().clamp(min=1e-6):
+    if not (alone - found).abs().max() <= _LOGITS_ALIKE * alone.abs().max().clamp(min=1e-6):
         raise ConfigError(
             f"evidence={measure}: the network has operations beyond its modules of convolution and pooling, whose "
             "cells cannot be kept apart."
