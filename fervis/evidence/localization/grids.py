@@ -99,7 +99,7 @@ def disconnected_network(model: nn.Module, grids: Tensor, measure: str) -> nn.Mo
 def grids_of(batch: Batch, confidence: float, measure: str) -> tuple[Tensor, Tensor]:
     """Put each image into the upper left cell of a grid, among three images of other classes.
 
-    These are of the images of reference the ones of which the network is most sure, one for each class: for an image
+    These are of the reference images the ones of which the network is most sure, one for each class: for an image
     that is classified as c those of the next classes behind c. A grid does not depend on the batch.
 
     Args:
