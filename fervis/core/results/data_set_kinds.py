@@ -151,8 +151,10 @@ class RegionContrasts:
             ``<name>/low`` and ``<name>/high``; NaN where there is none. ``effect``: by how much the margin falls when
             the region is hidden, so that above 0 the region speaks for the target; ``random``: when random patches of
             its area are; ``beyond``: the difference; ``flips``: share of the faces that are then predicted as the
-            other class of the pair; ``flips/random``; ``elsewhere``: as a third class; ``area``: of the image.
+            other class of the pair; ``flips/random`` and ``flips/beyond`` likewise; ``elsewhere``: share of those that
+            are predicted as a third class; ``area``: of the image.
         clear: [N] bool, whether ``beyond`` differs from 0 by an interval that is corrected for the number of regions.
+        clear_flips: [N] bool, whether ``flips/beyond`` does.
         rows: N tensors [n] int64, rows of the group's faces.
         margins: N tensors [n] float32, their margins.
         effects: N tensors [n] float32, NaN where the face lacks the region.
@@ -170,6 +172,7 @@ class RegionContrasts:
     pairs: tuple[tuple[str, str], ...]
     values: dict[str, Tensor]
     clear: Tensor
+    clear_flips: Tensor
     rows: tuple[Tensor, ...]
     margins: tuple[Tensor, ...]
     effects: tuple[Tensor, ...]
@@ -201,5 +204,5 @@ class RegionContrasts:
         row: dict[str, Any] = {"faces": self.groups[entry], "region": self.regions[entry]}
         row["n"] = int(self.effects[entry].isfinite().sum())
         row |= {name: finite_number(values[entry]) for name, values in self.values.items()}
-        row |= {"clear": bool(self.clear[entry]), "flipped_rows": self.flipped[entry].tolist()}
-        return row | {"sentence": self.sentences[entry]}
+        row |= {"clear": bool(self.clear[entry]), "clear_flips": bool(self.clear_flips[entry])}
+        return row | {"flipped_rows": self.flipped[entry].tolist(), "sentence": self.sentences[entry]}

@@ -37,6 +37,8 @@ from fervis.models.batch import Batch
 from fervis.models.hiding import stand_in
 
 MAPS_AT_ONCE = 64  # faces
+NUMBERS = [f"{name}{end}" for name in ("effect", "beyond", "flips") for end in ("", "/low", "/high")]
+"""Means over the confused faces that are numbers of the run; the table has them all."""
 
 
 @dataclass
@@ -149,5 +151,5 @@ def _confused_numbers(group: MeasuredGroup, share: Interval, labelled: int) -> d
     numbers = {"confused": float(len(group.cell.positions)), "labelled": float(labelled), "measured": len(group.rows)}
     numbers |= {"share": share.value, "share/low": share.low, "share/high": share.high}
     for name, region in zip(group.regions.names, group.shown, strict=True):
-        numbers |= {f"{name}/{part}": float(column[region]) for part, column in group.values.items()}
+        numbers |= {f"{name}/{part}": float(group.values[part][region]) for part in NUMBERS}
     return {name: float(value) for name, value in numbers.items() if value == value}

@@ -25,16 +25,21 @@ def cell_sentence(group: MeasuredGroup, labelled: int, share: Interval, split: s
 
 def right_sentence(group: MeasuredGroup) -> str:
     """Say which faces are compared with."""
-    name = group.classes[group.cell.label]
-    return f"On {len(group.rows)} {name} faces that are taken for {name}, for comparison:"
+    name, count, measured = group.classes[group.cell.label], len(group.cell.positions), len(group.rows)
+    some = f"{measured:,}" if measured == count else f"{measured:,} of the {count:,}"
+    return f"For comparison, {some} {name} faces that are taken for {name}."
 
 
 def effect_sentences(group: MeasuredGroup) -> str:
-    """Say which regions speak for which class beyond random patches, and what flips most predictions."""
-    target, other = (group.classes[number] for number in group.pair)
-    spoken = [_speakers(group, 1, target), _speakers(group, -1, other)]
-    sentence = f"{spoken[0]}, {spoken[1]}, beyond random patches of the same area."
-    return f"{sentence[:1].upper()}{sentence[1:]} {_flips(group)}"
+    """Say which regions speak for which class beyond random patches, and which one flips most predictions."""
+    spoken = [_speakers(group, sign, group.classes[number]) for sign, number in zip((1, -1), group.pair, strict=True)]
+    if not any(spoken):
+        return f"No region speaks clearly for either class beyond random patches of the same area. {_flips(group)}"
+    silent = [f"no region clearly for {group.classes[number]}" for number in group.pair]
+    words = [said or none for said, none in zip(spoken, silent, strict=True)]
+    return (
+        f"Beyond random patches of the same area, {'; '.join(sorted(words, key=silent.__contains__))}. {_flips(group)}"
+    )
 
 
 def template_sentence(group: MeasuredGroup) -> str:
@@ -42,19 +47,19 @@ def template_sentence(group: MeasuredGroup) -> str:
     unknown = int((~group.regions.known).sum())
     if not unknown:
         return ""
-    return f"{unknown} of the {len(group.rows)} faces have no landmarks of their own, and the regions of a mean face."
+    return f"Of {unknown} of the {len(group.rows)} faces the regions are a mean face's, for lack of landmarks."
 
 
 def _speakers(group: MeasuredGroup, sign: int, name: str) -> str:
-    """List the regions whose effect beyond random patches has this sign, the strongest first."""
+    """List the regions that clearly speak for a class, the strongest first; empty where there are none."""
     beyond = {region: sign * float(group.values["beyond"][region]) for region in group.shown}
-    clear = [region for region in group.shown if group.clear[region] and beyond[region] > 0]
+    clear = [region for region in group.shown if group.clear["beyond"][region] and beyond[region] > 0]
     clear = sorted(clear, key=lambda region: -beyond[region])
     if not clear:
-        return f"no region speaks clearly for {name}"
+        return ""
     listed = [f"the {_word(region)} ({_logits(group, region)})" for region in clear[:NAMED]]
     more = [f"{len(clear) - NAMED} more"] if len(clear) > NAMED else []
-    verb = "speak" if len(clear) > 1 or FACE_REGIONS[clear[0]] in PLURAL_REGIONS else "speaks"
+    verb = "speak" if len(clear) > 1 or _is_plural(clear[0]) else "speaks"
     return f"{_joined([*listed, *more])} {verb} for {name}"
 
 
@@ -64,20 +69,26 @@ def _logits(group: MeasuredGroup, region: int) -> str:
 
 
 def _flips(group: MeasuredGroup) -> str:
-    """Say which region flips most predictions to the other class of the pair."""
+    """Say which region flips most predictions to the other class of the pair, and whether patches flip as many."""
     turned, flips = group.classes[group.turned], group.values["flips"]
     region = max(group.shown, key=lambda one: float(flips[one].nan_to_num(-1)))
     share = Interval(*(float(group.values[f"flips{end}"][region]) for end in ("", "/low", "/high")))
     known = int(group.effects.effects[:, region].isfinite().sum())
     count = round(share.value * known) if known else 0
     if not count:
-        return f"Hiding a region turns no face to {turned}."
+        return f"Hiding a region turns none of these faces to {turned}."
     random, third = (float(group.values[name][region]) for name in ("flips/random", "elsewhere"))
-    beside = f", random patches of its area {_percent(random)}" if math.isfinite(random) else ""
-    rest = f"; {_percent(third)} turn to a third class" if third else ""
-    words = format_interval(share.informative.percent, ".0f", unit=" %")
-    word = _word(region)
-    return f"Hiding the {word} turns most faces to {turned}: {count} of {known} ({words}){beside}{rest}."
+    words = [format_interval(share.informative.percent, ".0f", unit=" %")]
+    if math.isfinite(random):
+        clearly = "" if group.clear["flips/beyond"][region] else ", no clear difference"
+        words.append(f"random patches of {'their' if _is_plural(region) else 'its'} area {_percent(random)}{clearly}")
+    words += [f"to a third class {_percent(third)}"] if third else []
+    most = f"Of all regions, hiding the {_word(region)} turns the most faces to {turned}"
+    return f"{most}: {count} of {known} ({'; '.join(words)})."
+
+
+def _is_plural(region: int) -> bool:
+    return FACE_REGIONS[region] in PLURAL_REGIONS
 
 
 def _word(region: int) -> str:

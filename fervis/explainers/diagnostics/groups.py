@@ -27,7 +27,7 @@ class MeasuredGroup:
         regions: their regions.
         effects: on each face.
         values: name -> [R], means over the faces.
-        clear: [R] bool, which effects differ from those of random patches.
+        clear: ``beyond`` and ``flips/beyond`` -> [R] bool, which of them clearly differ from 0.
     """
 
     cell: Cell
@@ -38,7 +38,7 @@ class MeasuredGroup:
     regions: FaceRegions
     effects: RegionEffects
     values: dict[str, Tensor]
-    clear: Tensor
+    clear: dict[str, Tensor]
 
     @property
     def name(self) -> str:
@@ -83,7 +83,8 @@ class MeasuredGroup:
             regions=tuple(self.regions.names),
             pairs=(names,) * count,
             values={name: column[shown] for name, column in self.values.items()},
-            clear=self.clear[shown],
+            clear=self.clear["beyond"][shown],
+            clear_flips=self.clear["flips/beyond"][shown],
             rows=(self.rows,) * count,
             margins=(found.margins,) * count,
             effects=tuple(found.effects[:, region] for region in shown),

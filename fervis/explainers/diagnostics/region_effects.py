@@ -18,6 +18,8 @@ from fervis.models.hiding import hidden_scores, patch_order
 from fervis.models.masking import masked_passes
 from fervis.system.progress import progress
 
+_WITH_ENDS = ("effect", "beyond", "flips", "flips/beyond")  # means whose intervals are stated
+
 
 @dataclass(frozen=True)
 class RegionEffects:
@@ -76,11 +78,12 @@ def _margin(logits: Tensor, pair: tuple[int, int]) -> Tensor:
 
 def mean_effects(
     found: RegionEffects, pair: tuple[int, int], turned: int, resamples: int, generator: Generator
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Return means over the faces with their 95 % bootstrap intervals, name -> [R], and which effects are clear [R].
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return means over the faces with their 95 % bootstrap intervals, name -> [R], and which of them are clear.
 
-    An effect is clear where the interval of its difference from random patches excludes 0 at a confidence that is
-    corrected for the number of regions (Bonferroni).
+    What hiding a region does is clear where the interval of its difference from random patches, face by face, excludes
+    0 at a confidence that is corrected for the number of regions (Bonferroni): ``beyond`` -> [R] bool of the margin,
+    ``flips/beyond`` -> [R] bool of the flips.
 
     Args:
         found: what hiding does on each face.
@@ -89,30 +92,33 @@ def mean_effects(
         resamples: of the bootstrap over faces.
         generator: of the resamples.
     """
-    count = len(found.margins)
-    weights = torch.cat(list(resampled_counts(count, resamples, generator)))
-    present, patched = found.effects.isfinite(), found.random.isfinite()
-    beyond = found.effects - found.random
+    weights = torch.cat(list(resampled_counts(len(found.margins), resamples, generator)))
+    present, compared = found.effects.isfinite(), found.random.isfinite()
     third = ~torch.isin(found.predicted, torch.tensor(pair))
+    flips = (found.predicted == turned).double().where(present, torch.nan)
+    random_flips = (found.patched == turned).double().mean(1).where(compared, torch.nan)
     columns = {
         "effect": found.effects,
         "random": found.random,
-        "beyond": beyond,
-        "flips": (found.predicted == turned).double().where(present, torch.nan),
-        "flips/random": (found.patched == turned).double().mean(1).where(patched, torch.nan),
+        "beyond": found.effects - found.random,
+        "flips": flips,
+        "flips/random": random_flips,
+        "flips/beyond": flips - random_flips,
         "elsewhere": third.double().where(present, torch.nan),
         "area": found.areas,
     }
     means = {name: [bootstrap_mean(column, weights) for column in values.T] for name, values in columns.items()}
-    tests = int(patched.any(0).sum())
-    corrected = [bootstrap_mean(column, weights, 1 - (1 - CONFIDENCE) / max(1, tests)) for column in beyond.T]
-    clear = torch.tensor([interval.low > 0 or interval.high < 0 for interval in corrected])
+    corrected = 1 - (1 - CONFIDENCE) / max(1, int(compared.any(0).sum()))
+    clear = {}
+    for name in ("beyond", "flips/beyond"):
+        intervals = [bootstrap_mean(column, weights, corrected) for column in columns[name].T]
+        clear[name] = torch.tensor([interval.low > 0 or interval.high < 0 for interval in intervals])
     return {name: column for part, of in means.items() for name, column in _with_ends(part, of).items()}, clear
 
 
 def _with_ends(name: str, intervals: Sequence[Interval]) -> dict[str, Tensor]:
     """Return the values [R], and for means whose interval is stated its ends."""
-    ends = ("value", "low", "high") if name in ("effect", "beyond", "flips") else ("value",)
+    ends = ("value", "low", "high") if name in _WITH_ENDS else ("value",)
     columns = {end: torch.tensor([getattr(interval, end) for interval in intervals]) for end in ends}
     return {name if end == "value" else f"{name}/{end}": column for end, column in columns.items()}
 

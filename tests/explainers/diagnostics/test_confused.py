@@ -14,7 +14,7 @@ import fervis
 from fervis.core.faces import Faces, Truth
 from fervis.core.layers import resolve_layers
 from fervis.core.registry import build_plugin
-from fervis.core.results import ExplainerOutput, RegionContrasts
+from fervis.core.results import RegionContrasts
 from fervis.errors import ConfigError
 from fervis.metrics.bootstrap import interval_ends, resampled_counts
 from fervis.models.batch import Batch
@@ -68,7 +68,7 @@ def batch_of(faces: Faces, model: nn.Module | None = None, target: Any = "fear",
     return Batch(network, first, layers, classes=CLASSES, seed=seed, target=target, **known)
 
 
-def confused(batch: Batch, **knobs: Any) -> ExplainerOutput:
+def confused(batch: Batch, **knobs: Any) -> Any:
     return build_plugin("explainer", "confused", **{"resamples": 200, "patches": 3, **knobs}).explain(batch)
 
 
@@ -168,28 +168,31 @@ def test_patches_flips_and_intervals_against_a_literal_loop():
 
     for region in (1, 2, 3):
         entry = entry_of(result, f"{names[target]} taken for {names[other]}", REGIONS[region])
-        beyond, flips, random_flips = [], [], []
+        beyond, flips, random_shares = [], [], []
         for number in chosen:
             mask = truth.regions[number] == region
             if not mask.any():
                 beyond.append(np.nan)
                 flips.append(np.nan)
+                random_shares.append(np.nan)
                 continue
             whole, without = scored(number, torch.zeros_like(mask)), scored(number, mask)
             patched = [scored(number, order[number, draw] < int(mask.sum())) for draw in range(3)]
             effect, *of_patches = (float((whole - one)[target] - (whole - one)[other]) for one in (without, *patched))
             beyond.append(effect - float(np.mean(of_patches)))
             flips.append(float(without.argmax() == target))
-            random_flips += [float(one.argmax() == target) for one in patched]
+            random_shares.append(float(np.mean([float(one.argmax() == target) for one in patched])))
         assert float(result.values["beyond"][entry]) == pytest.approx(float(np.nanmean(beyond)), abs=2e-5)
         assert float(result.values["flips"][entry]) == pytest.approx(float(np.nanmean(flips)))
-        assert float(result.values["flips/random"][entry]) == pytest.approx(float(np.mean(random_flips)))
+        assert float(result.values["flips/random"][entry]) == pytest.approx(float(np.nanmean(random_shares)))
         values = torch.tensor(beyond).double()
         present = values.isfinite()
         means = (weights[:, present] @ values[present]) / weights[:, present].sum(1)
         ends = interval_ends(means)
         found = [float(result.values[f"beyond/{end}"][entry]) for end in ("low", "high")]
         assert found == pytest.approx(list(ends), abs=2e-5)
+        excess = torch.tensor(np.array(flips) - np.array(random_shares)).double()
+        assert float(result.values["flips/beyond"][entry]) == pytest.approx(float(excess.nanmean()), abs=1e-6)
         low, high = interval_ends(means, 1 - 0.05 / 3)  # three regions of these faces are on the face
         assert bool(result.clear[entry]) == (low > 2e-5 or high < -2e-5)
     background = entry_of(result, f"{names[target]} taken for {names[other]}", "background")
@@ -203,7 +206,7 @@ def test_contrast_maps_are_gradient_times_activation_of_the_margin(faces: Faces)
     assert result.example_rows[entry].tolist() == [101, 102]  # the brightest mouths
     model, image = RegionSums(), faces.images[1].float() / 255
     assert torch.equal(result.images[entry, 0], faces.images[1])
-    assert torch.equal(result.masks[entry, 0], faces.truth.regions[1] == 1)
+    assert torch.equal(result.masks[entry, 0], regions_of(1).regions[0] == 1)
     mean_gradient = (model.weights[0] - model.weights[2]).mean().detach()
     torch.testing.assert_close(result.maps[entry, 0], mean_gradient * image[0], atol=1e-6, rtol=0)
 
