@@ -77,7 +77,7 @@ class RunConfig:
         if config.layer is not None:
             config.layer = _layer_names(config.layer)
         _check(config)
-        if config.against is not None:
+        if config.against is not None and not config.parts:  # of a study, its parts take it
             config.explainer, config.against = _contrasted(config.explainer, config.against), None
         return config
 
