@@ -39,7 +39,7 @@ WRONG = {
     "explainer.name=[a]": r"explainer\.name=\[a\]: expected the name of one explainer",
     "explainer.name=salency": r"explainer=salency: there is no such explainer",
     "parts=[1]": r"parts=\[1\]: expected a list of parts",
-    "against=sad": r"against=sad: explainer=saliency contrasts its target with no other class; expected .*confused or finer",
+    "against=sad": r"against=sad: explainer=saliency contrasts .* expected explainer=confused or finer\.",
     "agianst=sad": r"agianst: there is no such key\. Did you mean against\?",
     "+sead=1": r"\+sead=1: there is no such key\. Did you mean seed\?",
 }
