@@ -60,13 +60,13 @@ def run_study(config: RunConfig, folder: Path, card: RunInfo, overrides: Sequenc
     """Answer every part of a study, those that are answered already apart, and gather their figures."""
     from fervis.runs.artifacts import RunMetadata, is_complete
     from fervis.runs.multirun.shared import sharing_passes
-    from fervis.runs.study.gallery import study_drawings
+    from fervis.runs.study.drawings import study_drawings
     from fervis.runs.study.overrides import plan_parts
     from fervis.runs.study.parts import collect_figures, study_parts
     from fervis.system.threads import choose_threads
 
     parts = study_parts(config.parts)
-    drawings = study_drawings([stated for stated in config.parts if "draw" in stated])
+    drawings = study_drawings([stated for stated in config.parts if "draw" in stated], config.seed)
     if config.shard is not None:
         raise ConfigError(f"shard={config.shard}: a study is several questions; split one of them.")
     planned = plan_parts(parts, overrides)

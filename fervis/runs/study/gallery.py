@@ -1,60 +1,26 @@
-"""Figures that a study draws from the run folders of several parts."""
+"""The gallery of a study: the maps of all its methods for the same faces, on one sheet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fervis.core.registry import plugin_class
-from fervis.core.results import Figure, HeatMaps
-from fervis.errors import ConfigError, RunError
+from fervis.core.results import HeatMaps
+from fervis.errors import RunError
 from fervis.reporting.run_files import read_config
-from fervis.runs.study.leaderboard import LEADERBOARD
+from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
 from fervis.visualizers.figures.gallery import CLIP, GalleryRow, draw_gallery
 
-DRAWING_KEYS = ("title", "draw", "dpi")
 GALLERY = "gallery"
-DRAWINGS = (GALLERY, LEADERBOARD)
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure over several parts.
-
-    Attributes:
-        title: heading of its section in the report, and of the figure.
-        dpi: dots per inch.
-        kind: ``gallery``, or ``leaderboard`` of the parts' measures of evidence.
-    """
-
-    title: str
-    dpi: int
-    kind: str = GALLERY
-
-
-def study_drawings(settings: Sequence[Mapping[str, Any]]) -> list[Drawing]:
-    """Parse those entries of a study's ``parts`` that draw over the others.
-
-    Raises:
-        ConfigError: an entry lacks a key or has one too many, or names an unknown drawing.
-    """
-    drawings = []
-    for stated in settings:
-        if set(stated) != set(DRAWING_KEYS) or stated["draw"] not in DRAWINGS:
-            raise ConfigError(
-                f"parts: {dict(stated)}: expected {', '.join(DRAWING_KEYS)}, with draw: {' or '.join(DRAWINGS)}."
-            )
-        drawings.append(Drawing(str(stated["title"]), int(stated["dpi"]), str(stated["draw"])))
-    return drawings
-
-
-def draw_over_parts(drawing: Drawing, answers: Sequence[Path], folder: Path) -> Figure:
+def draw_gallery_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -> Drawn:
     """Draw the maps of all parts that give heat maps, one map per face: the first, where a part has several.
 
     Args:
@@ -72,7 +38,7 @@ def draw_over_parts(drawing: Drawing, answers: Sequence[Path], folder: Path) -> 
     items = []
     for answer in of_maps:
         entries = read_json(answer / "summary.json")["entries"]
-        first = {entry["row"]: number for number, entry in reversed([*enumerate(entries)])}
+        first = _first_entries(entries)
         if {*rows} - {*first}:
             raise RunError(f"{drawing.title}: {answer.name} explains other faces than {of_maps[0].name}.")
         with np.load(answer / "arrays.npz", allow_pickle=False) as arrays:
@@ -82,7 +48,7 @@ def draw_over_parts(drawing: Drawing, answers: Sequence[Path], folder: Path) -> 
         items.append(GalleryRow(name, f"{family} · {entries[first[rows[0]]]['layer']}", maps))
     with FigureWriter(folder, drawing.dpi) as writer:
         sheet = draw_gallery(drawing.title, faces, labels, items, drawing.dpi)
-        return writer.save(sheet, GALLERY, _caption(items, len(rows)))
+        return Drawn([writer.save(sheet, GALLERY, _caption(items, len(rows)))])
 
 
 def _explainer(answer: Path) -> str:
@@ -94,9 +60,17 @@ def _faces_of_run(answer: Path) -> tuple[list[int], list[str], list[Any]]:
     entries = read_json(answer / "summary.json")["entries"]
     with np.load(answer / "tracker_table.npz", allow_pickle=False) as table:
         pictures = table["faces"][table["face_of_entry"]]
-    first = {entry["row"]: number for number, entry in reversed([*enumerate(entries)])}
-    rows = sorted(first, key=lambda row: first[row])
+    first = _first_entries(entries)
+    rows = list(first)
     return rows, [entries[first[row]]["label"] for row in rows], [pictures[first[row]] for row in rows]
+
+
+def _first_entries(entries: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Return the number of each image's first entry, by row."""
+    first: dict[int, int] = {}
+    for number, entry in enumerate(entries):
+        first.setdefault(entry["row"], number)
+    return first
 
 
 def _caption(items: Sequence[GalleryRow], faces: int) -> str:

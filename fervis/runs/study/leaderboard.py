@@ -14,12 +14,12 @@ from torch import Tensor
 
 from fervis.core.intervals import Interval, format_interval, format_number
 from fervis.core.registry import plugin_class
-from fervis.core.results import Figure
 from fervis.errors import RunError
 from fervis.evidence.baselines import BASELINES
 from fervis.metrics.leaderboard import mean_ranks, rank_agreement, ranks
 from fervis.reporting.run_files import read_config
 from fervis.runs.evidence import image_mean
+from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.system.console import log
 from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
@@ -104,32 +104,29 @@ class Leaderboard:
         return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
-def draw_leaderboard_of(
-    title: str, dpi: int, answers: Sequence[Path], folder: Path, seed: int
-) -> tuple[Figure, Leaderboard]:
+def draw_leaderboard_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -> Drawn:
     """Rank the methods of a study's parts and draw the figure.
 
     Args:
-        title: of the figure.
-        dpi: dots per inch.
+        drawing: the figure.
         answers: run folders of the parts.
         folder: where the figure is written.
-        seed: of the bootstrap.
 
     Raises:
         RunError: no part has scores that rank.
     """
     parts = [part for answer in answers if (part := read_part(answer)).scores]
-    board = rank_methods(parts, seed)
+    board = rank_methods(parts, drawing.seed)
     if not board.ranking:
-        raise RunError(f"{title}: no part of the study has a measure that ranks; ask with evidence=.")
+        raise RunError(f"{drawing.title}: no part of the study has a measure that ranks; ask with evidence=.")
     for place, entry in enumerate(board.entries(), 1):
         log.info("%2d  %s", place, "  ".join(f"{name} {value}" for name, value in entry.items()))
     known = [method for method in board.methods if _is_baseline(method)]
     shown = {name: board.scores[name] for name in board.ranking}
-    with FigureWriter(folder, dpi) as writer:
-        sheet = draw_leaderboard(title, board.methods, shown, board.higher, known, dpi)
-        return writer.save(sheet, LEADERBOARD, _board_caption(board, len(parts))), board
+    with FigureWriter(folder, drawing.dpi) as writer:
+        sheet = draw_leaderboard(drawing.title, board.methods, shown, board.higher, known, drawing.dpi)
+        figure = writer.save(sheet, LEADERBOARD, _board_caption(board, len(parts)))
+    return Drawn([figure], board.entries(), board.numbers())
 
 
 def read_part(answer: Path) -> ScoredPart:

@@ -22,8 +22,8 @@ import yaml
 from fervis.errors import ConfigError, RunError
 from fervis.reporting.run_page import write_report
 from fervis.runs.artifacts import RunMetadata, atomic_run_folder, build_manifest, write_manifest
-from fervis.runs.study.gallery import Drawing, draw_over_parts
-from fervis.runs.study.leaderboard import LEADERBOARD, draw_leaderboard_of
+from fervis.runs.study.drawing import Drawing
+from fervis.runs.study.drawings import draw_over_parts
 from fervis.system.files import read_json, write_json, write_text
 
 PART_KEYS = ("title", "ask", "figures")
@@ -129,14 +129,13 @@ def collect_figures(
         inputs: dict[str, str] = {}
         entries: list[dict[str, Any]] = []
         for drawing in drawings:
-            if drawing.kind == LEADERBOARD:
-                at = drawing.title, drawing.dpi, answers, staging / "figures", record.seed
-                figure, board = draw_leaderboard_of(*at)
-                entries += board.entries()
-                numbers |= board.numbers()
-            else:
-                figure = draw_over_parts(drawing, answers, staging / "figures")
-            figures.append({"file": f"figures/{figure.path.name}", "caption": figure.caption, "section": drawing.title})
+            drawn = draw_over_parts(drawing, answers, staging / "figures")
+            entries += [dict(entry) for entry in drawn.entries]
+            numbers |= drawn.numbers
+            figures += [
+                {"file": f"figures/{figure.path.name}", "caption": figure.caption, "section": drawing.title}
+                for figure in drawn.figures
+            ]
         for part, answer in zip(parts, answers, strict=True):
             of_part = read_json(answer / "summary.json")
             inputs |= read_json(answer / "manifest.json")["inputs"]
@@ -146,7 +145,7 @@ def collect_figures(
                 for figure in _copied_figures(name, pattern, of_part, answer, staging)
             ]
             figures += [{**figure, "section": part.title} for figure in copied]
-            if not entries:  # a leaderboard has the numbers of all parts
+            if not entries:  # a drawing with a table has the numbers of all parts
                 numbers |= {f"{answer.name}/{name}": value for name, value in of_part["numbers"].items()}
         summary = {
             "title": f"Study of {record.card.config['model']['name']} on {record.card.config['dataset']['name']}",

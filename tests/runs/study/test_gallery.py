@@ -18,7 +18,7 @@ from fervis.core import registry
 from fervis.core.registry import names, option_settings, plugin_class
 from fervis.core.results import HeatMaps
 from fervis.errors import ConfigError
-from fervis.runs.study.gallery import study_drawings
+from fervis.runs.study.drawings import study_drawings
 from fervis.visualizers.figures.gallery import GalleryRow, draw_gallery
 
 PRESET = """# a small gallery
@@ -56,8 +56,10 @@ def test_parts_that_give_maps_stand_on_one_sheet(ask: Callable[..., Path]):
 
 
 def test_a_wrong_drawing_is_refused():
-    with pytest.raises(ConfigError, match="expected title, draw, dpi, with draw: gallery"):
-        study_drawings([{"title": "a", "draw": "montage", "dpi": 100}])
+    with pytest.raises(ConfigError, match="expected title, draw, dpi"):
+        study_drawings([{"title": "a", "draw": "gallery"}], seed=0)
+    with pytest.raises(ConfigError, match=r"expected one of gallery, leaderboard\. Did you mean gallery"):
+        study_drawings([{"title": "a", "draw": "galery", "dpi": 100}], seed=0)
 
 
 def picture(maps: NDArray[np.float32], dpi: int = 100) -> NDArray[np.uint8]:
