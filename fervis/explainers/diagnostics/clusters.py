@@ -24,7 +24,7 @@ from fervis.core.registry import build_plugin
 from fervis.core.results import ExplainerOutput, ExplanationClusters, HeatMaps, join_results
 from fervis.core.targets import class_targets
 from fervis.errors import ConfigError
-from fervis.explainers.diagnostics.examples import filled, pictures
+from fervis.explainers.diagnostics.examples import byte_pictures, filled
 from fervis.models.batch import Batch
 from fervis.models.predict import predict
 from fervis.system.progress import progress
@@ -153,7 +153,7 @@ class ClustersOfExplanations:
                     accuracy=right[members].nanmean()[None].float(),
                     mean_maps=sized[members].mean(0)[None],
                     rows=filled(rows[shown], self.examples, -1)[None],
-                    images=filled(pictures(batch.pool[chosen[shown]]), self.examples, 0)[None],
+                    images=filled(byte_pictures(batch.pool[chosen[shown]]), self.examples, 0)[None],
                     maps=filled(sized[shown], self.examples, 0)[None],
                     eigenvalues=filled(torch.from_numpy(found.eigenvalues).float(), self.most + 1, torch.nan)[None],
                     gap=torch.tensor([found.gap]),

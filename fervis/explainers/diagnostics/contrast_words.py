@@ -60,7 +60,7 @@ def _speakers(group: MeasuredGroup, sign: int, name: str) -> str:
     listed = [f"the {_word(region)} ({_logits(group, region)})" for region in clear[:NAMED]]
     more = [f"{len(clear) - NAMED} more"] if len(clear) > NAMED else []
     verb = "speak" if len(clear) > 1 or _is_plural(clear[0]) else "speaks"
-    return f"{_joined([*listed, *more])} {verb} for {name}"
+    return f"{_joined_words([*listed, *more])} {verb} for {name}"
 
 
 def _logits(group: MeasuredGroup, region: int) -> str:
@@ -81,8 +81,10 @@ def _flips(group: MeasuredGroup) -> str:
     words = [format_interval(share.informative.percent, ".0f", unit=" %")]
     if math.isfinite(random):
         clearly = "" if group.clear["flips/beyond"][region] else ", no clear difference"
-        words.append(f"random patches of {'their' if _is_plural(region) else 'its'} area {_percent(random)}{clearly}")
-    words += [f"to a third class {_percent(third)}"] if third else []
+        words.append(
+            f"random patches of {'their' if _is_plural(region) else 'its'} area {_whole_percent(random)}{clearly}"
+        )
+    words += [f"to a third class {_whole_percent(third)}"] if third else []
     most = f"Of all regions, hiding the {_word(region)} turns the most faces to {turned}"
     return f"{most}: {count} of {known} ({'; '.join(words)})."
 
@@ -95,9 +97,9 @@ def _word(region: int) -> str:
     return region_words(FACE_REGIONS[region])
 
 
-def _percent(share: float) -> str:
+def _whole_percent(share: float) -> str:
     return f"{format_number(100 * share, '.0f')} %"
 
 
-def _joined(words: Sequence[str]) -> str:
+def _joined_words(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -12,6 +12,6 @@ def filled(values: Tensor, count: int, fill: float) -> Tensor:
     return torch.cat([values[:count], missing])
 
 
-def pictures(images: Tensor) -> Tensor:
+def byte_pictures(images: Tensor) -> Tensor:
     """Return images as uint8; floats are in [0, 1]."""
     return (images.clamp(0, 1) * 255).round().to(torch.uint8) if images.is_floating_point() else images

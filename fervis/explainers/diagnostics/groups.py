@@ -10,7 +10,7 @@ from torch import Tensor
 from fervis.core.results import RegionContrasts
 from fervis.datasets.landmarks.regions import FACE_REGIONS, FaceRegions
 from fervis.explainers.diagnostics.cells import Cell
-from fervis.explainers.diagnostics.examples import filled, pictures
+from fervis.explainers.diagnostics.examples import byte_pictures, filled
 from fervis.explainers.diagnostics.region_effects import RegionEffects, strongest_faces
 
 
@@ -91,7 +91,7 @@ class MeasuredGroup:
             predicted=tuple(found.predicted[:, region] for region in shown),
             flipped=tuple(self.rows[mask] for mask in flipped),
             example_rows=stacked(self.rows, -1),
-            images=stacked(pictures(self.images)),
+            images=stacked(byte_pictures(self.images)),
             masks=torch.stack(masks),
             maps=stacked(maps),
             sentences=(sentence, *[""] * (count - 1)),

@@ -98,7 +98,7 @@ def _confused_face(
     style: dict[str, Any] = {"ha": "center", "size": 5.5, "room": side + 0.05}
     middle, under = left + side / 2, top + 2 * side + 0.05
     canvas.add_text(sheet, middle, under, f"face {row}", color=FAINT_COLOR, **style)
-    change = " \N{RIGHTWARDS ARROW} ".join(map(_signed, (margin, margin - effect)))
+    change = " \N{RIGHTWARDS ARROW} ".join(map(_signed_margin, (margin, margin - effect)))
     flips = row in result.flipped[entry].tolist()
     canvas.add_text(sheet, middle, under + 0.1, f"{change} {predicted}", color=RED if flips else "black", **style)
 
@@ -116,7 +116,7 @@ def outlined(face: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uin
     return large
 
 
-def _signed(margin: float) -> str:
+def _signed_margin(margin: float) -> str:
     return format_number(round(margin, 1) + 0.0, "+.1f")  # -0.0 + 0.0 is 0.0
 
 
