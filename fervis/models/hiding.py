@@ -1,4 +1,4 @@
-"""Hide parts of images: what stands in for the pixels, random patches, and the scores of what is left."""
+"""Hide parts of images: values that replace hidden pixels, random patches, and the scores of what remains."""
 
 from __future__ import annotations
 
