@@ -17,6 +17,7 @@ from fervis.core.faces import Faces
 from fervis.core.registry import build_plugin, plugin_class
 from fervis.core.results import HeatMaps
 from fervis.datasets.landmarks.regions import FACE_REGIONS, face_regions
+from fervis.errors import RunError
 from fervis.evidence.regions.region_shares import region_mass
 from fervis.models.image_edges import sobel_magnitude
 from fervis.reporting.run_files import read_config
@@ -103,7 +104,7 @@ def read_cases(answers: Sequence[Path]) -> tuple[list[MapCase], list[NumberCase]
         config = read_config(answer)[1]
         name = str(config["explainer"]["name"])
         if plugin_class("explainer", name).result is not HeatMaps:
-            numbers.append(NumberCase(name, _network(config), read_json(answer / "summary.json")["entries"]))
+            numbers.append(NumberCase(name, _network(config), _all_entries(answer)))
             continue
         if "region_shares" not in (config.get("evidence") or {}):
             continue
@@ -123,9 +124,10 @@ def read_cases(answers: Sequence[Path]) -> tuple[list[MapCase], list[NumberCase]
 
 def _read_maps(answer: Path, config: Mapping[str, Any], load: Callable[[str], Faces]) -> tuple[MapCase, Faces]:
     """Return the case of a run, of images that are no copies of each other, and these images."""
-    entries = read_json(answer / "summary.json")["entries"]
     with np.load(answer / "arrays.npz", allow_pickle=False) as arrays:
-        maps = torch.from_numpy(arrays["maps"])
+        maps, rows, labels, predictions = (
+            torch.from_numpy(arrays[name]) for name in ("maps", "rows", "labels", "predictions")
+        )
         columns = {
             name: {
                 region: torch.from_numpy(arrays[key]).double()
@@ -137,7 +139,7 @@ def _read_maps(answer: Path, config: Mapping[str, Any], load: Callable[[str], Fa
         classes = tuple(str(name) for name in arrays["classes"])
     everything = load(json.dumps([config["dataset"], config["outputs"]]))
     position = {row: number for number, row in enumerate(everything.rows.tolist())}
-    faces = everything.take(torch.tensor([position[entry["row"]] for entry in entries]))
+    faces = everything.take(torch.tensor([position[row] for row in rows.tolist()]))
     unique = _unique(faces)
     gains = {name: columns["drop"][name] - columns["random"][name] for name in columns["random"]}
     case = MapCase(
@@ -145,8 +147,8 @@ def _read_maps(answer: Path, config: Mapping[str, Any], load: Callable[[str], Fa
         network=_network(config),
         control=_control(config),
         classes=classes,
-        labels=faces.labels,
-        correct=torch.tensor([entry["label"] == entry["predicted"] for entry in entries]),
+        labels=labels,
+        correct=labels == predictions,
         maps=maps,
         shares=columns["share"],
         areas=columns["area"],
@@ -177,6 +179,22 @@ def with_mean_map(case: MapCase, regions: Tensor) -> MapCase:
     shares = region_mass(maps[:, None], regions)[0][:, 0]
     of_regions = {name: shares[:, FACE_REGIONS.index(name)] for name in case.shares}
     return replace(case, control=MEAN_MAP, maps=maps, shares=of_regions)
+
+
+def _all_entries(answer: Path) -> list[dict[str, Any]]:
+    """Return the entries of a run's summary.
+
+    Raises:
+        RunError: the run was of many images, of which the summary lists the first alone.
+    """
+    entries = read_json(answer / "summary.json")["entries"]
+    with np.load(answer / "arrays.npz", allow_pickle=False) as arrays:
+        count = len(arrays["layers"])
+    if len(entries) < count:
+        raise RunError(
+            f"{answer.name}: its summary lists {len(entries)} of {count} entries; expected at most 256 faces."
+        )
+    return entries
 
 
 def _dataset_loader() -> Callable[[str], Faces]:
