@@ -48,6 +48,11 @@ def bootstrap_mean(values: Tensor, weights: Tensor) -> Interval:
 
 def interval_ends(values: Tensor) -> tuple[float, float]:
     """Return the ends of the interval that holds ``CONFIDENCE`` of the resampled values, NaN left out."""
-    ends = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
-    low, high = values.double().nanquantile(ends).tolist()
+    low, high = interval_columns(values[:, None])[:, 0].tolist()
     return low, high
+
+
+def interval_columns(values: Tensor) -> Tensor:
+    """Return the ends [2,C] of the interval of each column of resampled values [R,C]."""
+    ends = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
+    return values.double().nanquantile(ends, dim=0)
