@@ -117,11 +117,11 @@ def randomized_networks(
 def _parameters_of(output: Tensor) -> set[int]:
     """Return the identities of the parameters at which the graph behind an output ends."""
     found: set[int] = set()
-    seen: set[Node | None] = {None}
+    seen: set[Node] = set()
     left: list[Node | None] = [output.grad_fn]
     while left:
         node = left.pop()
-        if node not in seen:
+        if node is not None and node not in seen:
             seen.add(node)
             found.add(id(getattr(node, "variable", None)))  # only where a gradient accumulates
             left += [before for before, _ in node.next_functions]

@@ -18,8 +18,8 @@ from fervis.reporting.run_files import read_config
 from fervis.runs.agreement import Agreement, agreement
 from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.system.files import read_json
-from fervis.visualizers.figures.agreement import draw_agreement
 from fervis.visualizers.figures.figure_writer import FigureWriter
+from fervis.visualizers.figures.studies.agreement import draw_agreement
 
 SHARE = 0.1  # of the pixels that count as a map's largest
 

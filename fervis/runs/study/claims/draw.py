@@ -15,7 +15,7 @@ from fervis.runs.study.claims.verdicts import LEVEL, CaseVerdict, Verdict, judge
 from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.system.console import log
 from fervis.visualizers.figures.figure_writer import FigureWriter
-from fervis.visualizers.figures.verdicts import VerdictRow, draw_verdicts
+from fervis.visualizers.figures.studies.verdicts import VerdictRow, draw_verdicts
 
 VERDICTS = "verdicts"
 _NETWORK = "network"  # column of statements that need no map
