@@ -13,7 +13,7 @@ from fervis.visualizers.figures.canvas import Sheet
 from fervis.visualizers.figures.matrix_cells import colored_cells, write_cells
 from fervis.visualizers.figures.style import GREY, MARGIN, TEXT_WIDTH
 
-_HEAD, _LABEL, _LARGEST = 0.95, 1.3, 0.42  # inches
+_HEAD, _LABEL, _LARGEST, _ASIDE = 1.15, 1.3, 0.42, 0.45  # inches; the last label of a column leans aside
 LOWER, UPPER = "rank_correlation", "feature_agreement"
 
 
@@ -29,7 +29,7 @@ def draw_agreement(
         dpi: dots per inch.
     """
     count = len(methods)
-    side = min(_LARGEST, (TEXT_WIDTH - 2 * MARGIN - _LABEL) / count)
+    side = min(_LARGEST, (TEXT_WIDTH - 2 * MARGIN - _LABEL - _ASIDE) / count)
     values = np.full((count, count), np.nan)
     for (one, other), scores in pairs.items():
         first, second = methods.index(one), methods.index(other)
