@@ -21,7 +21,7 @@ from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
 from fervis.visualizers.figures.studies.agreement import draw_agreement
 
-SHARE = 0.1  # of the pixels that count as a map's largest
+STRONGEST_SHARE = 0.1  # of the pixels that count as a map's largest
 
 MapsByEntry = dict[tuple[str, int, str], Tensor]
 
@@ -44,7 +44,7 @@ def draw_agreement_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -
     for answer in answers:
         name = str(read_config(answer)[1]["explainer"]["name"])
         if plugin_class("explainer", name).result is HeatMaps:
-            methods.setdefault(name, {}).update(_maps_of(answer))
+            methods.setdefault(name, {}).update(_maps_by_entry(answer))
     if len(methods) < 2:
         raise RunError(f"{drawing.title}: {len(methods)} of the methods give heat maps; expected two or more.")
     first, *others = methods
@@ -54,14 +54,14 @@ def draw_agreement_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -
     keys = list(methods[first])
     maps = {name: torch.stack([of[key] for key in keys]) for name, of in methods.items()}
     images = torch.tensor([row for _, row, _ in keys])
-    found = agreement(maps, share=SHARE, images=images, seed=drawing.seed)
+    found = agreement(maps, share=STRONGEST_SHARE, images=images, seed=drawing.seed)
     with FigureWriter(folder, drawing.dpi) as writer:
         sheet = draw_agreement(drawing.title, list(methods), found, drawing.dpi)
-        figure = writer.save(sheet, "agreement", _caption(list(methods), len(keys), len(images.unique())))
-    return Drawn([figure], _entries(found), _numbers(found))
+        figure = writer.save(sheet, "agreement", _agreement_caption(list(methods), len(keys), len(images.unique())))
+    return Drawn([figure], _agreement_rows(found), _agreement_numbers(found))
 
 
-def _maps_of(answer: Path) -> MapsByEntry:
+def _maps_by_entry(answer: Path) -> MapsByEntry:
     """Return the maps of a run folder by network, image and target."""
     config = read_config(answer)[1]
     network = str({key: config[key] for key in ("seed", "model", "dataset")})
@@ -73,7 +73,7 @@ def _maps_of(answer: Path) -> MapsByEntry:
     return maps
 
 
-def _entries(found: Agreement) -> list[dict[str, str]]:
+def _agreement_rows(found: Agreement) -> list[dict[str, str]]:
     """Return the table: a row per pair of methods, those that agree most first."""
     order = sorted(found, key=lambda pair: -found[pair]["rank_correlation"].value)
     return [
@@ -83,7 +83,7 @@ def _entries(found: Agreement) -> list[dict[str, str]]:
     ]
 
 
-def _numbers(found: Agreement) -> dict[str, float]:
+def _agreement_numbers(found: Agreement) -> dict[str, float]:
     numbers = {
         f"{name}/{one}/{other}{end}": value
         for (one, other), scores in found.items()
@@ -93,9 +93,9 @@ def _numbers(found: Agreement) -> dict[str, float]:
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _caption(methods: Sequence[str], maps: int, images: int) -> str:
+def _agreement_caption(methods: Sequence[str], maps: int, images: int) -> str:
     return (
         f"Agreement of {len(methods)} methods over {maps} maps each, of {images} images. Below the diagonal the mean "
-        f"rank correlation of magnitudes, above it the share of the strongest {SHARE:.0%} of pixels that two methods "
-        f"have in common, of which methods that know nothing of each other have {SHARE:.1f} in the mean."
+        f"rank correlation of magnitudes, above it the share of the strongest {STRONGEST_SHARE:.0%} of pixels that two methods "
+        f"have in common, of which methods that know nothing of each other have {STRONGEST_SHARE:.1f} in the mean."
     )

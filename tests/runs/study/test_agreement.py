@@ -36,7 +36,7 @@ def test_a_study_measures_and_draws_agreement(tmp_path: Path, monkeypatch: pytes
     numbers = json.loads((folder / "summary.json").read_text())["numbers"]
     for one, other in (("saliency", "edge_map"), ("saliency", "input_x_gradient")):
         expected = [
-            spearmanr(np.abs(first).ravel(), np.abs(second).ravel())[0]
+            float(np.asarray(spearmanr(np.abs(first).ravel(), np.abs(second).ravel()))[0])
             for first, second in zip(maps[one], maps[other], strict=True)
         ]
         assert numbers[f"rank_correlation/{one}/{other}"] == pytest.approx(np.nanmean(expected), abs=1e-6)
