@@ -96,6 +96,6 @@ def _agreement_numbers(found: Agreement) -> dict[str, float]:
 def _agreement_caption(methods: Sequence[str], maps: int, images: int) -> str:
     return (
         f"Agreement of {len(methods)} methods over {maps} maps each, of {images} images. Below the diagonal the mean "
-        f"rank correlation of magnitudes, above it the share of the strongest {STRONGEST_SHARE:.0%} of pixels that two methods "
-        f"have in common, of which methods that know nothing of each other have {STRONGEST_SHARE:.1f} in the mean."
+        f"rank correlation of magnitudes, above it the share of the strongest {STRONGEST_SHARE:.0%} of pixels that two "
+        f"methods have in common, of which methods that know nothing of each other have {STRONGEST_SHARE:.1f} in the mean."
     )
