@@ -21,7 +21,7 @@ from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
 from fervis.visualizers.figures.studies.agreement import draw_agreement
 
-STRONGEST_SHARE = 0.1  # of the pixels that count as a map's largest
+TOP_SHARE = 0.1  # of the pixels that count as a map's largest
 
 MapsByEntry = dict[tuple[str, int, str], Tensor]
 
@@ -54,7 +54,7 @@ def draw_agreement_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -
     keys = list(methods[first])
     maps = {name: torch.stack([of[key] for key in keys]) for name, of in methods.items()}
     images = torch.tensor([row for _, row, _ in keys])
-    found = agreement(maps, share=STRONGEST_SHARE, images=images, seed=drawing.seed)
+    found = agreement(maps, share=TOP_SHARE, images=images, seed=drawing.seed)
     with FigureWriter(folder, drawing.dpi) as writer:
         sheet = draw_agreement(drawing.title, list(methods), found, drawing.dpi)
         figure = writer.save(sheet, "agreement", _agreement_caption(list(methods), len(keys), len(images.unique())))
@@ -96,6 +96,6 @@ def _agreement_numbers(found: Agreement) -> dict[str, float]:
 def _agreement_caption(methods: Sequence[str], maps: int, images: int) -> str:
     return (
         f"Agreement of {len(methods)} methods over {maps} maps each, of {images} images. Below the diagonal the mean "
-        f"rank correlation of magnitudes, above it the share of the strongest {STRONGEST_SHARE:.0%} of pixels that two "
-        f"methods have in common, of which methods that know nothing of each other have {STRONGEST_SHARE:.1f} in the mean."
+        f"rank correlation of magnitudes, above it the share of the strongest {TOP_SHARE:.0%} of pixels that two "
+        f"methods have in common, of which methods that know nothing of each other have {TOP_SHARE:.1f} in the mean."
     )
