@@ -4,6 +4,7 @@ From Python:
 
 - ``explain(model, images, explainer="saliency", layer="conv7", target=labels)`` explains any network's images.
 - ``score(model, images, maps, "deletion")`` scores maps, those of other libraries too, by measures of evidence.
+- ``agreement({"saliency": maps, "lime": others})`` measures how far methods agree about the same images.
 - ``ask(["explainer=saliency", "layer=conv7"])`` answers a question into its run folder, as ``python -m fervis`` does.
 - ``load_model("vgg8", weights="fer2013")`` returns a trained network that comes with fervis.
 - ``check_explainer("saliency")`` checks whether an explainer, such as one of your own, keeps the contract.
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fervis.explainers.checks.suite import check_explainer, explainer_checks
     from fervis.explainers.explain import explain
     from fervis.models.pretrained import load_model
+    from fervis.runs.agreement import agreement
     from fervis.runs.api import ask
     from fervis.runs.score import score
 
@@ -32,6 +34,7 @@ _PUBLIC_NAMES = {
     "ConfigError": "fervis.errors",
     "RunError": "fervis.errors",
     "WrongQuestion": "fervis.errors",
+    "agreement": "fervis.runs.agreement",
     "ask": "fervis.runs.api",
     "check_evidence": "fervis.evidence.checks.suite",
     "check_explainer": "fervis.explainers.checks.suite",
@@ -48,6 +51,7 @@ __all__ = [
     "RunError",
     "WrongQuestion",
     "__version__",
+    "agreement",
     "ask",
     "check_evidence",
     "check_explainer",

@@ -49,6 +49,11 @@ def bootstrap_mean(values: Tensor, weights: Tensor, confidence: float = CONFIDEN
 
 def interval_ends(values: Tensor, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the ends of the interval that holds this share of the resampled values, NaN left out."""
-    ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
-    low, high = values.double().nanquantile(ends).tolist()
+    low, high = interval_columns(values[:, None], confidence)[:, 0].tolist()
     return low, high
+
+
+def interval_columns(values: Tensor, confidence: float = CONFIDENCE) -> Tensor:
+    """Return the ends [2,C] of the interval of each column of resampled values [R,C]."""
+    ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
+    return values.double().nanquantile(ends, dim=0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.autograd.graph import Node
 
 from fervis.core.frozen import frozen
 from fervis.core.layers import list_layers
@@ -29,28 +31,36 @@ class WeightedLayer:
     owners: tuple[str, ...]
 
 
-def weighted_layers(model: nn.Module, image: Tensor) -> list[WeightedLayer]:
+def weighted_layers(
+    model: nn.Module, image: Tensor, *, named: bool = True, copied: nn.Module | None = None
+) -> list[WeightedLayer]:
     """Return the layers on whose parameters the output for ``image`` [1,C,H,W] depends, from the last to the first.
 
     Their order is that in which they start in a forward pass, so that parameters of the network itself, such as a
     table of positions, come as the first. A head that is not used is left out.
 
+    Args:
+        model: any network; a copy of it runs.
+        image: [1,C,H,W].
+        named: by their aliases, which takes another pass; else by their paths.
+        copied: a copy of it, left as it is; None to make one.
+
     Raises:
         ConfigError: there is none; or the network's ``forward`` was replaced by a function that runs this very network,
             so that a copy has none of its own.
     """
-    network = copy.deepcopy(model).eval().requires_grad_()
+    network = copy.deepcopy(model) if copied is None else copied
     started: dict[str, int] = {}
     paths = {module: path for path, module in network.named_modules()}
 
     def start(module: nn.Module, _: object) -> None:
         started.setdefault(paths[module], len(started))
 
-    for module in paths:
-        module.register_forward_pre_hook(start)
-    with frozen(model), torch.random.fork_rng(devices=[]):
-        output = network(image.clone())
-        used = _parameters_of(output, list(network.parameters()))
+    with frozen(model), frozen(network), torch.random.fork_rng(devices=[]), ExitStack() as hooks:
+        for module in paths:
+            hooks.callback(module.register_forward_pre_hook(start).remove)
+        output = network.requires_grad_()(image.clone())
+    used = _parameters_of(output) if output.requires_grad else {id(parameter) for parameter in network.parameters()}
     owners: dict[str, list[str]] = {}
     for path, module in network.named_modules():
         own = [parameter for parameter in module._parameters.values() if parameter is not None]
@@ -61,7 +71,7 @@ def weighted_layers(model: nn.Module, image: Tensor) -> list[WeightedLayer]:
     runs_another = len(started) == 1 < len(paths) and not output.requires_grad
     if runs_another or not owners:
         raise ConfigError("model: a copy of it has no layer that runs and whose weights could be drawn again.")
-    names = {layer.path: layer.name for layer in list_layers(model, image)}
+    names = {layer.path: layer.name for layer in list_layers(model, image)} if named else {}
     ordered = sorted(owners, key=started.__getitem__, reverse=True)
     return [
         WeightedLayer(names.get(path) or path.removeprefix("body.") or "model", tuple(owners[path])) for path in ordered
@@ -69,7 +79,13 @@ def weighted_layers(model: nn.Module, image: Tensor) -> list[WeightedLayer]:
 
 
 def randomized_networks(
-    model: nn.Module, image: Tensor, generator: Generator, *, cascading: bool, steps: int | None = None
+    model: nn.Module,
+    image: Tensor,
+    generator: Generator,
+    *,
+    cascading: bool,
+    steps: int | None = None,
+    named: bool = True,
 ) -> Iterator[tuple[str, nn.Module]]:
     """Yield networks in which layers have drawn their initial weights again, with the name of the last of them.
 
@@ -84,10 +100,11 @@ def randomized_networks(
         generator: of the weights.
         cascading: layers stay random.
         steps: number of networks; layers are drawn in that many groups of almost equal size. None for one per layer.
+        named: as in ``weighted_layers``.
     """
     network = copy.deepcopy(model)
-    layers = weighted_layers(model, image)
-    original = {name: value.clone() for name, value in network.state_dict().items()}
+    layers = weighted_layers(model, image, named=named, copied=network)
+    original = {} if cascading else {name: value.clone() for name, value in network.state_dict().items()}
     seeds = torch.randint(2**31, (len(layers),), generator=generator).tolist()
     for positions in _layer_groups(len(layers), steps):
         if not cascading:
@@ -97,12 +114,18 @@ def randomized_networks(
         yield layers[positions[-1]].name, network
 
 
-def _parameters_of(output: Tensor, parameters: list[nn.Parameter]) -> set[int]:
-    """Return the identities of the parameters that an output depends on; all, where it is part of no graph."""
-    if not output.requires_grad:
-        return set(map(id, parameters))
-    slopes = torch.autograd.grad(output.sum(), parameters, allow_unused=True)
-    return {id(parameter) for parameter, slope in zip(parameters, slopes, strict=True) if slope is not None}
+def _parameters_of(output: Tensor) -> set[int]:
+    """Return the identities of the parameters at which the graph behind an output ends."""
+    found: set[int] = set()
+    seen: set[Node] = set()
+    left: list[Node | None] = [output.grad_fn]
+    while left:
+        node = left.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            found.add(id(getattr(node, "variable", None)))  # only where a gradient accumulates
+            left += [before for before, _ in node.next_functions]
+    return found
 
 
 def _running(path: str, started: dict[str, int]) -> str:
@@ -126,7 +149,7 @@ def _draw_again(modules: Sequence[nn.Module], seed: int) -> None:
     Parameters that a module does not initialize are shuffled, which preserves their distribution.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         for module in modules:
             own = [parameter for parameter in module._parameters.values() if parameter is not None]
             devices = [value.device for value in (*own, *module.buffers())]

@@ -18,7 +18,7 @@ from fervis.evidence.baselines import BASELINES
 from fervis.evidence.measured import measured
 from fervis.evidence.protocol import ExplainAgain
 from fervis.explainers.explain import explain_batch
-from fervis.metrics.bootstrap import RESAMPLES, interval_ends, resampled_counts
+from fervis.metrics.bootstrap import RESAMPLES, interval_columns, resampled_counts
 from fervis.models.batch import Batch
 from fervis.runs.inputs import LoadedCheckpoint, RunInputs
 from fervis.runs.setup import RunSetup, image_tensor
@@ -100,31 +100,61 @@ def evidence_metrics(explanations: Iterable[Explanation], seed: int) -> dict[str
     several_checkpoints, several_layers = (len({key[part] for key in rows}) > 1 for part in (0, 1))
     for (checkpoint, layer), columns in values.items():
         prefix = f"{checkpoint}/" * several_checkpoints + f"{layer}/" * several_layers
-        for name, parts in columns.items():
-            mean = image_mean(torch.cat(parts), torch.cat(rows[checkpoint, layer]), seed)
-            baseline = name.rpartition("/")[2] in BASELINES
-            ends = {} if baseline else {"/low": mean.low, "/high": mean.high}
+        own, baselines = ([name for name in columns if is_of_baseline(name) == other] for other in (False, True))
+        means: dict[str, Interval] = {}
+        for group, root in ((own, seed), (baselines, None)):
+            if group:
+                stacked = torch.stack([torch.cat(columns[name]) for name in group])
+                found = image_means(stacked, torch.cat(rows[checkpoint, layer]), root)
+                means |= dict(zip(group, found, strict=True))
+        for name in columns:
+            mean = means[name]
+            ends = {} if is_of_baseline(name) else {"/low": mean.low, "/high": mean.high}
             metrics |= {f"{prefix}{name}{end}": value for end, value in {"": mean.value, **ends}.items()}
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
+def is_of_baseline(name: str) -> bool:
+    """Whether a score is that of a baseline."""
+    return name.rpartition("/")[2] in BASELINES
+
+
 def image_mean(values: Tensor, rows: Tensor, seed: int) -> Interval:
+    """Return the interval of ``image_means`` for one score [E]."""
+    return image_means(values[None], rows, seed)[0]
+
+
+def image_means(columns: Tensor, rows: Tensor, seed: int | None) -> list[Interval]:
     """Return the mean over images of each image's mean over its entries, with the bootstrap interval over images.
 
+    Scores that are known of the same entries share their resamples.
+
     Args:
-        values: [E] one score per entry; NaN where there is none.
+        columns: [C,E] scores of the entries; NaN where there is none.
         rows: [E] the image of each entry.
-        seed: of the resampling.
+        seed: of the resampling; None for means without intervals.
     """
-    known = values.isfinite()
-    images, index = rows[known].unique(return_inverse=True)
-    sums = torch.zeros(len(images), dtype=torch.float64).index_add_(0, index, values[known].double())
-    means = sums / torch.bincount(index, minlength=len(images))
-    if len(means) < 2:
-        return Interval(float(means.mean()))
+    intervals = [Interval(math.nan)] * len(columns)
+    patterns, pattern_of = columns.isfinite().unique(dim=0, return_inverse=True)
+    for number, known in enumerate(patterns):
+        chosen = (pattern_of == number).nonzero()[:, 0].tolist()
+        images, index = rows[known].unique(return_inverse=True)
+        values = columns[chosen][:, known].double().T
+        sums = torch.zeros(len(images), len(chosen), dtype=torch.float64).index_add_(0, index, values)
+        means = sums / torch.bincount(index, minlength=len(images))[:, None]
+        for column, interval in zip(chosen, _resampled_means(means, seed), strict=True):
+            intervals[column] = interval
+    return intervals
+
+
+def _resampled_means(means: Tensor, seed: int | None) -> list[Interval]:
+    """Return the mean of each column of numbers per image [I,C], with its interval where there are two images."""
+    if len(means) < 2 or seed is None:
+        return [Interval(value) for value in means.mean(0).tolist()]
     generator = Generator().manual_seed(seed)
     draws = [counts @ means / len(means) for counts in resampled_counts(len(means), RESAMPLES, generator)]
-    return Interval(float(means.mean()), *interval_ends(torch.cat(draws)))
+    ends = interval_columns(torch.cat(draws))
+    return [Interval(*values) for values in torch.stack([means.mean(0), *ends], 1).tolist()]
 
 
 def with_scores(explanation: Explanation, scores: Mapping[str, Tensor]) -> Explanation:

@@ -11,9 +11,12 @@ from torch import Tensor
 from fervis.core.results import Explanation
 from fervis.evidence.baselines import BASELINES
 from fervis.evidence.protocol import Evidence
+from fervis.evidence.randomization.model_parameters import ModelParameters
+from fervis.evidence.regions.region_shares import RegionShares
 from fervis.evidence.regions.sentences import region_sentence
 from fervis.runs.evidence import image_mean
 
+SAME_MAP = 0.5  # rank correlation, above which a map is said to resemble that of a random network
 _BASELINE_NAMES = {"random_map": "a random map", "edge_map": "an edge map"}
 
 
@@ -25,9 +28,10 @@ def map_sentences(measures: Mapping[str, Evidence], explanation: Explanation) ->
     for number, target in enumerate(explanation.targets):
         scores = {name: float(values[number]) for name, values in explanation.evidence.items()}
         words = []
-        if (shares := measures.get("region_shares")) is not None:
-            of_regions = {name.partition("/")[2]: value for name, value in scores.items() if _is_of_regions(name)}
-            words.append(region_sentence(of_regions, target, getattr(shares, "codebook", "emfacs")))
+        if (described := _described_regions(measures)) is not None:
+            name, codebook = described
+            of_regions = {key.partition("/")[2]: value for key, value in scores.items() if _is_score_of(name, key)}
+            words.append(region_sentence(of_regions, target, codebook))
         sentences.append(" ".join([*words, *_no_better(measures, scores)]))
     return tuple(sentences) if any(sentences) else ()
 
@@ -57,6 +61,42 @@ def baseline_warnings(measures: Mapping[str, Evidence], parts: Iterable[Explanat
         for key, both in values.items()
     ]
     return [warning for warning in warnings if warning]
+
+
+def randomization_warnings(measures: Mapping[str, Evidence], parts: Iterable[Explanation], seed: int) -> list[str]:
+    """Return a sentence for each layer and checkpoint whose maps a network without anything learned gives too.
+
+    That is where the interval of the mean rank correlation lies above ``SAME_MAP``.
+
+    Args:
+        measures: by name.
+        parts: one explanation or, of a run in chunks, several, with the scores of their entries.
+        seed: root of the bootstrap's randomness.
+    """
+    names = [name for name, measure in measures.items() if _is_of_random_network(measure)]
+    found: dict[tuple[str, str], list[Tensor]] = {}
+    for part in parts:
+        for (layer, checkpoint), entries in part.entries_by_layer().items():
+            place = f"{layer}, checkpoint {checkpoint}" if part.several_checkpoints else layer
+            index = torch.tensor(entries)
+            for name in names:
+                both = torch.stack([part.evidence[name][index].double(), part.faces.rows[index].double()])
+                found.setdefault((place, name), []).append(both)
+    warnings = []
+    for (place, name), columns in found.items():
+        values, rows = torch.cat(columns, 1)
+        mean = image_mean(values, rows.long(), seed)
+        if mean.low > SAME_MAP:
+            warnings.append(
+                f"By {name}, the maps at {place} resemble those of the same network without anything learned: rank "
+                f"correlation {mean.value:.2f}, 95 % interval {mean.low:.2f} to {mean.high:.2f}."
+            )
+    return warnings
+
+
+def _is_of_random_network(measure: Evidence) -> bool:
+    """Whether a measure compares with one network, of which every layer is random."""
+    return isinstance(measure, ModelParameters) and measure.order == "cascading" and measure.steps == 1
 
 
 def _warning(key: tuple[str, str, str], both: Tensor, rows: Tensor, better: str, seed: int) -> str:
@@ -105,5 +145,11 @@ def _beats(better: str, own: float, other: float) -> bool:
     return own > other if better == "higher" else own < other
 
 
-def _is_of_regions(name: str) -> bool:
-    return name.startswith("region_shares/") and name.rpartition("/")[2] not in BASELINES
+def _described_regions(measures: Mapping[str, Evidence]) -> tuple[str, str] | None:
+    """Return the measure of regions that a sentence is made of and its codebook; the one that hides them, if any."""
+    found = {name: measure for name, measure in measures.items() if isinstance(measure, RegionShares)}
+    return next(((name, found[name].codebook) for name in sorted(found, key=lambda key: -found[key].patches)), None)
+
+
+def _is_score_of(measure: str, name: str) -> bool:
+    return name.startswith(f"{measure}/") and name.rpartition("/")[2] not in BASELINES

@@ -30,7 +30,7 @@ from fervis.runs.config import RunConfig, parse_shard
 from fervis.runs.evidence import check_measures, evidence_metrics, score_maps, with_scores
 from fervis.runs.explain import explain_faces
 from fervis.runs.inputs import RunInputs, load_inputs
-from fervis.runs.map_sentences import baseline_warnings, map_sentences
+from fervis.runs.map_sentences import baseline_warnings, map_sentences, randomization_warnings
 from fervis.runs.saved_maps import explanation_key, keep_chunks, load_maps, save_maps, saved_chunks
 from fervis.runs.setup import RunSetup, build_run
 from fervis.runs.track import track_existing_run, track_run
@@ -202,6 +202,7 @@ def _scored(
         yield from (chunks.load(number)[0] for number in range(len(chunks))) if chunks else [whole]
 
     seed = setup.config.seed
+    record.warnings += randomization_warnings(setup.evidence, scored(), seed)
     record.warnings += baseline_warnings(setup.evidence, scored(), seed)
     explanation = replace(explanation, sentences=map_sentences(setup.evidence, explanation))
     first, *others = metrics

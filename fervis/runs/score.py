@@ -24,6 +24,7 @@ from fervis.models.serving import served
 
 Maps = Tensor | NDArray[Any] | HeatMaps
 OneOrMore = str | Evidence | Sequence[str | Evidence] | Mapping[str, Mapping[str, Any]]
+PASSES_ALONE = ("deletion", "insertion", "sparseness")
 _EXPECTED_MAPS = "maps: expected [N,H,W] or [N,T,H,W]"
 
 
@@ -31,7 +32,7 @@ def score(
     model: nn.Module,
     images: Tensor | NDArray[Any],
     maps: Maps,
-    evidence: OneOrMore = "default",
+    evidence: OneOrMore = PASSES_ALONE,
     target: Tensor | Sequence[int] | int | str = "predicted",
     *,
     truth: Truth | Tensor | NDArray[Any] | None = None,
@@ -48,7 +49,7 @@ def score(
         maps: [N,H,W], or [N,T,H,W] for T targets per image, of the images' size, un-normalised; tensors and numpy
             arrays, or the result of ``explain`` at one layer.
         evidence: names of measures (``fervis.names("evidence")``), one, a list, or a dictionary from names to
-            settings; or measures that are built.
+            settings; or measures that are built. Without it those that need nothing but passes of the network.
         target: what the maps explain: as in ``explain``.
         truth: [N,H,W] bool, the pixels that matter, or a ``Truth``, for measures that need it.
         explainer: explains again, as ``explainer(model, images)``, for measures that need it: returns maps as ``maps``

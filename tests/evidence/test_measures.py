@@ -23,7 +23,7 @@ from fervis.evidence.baselines import edge_map, random_map
 from fervis.evidence.complexity.sparseness import gini
 from fervis.metrics.bootstrap import RESAMPLES
 from fervis.models.batch import Batch
-from fervis.runs.evidence import image_mean
+from fervis.runs.evidence import image_mean, image_means
 
 
 class Share(nn.Module):
@@ -109,6 +109,24 @@ def test_means_and_intervals_are_over_images_not_entries():
     assert mean.low == 1.0
     assert mean.high == 6.0
     assert set(draws.flatten().tolist()) == {0, 1}
+
+
+def test_scores_of_one_pattern_share_their_resamples_and_each_is_as_if_alone():
+    rows = torch.tensor([7, 7, 9, 9, 11, 12])
+    columns = torch.rand(5, 6, generator=torch.Generator().manual_seed(0))
+    columns[1, 2:4] = columns[4, 2:4] = columns[2] = math.nan
+    found = image_means(columns, rows, seed=3)
+    for interval, values in zip(found, columns, strict=True):
+        known = values.isfinite()
+        images = rows[known].unique()
+        if not len(images):
+            assert math.isnan(interval.value)
+            continue
+        means = torch.stack([values[known & (rows == row)].double().mean() for row in images])
+        draws = torch.randint(len(images), (RESAMPLES, len(images)), generator=torch.Generator().manual_seed(3))
+        # Chunks of 256 draw what one draw of all does.
+        ends = np.quantile(means[draws].mean(1).numpy(), [0.025, 0.975])
+        np.testing.assert_allclose([interval.value, interval.low, interval.high], [means.mean(), *ends], rtol=1e-12)
 
 
 def test_a_run_has_scores_of_entries_means_with_intervals_and_baselines(

@@ -16,7 +16,7 @@ from fervis.core.faces import Faces
 from fervis.core.registry import build_plugin
 from fervis.core.results import Explanation, HeatMaps
 from fervis.evidence.regions.sentences import region_sentence
-from fervis.runs.map_sentences import baseline_warnings, map_sentences
+from fervis.runs.map_sentences import SAME_MAP, baseline_warnings, map_sentences, randomization_warnings
 
 MOUTH = {"mouth/share": 0.41, "mouth/area": 0.12, "eyes/share": 0.3, "eyes/area": 0.1, "template": 0.0}
 
@@ -144,3 +144,34 @@ def test_a_run_says_its_maps_in_words_in_summary_caption_and_page(fervis: Callab
     assert "In words" in page
     assert "region_shares/mouth/share/edge_map" in summary["numbers"]
     assert not any(name.endswith("drop/edge_map") for name in summary["numbers"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "warns"), [([0.9, 0.8, 0.7], True), ([SAME_MAP] * 3, False), ([0.9, 0.8, 0.1], False)]
+)
+def test_a_map_that_a_random_network_gives_too_is_warned_of(scores: list[float], warns: bool):
+    measures = {"random_network": build_plugin("evidence", "random_network")}
+    found = randomization_warnings(measures, [explanation_of({"random_network": scores}, [3, 5, 8])], seed=0)
+    assert len(found) == int(warns)
+    if warns:
+        assert found[0].startswith(
+            "By random_network, the maps at conv7 resemble those of the same network without anything learned: rank "
+            "correlation 0.80, 95 % interval 0.7"
+        )
+
+
+def test_means_over_partly_random_networks_warn_of_nothing():
+    for name, knobs in (("model_parameters", {}), ("model_parameters", {"steps": 1, "order": "independent"})):
+        measures = {name: build_plugin("evidence", name, **knobs)}
+        assert not randomization_warnings(measures, [explanation_of({name: [0.9, 0.9]}, [3, 5])], seed=0)
+
+
+def test_regions_are_described_by_the_measure_that_hides_them_where_there_are_two():
+    measures = {name: build_plugin("evidence", name) for name in ("region_mass", "region_shares")}
+    masses = {f"region_mass/{name}": [value] for name, value in MOUTH.items()}
+    hidden = MOUTH | {"probability": 0.9, "mouth/drop": 0.4}
+    shares = {f"region_shares/{name}": [value] for name, value in hidden.items()}
+    one = {"region_mass": measures["region_mass"]}
+    assert map_sentences(one, explanation_of(masses, [3]))[0].startswith("The mouth holds 41 % of the map on 12 %")
+    both = map_sentences(measures, explanation_of(masses | shares, [3]))
+    assert "hiding it lowers happy from 0.90 to 0.50" in both[0]

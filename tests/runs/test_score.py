@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -48,6 +48,28 @@ def test_maps_of_three_axes_have_one_score_per_image_and_the_default_is_three_me
         assert torch.equal(values[:, None], four_axes[name])
 
 
+class Counting(CheckNetwork):
+    """Counts the images that it and its copies see."""
+
+    seen: ClassVar[list[int]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(len(images))
+        return super().forward(images)
+
+
+def test_the_default_of_a_run_takes_one_more_explanation_and_the_pass_that_finds_the_layers():
+    def explain(model: nn.Module, pixels: Tensor) -> Tensor:
+        return Saliency(model).attribute(pixels.requires_grad_(), target=1)[:, 0].detach()
+
+    def images_seen(evidence: str) -> int:
+        Counting.seen.clear()
+        fervis.score(Counting(), images(5), maps(5), evidence, 1, explainer=explain, baselines=True)
+        return sum(Counting.seen)
+
+    assert images_seen("default") - images_seen("sparseness") == 5 + 1
+
+
 def test_maps_of_fervis_and_of_captum_are_scored_alike():
     network = CheckNetwork()
     own = fervis.explain(network, images(), "saliency", target=[0, 2, 1])
@@ -66,8 +88,8 @@ def test_measures_are_given_by_name_in_lists_with_settings_or_built():
     with_settings = fervis.score(network, images(), some, {"deletion": {"steps": 5}, "sparseness": {}})
     built = fervis.score(network, images(), some, build_plugin("evidence", "deletion", steps=5))
     assert torch.equal(with_settings["deletion"], built["Deletion"])
-    listed = fervis.score(network, images(), some, ["average_drop", "default"])
-    assert set(listed) == {"average_drop", "average_drop/increase", "deletion", "insertion", "sparseness"}
+    listed = fervis.score(network, images(), some, ["average_drop", "deletion"])
+    assert set(listed) == {"average_drop", "average_drop/increase", "deletion"}
 
 
 def test_baselines_are_scored_on_demand():
@@ -103,6 +125,8 @@ def test_an_explainer_of_any_library_explains_again():
         found = fervis.score(network, images(), some, "model_parameters", 1, explainer=explain, baselines=True)
     assert set(found) == {"model_parameters", "model_parameters/signed", "model_parameters/ssim"}
     assert (found["model_parameters"] < 0.9).all()
+    listed = fervis.score(network, images(), some, "default", 1, explainer=explain)
+    assert {"random_network", "region_mass/mouth/share", "sparseness"} <= set(listed)
     constant = fervis.score(
         network, images(), some, "model_parameters", 1, explainer=lambda model, pixels: maps(len(pixels))
     )

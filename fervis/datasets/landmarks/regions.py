@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class FaceRegions:
     masks: Tensor
     known: Tensor
     names: tuple[str, ...] = FACE_REGIONS
+    _of_expressions: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def face(self) -> Tensor:
@@ -67,6 +68,13 @@ class FaceRegions:
     def action_units(self, units: Sequence[str]) -> Tensor:
         """Return [N,H,W] bool, where any of these action units shows by the codebook; empty for none."""
         return self.union([name for unit in units for name in read_codebook()["action_units"][unit]])
+
+    def expressions(self, source: str) -> Tensor:
+        """Return [N,E,H,W] bool, where the action units of each of ``EXPRESSIONS`` show, by a source; made once."""
+        if source not in self._of_expressions:
+            masks = [self.action_units(expression_units(name, source)) for name in EXPRESSIONS]
+            self._of_expressions[source] = torch.stack(masks, 1)
+        return self._of_expressions[source]
 
 
 def face_regions(images: Tensor, truth: Truth | None = None) -> FaceRegions:
@@ -120,8 +128,10 @@ def polygon_masks(corners: Tensor, height: int, width: int) -> Tensor:
     rise = end[..., 1] - start[..., 1]
     slope = torch.where(rise == 0, 0.0, (end[..., 0] - start[..., 0]) / torch.where(rise == 0, 1.0, rise))
     crossing = start[..., :1] + slope[..., None] * (y - start[..., 1:])  # [N,V,H]: at this x
-    right_of = spans[..., None] & (x < crossing[..., None])
-    return right_of.sum(1) % 2 == 1
+    right_end = torch.searchsorted(x, crossing.contiguous())  # of so many pixels the ray crosses the edge
+    ends = torch.zeros(len(corners), height, width + 1, dtype=torch.int64)
+    ends.scatter_add_(2, right_end.transpose(1, 2), spans.long().transpose(1, 2))
+    return ends[..., 1:].flip(2).cumsum(2).flip(2) % 2 == 1
 
 
 @cache

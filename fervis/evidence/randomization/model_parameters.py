@@ -47,6 +47,7 @@ class ModelParameters:
             batch.generator("evidence/model_parameters"),
             cascading=self.order == "cascading",
             steps=None if self.steps == "all" else self.steps,
+            named=self.curves,
         )
         original = _Original(maps.flatten(0, 1))
         curve = {name: original.similarities(again(model=network).flatten(0, 1)) for name, network in networks}

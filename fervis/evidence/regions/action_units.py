@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fervis.datasets.landmarks.regions import EXPRESSIONS, FaceRegions, expression_name, expression_units
+from fervis.datasets.landmarks.regions import EXPRESSIONS, FaceRegions, expression_name
 from fervis.metrics.mask_overlap import overlaps
 from fervis.metrics.thresholds import otsu_thresholds
 from fervis.models.batch import Batch
@@ -34,7 +34,7 @@ def action_unit_scores(batch: Batch, regions: FaceRegions, magnitudes: Tensor, c
     if not {expression_name(name) for name in batch.classes} & set(EXPRESSIONS):
         return {}
     own = _expressions_of(batch)
-    masks = torch.stack([regions.action_units(expression_units(name, codebook)) for name in EXPRESSIONS], 1)
+    masks = regions.expressions(codebook)
     inside = torch.einsum("ntp,nkp->ntk", magnitudes.flatten(2).double(), masks.flatten(2).double())
     share = _chosen(inside, own) / magnitudes.double().sum((2, 3))
     area = _chosen(masks.double().mean((2, 3))[:, None].expand_as(inside), own)

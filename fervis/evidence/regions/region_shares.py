@@ -52,6 +52,7 @@ class RegionShares:
 
     def __post_init__(self) -> None:
         self._last: tuple[str, dict[str, Tensor]] = ("", {})
+        self._painted: tuple[str, FaceRegions] | None = None
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return scores [N,T] of the face and of each region, named ``<region>/<score>``.
@@ -64,7 +65,7 @@ class RegionShares:
         ``action_unit_scores``). ``probability`` is the target's for the whole image; ``template`` is 1 where the
         regions are the mean face's, because the image's own are not known.
         """
-        regions, magnitudes = face_regions(batch.images, batch.truth), maps.cpu().abs()
+        regions, magnitudes = self._regions_of(batch), maps.cpu().abs()
         shares, areas = region_mass(magnitudes, regions.masks)
         density = (shares / areas).where(areas > 0, torch.nan)
         scores = _by_region({"share": shares, "area": areas, "density": density}, regions.names)
@@ -73,6 +74,16 @@ class RegionShares:
         scores |= {f"action_units/{part}": values for part, values in of_units.items()}
         scores |= {"": 1 - outside, "template": (~regions.known).double()[:, None].expand_as(outside)}
         return scores | (self._hidden(batch, regions) if self.patches else {})
+
+    def _regions_of(self, batch: Batch) -> FaceRegions:
+        """The regions of a batch, painted once for its maps and those of the baselines."""
+        parts = {"images": batch.images}
+        if batch.truth is not None:
+            parts["regions"] = batch.truth.regions
+        key = tensors_hash(parts, [batch.truth.region_names if batch.truth else ()])
+        if self._painted is None or self._painted[0] != key:
+            self._painted = key, face_regions(batch.images, batch.truth)
+        return self._painted[1]
 
     def _hidden(self, batch: Batch, regions: FaceRegions) -> dict[str, Tensor]:
         """The scores that hide regions, computed once for all maps of the same images, targets and weights."""

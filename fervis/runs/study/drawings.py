@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from fervis.errors import ConfigError, nearest_name
+from fervis.runs.study.agreement import draw_agreement_of
 from fervis.runs.study.claims.draw import draw_verdicts_of
 from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.runs.study.gallery import draw_gallery_of
 from fervis.runs.study.leaderboard import draw_leaderboard_of
 
 DRAWING_KINDS: Mapping[str, Callable[[Drawing, Sequence[Path], Path], Drawn]] = {
+    "agreement": draw_agreement_of,
     "gallery": draw_gallery_of,
     "leaderboard": draw_leaderboard_of,
     "verdicts": draw_verdicts_of,
