@@ -41,7 +41,7 @@ class EarthMover:
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return the score [N,T]; NaN for images without a pixel that matters, and for maps of zeros."""
-        if batch.truth is None:
+        if batch.truth is None or batch.truth.evidence is None:
             raise RunError("evidence=earth_mover: the data set does not know which pixels matter.")
         height, width = maps.shape[2:]
         rows, columns = min(height, self.cells), min(width, self.cells)

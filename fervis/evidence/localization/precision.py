@@ -26,7 +26,7 @@ class Precision:
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return the precision [N,T] and ``chance``; NaN for images without a pixel that matters."""
-        if batch.truth is None:
+        if batch.truth is None or batch.truth.evidence is None:
             raise RunError("evidence=precision: the data set does not know which pixels matter.")
         matters = batch.truth.evidence.to(maps.device).flatten(1)[:, None].expand(-1, maps.shape[1], -1)
         values = maps.abs().flatten(2)
