@@ -6,8 +6,19 @@ import numpy as np
 from PIL import Image
 
 from fervis.core.faces import SPLITS
+from fervis.core.registry import build_plugin
+from fervis.datasets.audit import audit_dataset, audit_text
 
 SIDE = 8
+
+
+def load_audited(name, path, cache, **knobs):
+    """Load a data set and audit it as ``fervis audit`` does: the table counts every face."""
+    faces = build_plugin("dataset", name, path=str(path), size=SIDE, **knobs).load(cache)
+    lines = audit_text(audit_dataset(faces), name).splitlines()
+    assert lines[1].split()[0] == "faces"
+    assert lines[1].split()[-1] == f"{len(faces):,}"
+    return faces
 
 
 def paint(path, value, shape=(SIDE, SIDE)):

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 from PIL import Image
-from support.miniatures import SIDE, classes_by_value, paint, splits_by_value, write
+from support.miniatures import classes_by_value, load_audited, paint, splits_by_value, write
 
-from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 
 OFFICIAL = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")  # labels 0 to 7
@@ -14,7 +13,7 @@ VALUES = {(part, label): label + 100 * (part == "test") for part in PARTS for la
 
 def load(path, cache, **knobs):
     knobs = {"val_fraction": 0.0, "test_fraction": 0.0, **knobs}
-    return build_plugin("dataset", "affectnet", path=str(path), size=SIDE, **knobs).load(cache)
+    return load_audited("affectnet", path, cache, **knobs)
 
 
 def write_old(root, validation_header=HEADER):

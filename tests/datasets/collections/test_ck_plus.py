@@ -1,8 +1,7 @@
 import pytest
 import torch
-from support.miniatures import SIDE, classes_by_value, paint, splits_by_value, splits_of, write
+from support.miniatures import SIDE, classes_by_value, load_audited, paint, splits_by_value, splits_of, write
 
-from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 
 OFFICIAL = ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise")  # labels 0 to 7
@@ -11,7 +10,7 @@ TABLE = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "con
 
 
 def load(path, cache, **knobs):
-    return build_plugin("dataset", "ck_plus", path=str(path), size=SIDE, **knobs).load(cache)
+    return load_audited("ck_plus", path, cache, **knobs)
 
 
 def write_sequences(root, persons=7, facs=True):

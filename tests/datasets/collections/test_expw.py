@@ -1,15 +1,14 @@
 import numpy as np
 import pytest
 from PIL import Image
-from support.miniatures import SIDE, classes_by_value, write
+from support.miniatures import classes_by_value, load_audited, write
 
 from fervis.core.faces import FER2013_CLASSES
-from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 
 
 def load(path, cache, **knobs):
-    return build_plugin("dataset", "expw", path=str(path), size=SIDE, **knobs).load(cache)
+    return load_audited("expw", path, cache, **knobs)
 
 
 def write_set(root, count=1):

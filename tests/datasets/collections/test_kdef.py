@@ -1,8 +1,7 @@
 import pytest
-from support.miniatures import SIDE, classes_by_value, paint, splits_of
+from support.miniatures import classes_by_value, load_audited, paint, splits_of
 
 from fervis.core.faces import FER2013_CLASSES
-from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 
 CODES = {"AN": "angry", "DI": "disgust", "AF": "fear", "HA": "happy", "SA": "sad", "SU": "surprise", "NE": "neutral"}
@@ -10,7 +9,7 @@ ANGLES = ("S", "HL", "HR", "FL", "FR")
 
 
 def load(path, cache, **knobs):
-    return build_plugin("dataset", "kdef", path=str(path), size=SIDE, **knobs).load(cache)
+    return load_audited("kdef", path, cache, **knobs)
 
 
 def write_set(root, persons=("F01", "M01", "F02", "M02")):

@@ -1,15 +1,14 @@
 import pytest
 import torch
-from support.miniatures import SIDE, paint, write
+from support.miniatures import load_audited, paint, write
 
-from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 
 LINES = "0001.jpg 1+2+25\n0002.jpg null\n0003.jpg L12+R12+25 \n0004.jpg 4+R2\n"
 
 
 def load(path, cache, **knobs):
-    return build_plugin("dataset", "raf_au", path=str(path), size=SIDE, **knobs).load(cache)
+    return load_audited("raf_au", path, cache, **knobs)
 
 
 @pytest.mark.parametrize("folder", ["aligned", "original"])

@@ -3,9 +3,8 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from support.miniatures import SIDE, classes_by_value, paint, splits_by_value, write
+from support.miniatures import classes_by_value, load_audited, paint, splits_by_value, write
 
-from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 
 OFFICIAL = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")  # the order of the labels 1 to 7
@@ -14,7 +13,7 @@ FACES = [(f"{part}_{n:05}", n, part) for part in ("train", "test") for n in rang
 
 def load(path, cache, **knobs):
     knobs = {"val_fraction": 0.0, "test_fraction": 0.0, **knobs}
-    return build_plugin("dataset", "raf_db", path=str(path), size=SIDE, **knobs).load(cache)
+    return load_audited("raf_db", path, cache, **knobs)
 
 
 def value(label, part):

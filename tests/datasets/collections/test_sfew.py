@@ -1,8 +1,7 @@
 import pytest
-from support.miniatures import SIDE, classes_by_value, paint, splits_by_value, splits_of
+from support.miniatures import classes_by_value, load_audited, paint, splits_by_value, splits_of
 
 from fervis.core.faces import FER2013_CLASSES
-from fervis.core.registry import build_plugin
 from fervis.errors import ConfigError
 
 WORDS = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")  # as folders are sorted
@@ -10,7 +9,7 @@ FILMS = ("Airheads", "American_Beauty", "Hangover", "Juno")
 
 
 def load(path, cache, **knobs):
-    return build_plugin("dataset", "sfew", path=str(path), size=SIDE, **knobs).load(cache)
+    return load_audited("sfew", path, cache, **knobs)
 
 
 def write_split(root, folder, first, films=FILMS):
