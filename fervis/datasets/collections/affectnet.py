@@ -21,7 +21,7 @@ AFFECTNET_CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "
 """In the order of AffectNet's labels 0 to 7."""
 _OTHER_LABELS = (8, 9, 10)  # none, uncertain, no face
 _COLUMNS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression")
-_TABLES = {"training.csv": "train", "validation.csv": "test"}
+_LABEL_TABLES = {"training.csv": "train", "validation.csv": "test"}
 _FOLDERS = {"train_set": "train", "val_set": "test"}
 
 
@@ -36,8 +36,8 @@ class AffectNet(LabelledPictures):
 
     def listing(self, root: Path) -> Listing:
         """Detect the layout and list its faces."""
-        if table := first_below(root, lambda path: path.name in _TABLES):
-            rows = [row for name in _TABLES for row in _read_rows(root, table.with_name(name))]
+        if table := first_below(root, lambda path: path.name in _LABEL_TABLES):
+            rows = [row for name in _LABEL_TABLES for row in _read_label_table(root, table.with_name(name))]
         elif folder := first_below(root, lambda path: path.name in _FOLDERS and (path / "annotations").is_dir()):
             rows = [row for name in _FOLDERS for row in _read_folder(root, folder.with_name(name))]
         else:
@@ -48,7 +48,7 @@ class AffectNet(LabelledPictures):
         return list_files(root, faces, AFFECTNET_CLASSES, others)
 
 
-def _read_rows(root: Path, table: Path) -> Iterator[Record]:
+def _read_label_table(root: Path, table: Path) -> Iterator[Record]:
     if not table.is_file():
         return
     pictures = first_below(root, lambda path: path.name == "Manually_Annotated_Images" and path.is_dir())
@@ -59,14 +59,16 @@ def _read_rows(root: Path, table: Path) -> Iterator[Record]:
             if number == 1 and "expression" in row:
                 order = row
             elif row:
-                yield _record(table, number, dict(zip(order, row, strict=False)), folder, _TABLES[table.name])
+                yield _boxed_record(
+                    table, number, dict(zip(order, row, strict=False)), folder, _LABEL_TABLES[table.name]
+                )
 
 
 def _folder_name(root: Path, folder: Path) -> str:
     return "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
 
 
-def _record(table: Path, number: int, row: dict[str, str], folder: str, split: str) -> Record:
+def _boxed_record(table: Path, number: int, row: dict[str, str], folder: str, split: str) -> Record:
     try:
         left, top, width, height = (float(row[name]) for name in _COLUMNS[1:5])
         name, label = folder + row[_COLUMNS[0]].replace("\\", "/"), row["expression"]

@@ -32,10 +32,10 @@ def list_sequences(root: Path, frames: int, neutral: bool) -> Listing | None:
         if match := CK_PLUS_NAME.match(name.rsplit("/", 1)[-1]):
             sequences[f"{match[1]}_{match[2]}"].append(name)
     coded = _files_by_sequence(root, "_facs.txt")
-    units = {key: _units(coded[key]) for key in labels} if set(labels) <= set(coded) else {}
+    units = {key: _coded_units(coded[key]) for key in labels} if set(labels) <= set(coded) else {}
     records = []
     for key, file in labels.items():
-        names, label, person = sorted(sequences.get(key, ()), key=_frame), _emotion(file), key.partition("_")[0]
+        names, label, person = sorted(sequences.get(key, ()), key=_file_name), _emotion(file), key.partition("_")[0]
         last = names[1:][-frames:] if neutral else names[-frames:]
         records += [Record(name, label, group=person, units=units.get(key, ())) for name in last]
         records += [Record(name, 0, group=person) for name in names[:1] if neutral]
@@ -59,7 +59,7 @@ def list_class_folders(root: Path) -> Listing | None:
 
 def list_table_rows(table: Path) -> Listing:
     """List the rows of ckextended.csv, with the splits of its Usage."""
-    rows = list(_read_rows(table))
+    rows = list(_read_pixel_rows(table))
 
     def pictures() -> Iterator[bytes]:
         for number, (_, text, _) in enumerate(rows, 2):
@@ -78,7 +78,7 @@ def list_table_rows(table: Path) -> Listing:
     return Listing(records, CK_PLUS_CLASSES, pictures)
 
 
-def _read_rows(table: Path) -> Iterator[tuple[str, str, str]]:
+def _read_pixel_rows(table: Path) -> Iterator[tuple[str, str, str]]:
     with table.open(encoding="utf-8-sig", newline="") as lines:
         for row in csv.DictReader(lines):
             cells = {str(key).strip().lower(): value for key, value in row.items()}
@@ -93,7 +93,7 @@ def _files_by_sequence(root: Path, ending: str) -> dict[str, Path]:
     return {"_".join(file.name.split("_")[:2]): file for file in files}
 
 
-def _frame(name: str) -> str:
+def _file_name(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 
 
@@ -104,7 +104,7 @@ def _emotion(file: Path) -> int:
         raise format_error(file, "expected a label from 0 to 7") from error
 
 
-def _units(file: Path) -> tuple[str, ...]:
+def _coded_units(file: Path) -> tuple[str, ...]:
     try:
         numbers = {
             int(float(line.split()[0])) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()

@@ -29,12 +29,12 @@ class ExpW(LabelledPictures):
         lines = labels.read_text(encoding="utf-8").splitlines()
         return list_files(
             base,
-            [_record(labels, number, line) for number, line in enumerate(lines, 1) if line.strip()],
+            [_face_record(labels, number, line) for number, line in enumerate(lines, 1) if line.strip()],
             FER2013_CLASSES,
         )
 
 
-def _record(labels: Path, number: int, line: str) -> Record:
+def _face_record(labels: Path, number: int, line: str) -> Record:
     try:
         name, _, top, left, right, bottom, _, label = line.split()
         box = (float(left), float(top), float(right), float(bottom))

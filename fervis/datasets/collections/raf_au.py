@@ -37,12 +37,12 @@ class RafAu(LabelledPictures):
                 name, _, codes = line.strip().partition(" ")
                 stem, _, ending = name.rpartition(".")
                 file = f"{stem}_aligned.{ending}" if pictures else name
-                records.append(Record(file, -1, units=_units(labels, codes, number)))
+                records.append(Record(file, -1, units=_parse_units(labels, codes, number)))
         numbers = sorted({int(unit[2:]) for record in records for unit in record.units})
         return list_files(folder, records, FER2013_CLASSES, unit_names=tuple(f"AU{number}" for number in numbers))
 
 
-def _units(labels: Path, codes: str, line: int) -> tuple[str, ...]:
+def _parse_units(labels: Path, codes: str, line: int) -> tuple[str, ...]:
     words = [] if codes.strip().lower() == "null" else codes.strip().split("+")
     matches = [_UNIT.fullmatch(word.strip()) for word in words]
     if not all(matches):

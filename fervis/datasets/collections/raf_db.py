@@ -19,7 +19,7 @@ from fervis.system.hashing import files_below
 
 RAF_DB_CLASSES = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
 """In the order of RAF-DB's labels 1 to 7."""
-_NAME = re.compile(r"(train|test)_\d+\.\w+")
+_OFFICIAL_NAME = re.compile(r"(train|test)_\d+\.\w+")
 
 
 @dataclass
@@ -50,7 +50,7 @@ def _list_official(labels: Path) -> Listing:
         if not line.strip():
             continue
         name, _, label = line.strip().partition(" ")
-        part = _NAME.fullmatch(name)
+        part = _OFFICIAL_NAME.fullmatch(name)
         if not part:
             raise format_error(labels, f"{quote_value(name)} is no name such as train_00001.jpg", number)
         stem, ending = name.rsplit(".", 1)

@@ -29,14 +29,14 @@ class Sfew(LabelledPictures):
     def listing(self, root: Path) -> Listing:
         """List the frames by their folders."""
         names = picture_names(root)
-        records = [record for name in names if (record := _record(name))]
+        records = [record for name in names if (record := _frame_record(name))]
         if not any(record.label >= 0 for record in records):
             raise layout_error(self.path, "SFEW", "Train/<class>/ and Val/<class>/ with pictures")
         others = count_note(len(names) - len(records), "picture", "outside the folders of splits and classes")
         return list_files(root, records, FER2013_CLASSES, others)
 
 
-def _record(name: str) -> Record | None:
+def _frame_record(name: str) -> Record | None:
     *folders, file = name.split("/")
     splits = [SPLITS.index(match[1].lower()) for part in folders if (match := _SPLIT_FOLDER.fullmatch(part))]
     word = class_of(folders[-1]) if folders else None

@@ -91,7 +91,7 @@ class LabelledPictures:
             splits=torch.from_numpy(self._splits(tensors, facts)),
             classes=tuple(facts["classes"]),
             truth=_unit_truth(tensors["units"], facts["unit_names"]),
-            names=_numbered(facts["names"]),
+            names=_number_names(facts["names"]),
             skipped=facts["skipped"],
         )
 
@@ -194,7 +194,7 @@ def _decode(record: Record, data: bytes | None) -> Image.Image:
     return picture
 
 
-def _numbered(names: Sequence[str]) -> tuple[str, ...]:
+def _number_names(names: Sequence[str]) -> tuple[str, ...]:
     """Return the names, those of several faces of one picture numbered from 1."""
     counts, seen, numbered = Counter(names), Counter[str](), []
     for name in names:

@@ -26,7 +26,7 @@ _USUAL_NAMES = {
 """What columns are called, the first that is there wins."""
 
 
-class Table(Protocol):
+class PictureTable(Protocol):
     """A table file.
 
     Attributes:
@@ -80,12 +80,12 @@ def table_files(root: Path, endings: Sequence[str]) -> list[Path]:
     return next((files for files in listed if files), [])
 
 
-def open_tables(files: Sequence[Path]) -> list[Table]:
+def open_tables(files: Sequence[Path]) -> list[PictureTable]:
     """Open CSV and Parquet files."""
     return [ParquetTable(file) if file.suffix.lower() == ".parquet" else CsvTable(file) for file in files]
 
 
-def choose_columns(tables: Sequence[Table], wanted: Columns | None = None) -> Columns:
+def choose_columns(tables: Sequence[PictureTable], wanted: Columns | None = None) -> Columns:
     """Return the columns to read: those that are named, else those with one of the usual names.
 
     Raises:
@@ -107,7 +107,11 @@ def choose_columns(tables: Sequence[Table], wanted: Columns | None = None) -> Co
 
 
 def list_table(
-    tables: Sequence[Table], chosen: Columns, folder: Path, classes: tuple[str, ...], label_of: Callable[[Any], int]
+    tables: Sequence[PictureTable],
+    chosen: Columns,
+    folder: Path,
+    classes: tuple[str, ...],
+    label_of: Callable[[Any], int],
 ) -> Listing:
     """Return the listing of all rows, table after table.
 
@@ -124,7 +128,7 @@ def list_table(
     for table in tables:
         names, labels = table.names(chosen.image), table.values(chosen.label)
         persons = table.values(chosen.subject) if chosen.subject else [""] * len(names)
-        splits = _splits(table, chosen.split, len(names))
+        splits = _row_splits(table, chosen.split, len(names))
         prefix = f"{table.file.stem} " if len(tables) > 1 and any(name.isdigit() for name in names[:1]) else ""
         for name, label, split, person in zip(names, labels, splits, persons, strict=True):
             records.append(Record(f"{prefix}{name}", label_of(label), split, str(person)))
@@ -136,7 +140,7 @@ def list_table(
     return Listing(records, classes, pictures)
 
 
-def _splits(table: Table, column: str, count: int) -> list[int]:
+def _row_splits(table: PictureTable, column: str, count: int) -> list[int]:
     if column:
         return [_split(table, str(word)) for word in table.values(column)]
     words = (table.file.name.split("-")[0].split(".")[0].split("_")[0], table.file.parent.name)
@@ -144,7 +148,7 @@ def _splits(table: Table, column: str, count: int) -> list[int]:
     return [known[0] if known else -1] * count
 
 
-def _split(table: Table, word: str) -> int:
+def _split(table: PictureTable, word: str) -> int:
     split = split_named(word.strip())
     if split is None:
         raise ConfigError(f"{table.file}: the split {word} is none of train, val and test.")
