@@ -198,8 +198,8 @@ def join_shards(sweep: Path) -> None:
 def run_job(config: DictConfig, failed: list[BaseException]) -> str | None:
     """One job of Hydra's: answer, print the run folder, and leave no empty folder behind a mistake.
 
-    The error of a single run goes to ``failed``, since Hydra would print words of its own around it; that of a sweep's
-    job is kept in the job's folder as ``failure.json``, and the sweep goes on.
+    The error of a single run goes to ``failed``, since Hydra would print its own text around it; that of a sweep's
+    job is written into the job's folder as ``failure.json``, and the sweep goes on.
     """
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)

@@ -21,6 +21,7 @@ from fervis.core.results import HeatMaps
 from fervis.core.targets import (
     FilterSpec,
     Targets,
+    class_index,
     class_targets,
     resolve_filter,
     resolve_targets,
@@ -149,6 +150,8 @@ def check_inputs(setup: RunSetup, faces: Faces, pixels: Tensor, network: Network
     if setup.explainer.result is HeatMaps:
         predictions = torch.zeros(len(faces), dtype=torch.int64)
         plan_targets(config.target, faces, network, network.classes, pixels, predictions)
+    elif "classes" in setup.explainer.takes and config.target not in ("auto", "all"):
+        class_index(config.target, network.classes, ("auto",))
     return layers
 
 
@@ -243,7 +246,7 @@ def locate_training(setup: RunSetup, faces: Faces) -> tuple[Path, str]:
 def _epochs_of(
     setup: RunSetup, checkpoint: Checkpoint, training: Any
 ) -> tuple[Mapping[int, Path], Mapping[int, Mapping[str, float]]]:
-    """Return the weights and the metrics of every epoch that is kept of the training a checkpoint comes from.
+    """Return the weights and the metrics of every saved epoch of the training that a checkpoint comes from.
 
     Only explainers of the network read them; of a checkpoint given as a file none are known.
     """

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.contract_cases import contract_cases
 
 import fervis
 from fervis.core.registry import names, option_settings
 
-# Their truth is known of certain data alone, which their own tests score: drawn faces, and networks set by hand.
-OF_OWN_DATA = {"part_removal", "true_attribution"}
+# They score certain data alone, and their own tests do: drawn faces, networks set by hand, and images that the network
+# is sure of.
+OF_OWN_DATA = {"part_removal", "true_attribution", "grid_pointing_game", "disconnected_grid"}
 MEASURES = [
     name for name in names("evidence") if "name" in option_settings("evidence", name) and name not in OF_OWN_DATA
 ]
@@ -23,10 +25,8 @@ EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
 
 def cases() -> Iterator[Any]:
     for name in MEASURES:
-        expected = EXPECTED_FAILURES.get(name, {})
-        for check, run in fervis.evidence_checks(name, knobs=KNOBS.get(name)):
-            marks = [pytest.mark.xfail(reason=expected[check], strict=True)] if check in expected else []
-            yield pytest.param(run, id=f"{name}-{check}", marks=marks)
+        checks = fervis.evidence_checks(name, knobs=KNOBS.get(name))
+        yield from contract_cases(name, checks, EXPECTED_FAILURES.get(name, {}))
 
 
 @pytest.mark.parametrize("run", list(cases()))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support.concept_folders import small_concepts
+from support.contract_cases import contract_cases
 from support.transformers import transformer
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ NEEDS_TRAINING = {"training"}  # reads the epochs of a training, which a lone ne
 # as these.
 KNOBS: dict[str, dict[str, Any]] = {
     "class_image": {"steps": 2},
+    "confused": {"resamples": 20, "patches": 2, "examples": 2},
     "confusion": {"resamples": 20},
     "filters": {"steps": 2, "filters": [0, 2]},
     "expected_gradients": {"samples": 6},
@@ -69,10 +71,8 @@ EXPECTED_FAILURES: dict[str, dict[str, str]] = {
 
 def cases() -> Iterator[Any]:
     for name in EXPLAINERS:
-        expected = EXPECTED_FAILURES.get(name, {})
-        for check, run in fervis.explainer_checks(name, model=NETWORKS.get(name), knobs=KNOBS.get(name)):
-            marks = [pytest.mark.xfail(reason=expected[check], strict=True)] if check in expected else []
-            yield pytest.param(run, id=f"{name}-{check}", marks=marks)
+        checks = fervis.explainer_checks(name, model=NETWORKS.get(name), knobs=KNOBS.get(name))
+        yield from contract_cases(name, checks, EXPECTED_FAILURES.get(name, {}))
 
 
 @pytest.mark.parametrize("run", list(cases()))

@@ -246,7 +246,7 @@ DAMAGED = {
     "cut png": (".png", lambda held: held[:700], "the picture cannot be read"),
     "cut jpeg": (".jpg", lambda held: held[:700], "the picture cannot be read"),
     "empty": (".png", lambda held: b"", "the picture file is empty"),
-    "text": (".png", lambda held: b"no picture", "no picture that Pillow knows"),
+    "text": (".png", lambda held: b"no picture", "no picture that Pillow can read"),
     "LFS pointer": (".jpg", lambda held: b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
 }
 
@@ -323,18 +323,18 @@ def test_folders_that_are_no_class_folders_are_refused(data, cache):
     with pytest.raises(ConfigError, match=r"dataset\.path=.*data: no class folder holds a picture \(png, jpg, "):
         ImageFolder(str(data)).load(cache)
     save(data / "x.png", noise(0, 8, 8))
-    with pytest.raises(ConfigError, match=r"the picture x\.png lies in no folder named by its class\."):
+    with pytest.raises(ConfigError, match=r"the picture x\.png is in no folder named by its class\."):
         ImageFolder(str(data)).load(cache)
     with pytest.raises(ConfigError, match=r"x\.png: expected a folder of class folders, not a file"):
         ImageFolder(str(data / "x.png")).files()
     (data / "x.png").unlink()
     save(data / "train" / "x.png", noise(0, 8, 8))
-    with pytest.raises(ConfigError, match=r"the picture train/x\.png lies in no folder named by its class\."):
+    with pytest.raises(ConfigError, match=r"the picture train/x\.png is in no folder named by its class\."):
         ImageFolder(str(data)).load(cache)
     (data / "train" / "x.png").unlink()
     save(data / "train" / "a" / "x.png", noise(0, 8, 8))
     save(data / "more" / "a" / "x.png", noise(0, 8, 8))
-    with pytest.raises(ConfigError, match=r"the folder more lies beside folders named by splits"):
+    with pytest.raises(ConfigError, match=r"the folder more is next to folders named by splits"):
         ImageFolder(str(data)).load(cache)
 
 
@@ -386,7 +386,7 @@ def test_broken_pictures_are_counted_and_where_none_is_whole_all_are_named(data,
 def test_a_class_with_a_name_that_target_keeps_for_something_else_is_refused(word, data, cache):
     save(data / "train" / "happy" / "x.png", noise(0, 8, 8))
     save(data / "train" / word / "x.png", noise(1, 8, 8))
-    with pytest.raises(ConfigError, match=rf"the class folder {word} has a name that target= keeps for something else"):
+    with pytest.raises(ConfigError, match=rf"the class folder {word} has a name that target= reserves"):
         ImageFolder(str(data)).load(cache)
 
 
