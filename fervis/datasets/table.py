@@ -83,7 +83,7 @@ def label_order(values: Sequence[Any], names: Sequence[str]) -> tuple[tuple[str,
         >>> label_of("2"), classes
         (1, ('surprise', 'fear'))
     """
-    words = {value: _label_text(value) for value in values}
+    words = {value: _plain_label(value) for value in values}
     if not all(word.isdigit() for word in words.values()):
         classes, canonical = (tuple(names), dict.fromkeys(names, "")) if names else class_order(set(words.values()))
         known = {word: classes.index(canonical[word] or word) for word in canonical}
@@ -100,7 +100,7 @@ def label_order(values: Sequence[Any], names: Sequence[str]) -> tuple[tuple[str,
     return classes, lambda value: known[words[value]]
 
 
-def _label_text(value: Any) -> str:
+def _plain_label(value: Any) -> str:
     """Return a label as text; whole numbers without leading zeros or a decimal point."""
     text = str(value).strip()
     try:

@@ -29,7 +29,7 @@ _FOLDERS = {"train_set": "train", "val_set": "test"}
 class AffectNet(LabelledPictures):
     """AffectNet in both layouts; labels 0 to 7 are the classes in order, and faces with 8 to 10 are left out.
 
-    ``training.csv`` and ``validation.csv`` (with or without header) beside ``Manually_Annotated_Images/``, of which the
+    ``training.csv`` and ``validation.csv`` (with or without header) with ``Manually_Annotated_Images/``, of which the
     boxes are cut out; or ``train_set/`` and ``val_set/`` with ``images/`` and ``annotations/*_exp.npy``. The official
     validation set, on which papers report since no other is public, is ``test``; ``val`` is drawn from ``train``.
     """

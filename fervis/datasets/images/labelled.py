@@ -167,7 +167,7 @@ def fit_picture(
     """Return a decoded picture as [channels,size,size] uint8.
 
     The shorter side is brought to ``size`` (bilinear over the pixels it covers, so that shrinking does not alias), the
-    aspect stays, and the middle of the longer side is kept. A picture of that size keeps its pixels. Of a ``box``
+    aspect stays, and the longer side is cropped to its middle. A picture of that size is unchanged. Of a ``box``
     (left, top, right, bottom) the square around its centre with its longer side is cut out, the picture's edge
     repeated where it reaches beyond, and resized by Lanczos' filter.
     """
