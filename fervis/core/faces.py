@@ -15,11 +15,12 @@ FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neut
 
 @dataclass(frozen=True)
 class Truth:
-    """Ground truth of images that fervis makes, one entry per image.
+    """Ground truth of images, one entry per image: of those that fervis makes, or coded by people.
 
     Attributes:
-        evidence: [N,H,W] bool, pixels that change when the class's action units are switched off, all else equal.
-        regions: [N,H,W] uint8, index into ``region_names`` of the part of the face at each pixel.
+        evidence: [N,H,W] bool, pixels that change when the class's action units are switched off, all else equal; None
+            where it is unknown, as of photographs.
+        regions: [N,H,W] uint8, index into ``region_names`` of the part of the face at each pixel; None likewise.
         region_names: names of the regions; index 0 is the background.
         action_units: [N,A] float32, intensity in [0, 1] of each FACS action unit.
         action_unit_names: names of the A action units, such as ``AU12``.
@@ -29,8 +30,8 @@ class Truth:
         redraw: draws persons [M,2] with other action units [M,A], all else equal: [M,H,W] uint8; or None.
     """
 
-    evidence: Tensor
-    regions: Tensor
+    evidence: Tensor | None
+    regions: Tensor | None
     region_names: tuple[str, ...]
     action_units: Tensor
     action_unit_names: tuple[str, ...]
@@ -60,8 +61,9 @@ class Faces:
         classes: names of the classes in label order.
         votes: [N,V] uint8, number of raters that chose each of ``vote_names``, or None.
         vote_names: names of the votes' columns.
-        truth: ground truth from the generator of drawn faces, or None.
+        truth: ground truth from the generator of drawn faces or from FACS coders, or None.
         names: name of the file that each face comes from, or None; faces of the same image are numbered.
+        skipped: pictures of the data set that could not be read and are left out.
     """
 
     images: Tensor
@@ -73,6 +75,7 @@ class Faces:
     vote_names: tuple[str, ...] = ()
     truth: Truth | None = None
     names: tuple[str, ...] | None = None
+    skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -23,7 +23,8 @@ def audit_dataset(faces: Faces) -> dict[str, Any]:
     Returns:
         Plain data for JSON:
 
-        - ``images``: number of faces; ``unique``: number of different pictures among them.
+        - ``images``: number of faces; ``unique``: number of different pictures among them; ``skipped``: pictures that
+          cannot be read and are left out.
         - ``splits``: faces of each split; ``classes``: for each split, faces of each class, and ``unlabelled`` where
           there are any.
         - ``constant``: for each split, faces whose values are all the same.
@@ -48,6 +49,7 @@ def audit_dataset(faces: Faces) -> dict[str, Any]:
     within = np.maximum(members - 1, 0).sum(axis=0).astype(int).tolist()
     return {
         "images": len(faces),
+        "skipped": faces.skipped,
         "unique": len(groups),
         "splits": {split: len(inside[index]) for index, split in enumerate(SPLITS)},
         "classes": counts,
@@ -103,6 +105,9 @@ def audit_text(report: Mapping[str, Any], dataset: str = "fer2013") -> str:
         f"{_format_count(conflicts['groups'], 'group')} of copies with different labels: "
         f"{conflicts['images']:,} images."
     )
+    if skipped := report.get("skipped", 0):
+        verb = "is" if skipped == 1 else "are"
+        lines.append(f"{_format_count(skipped, 'picture')} that cannot be read {verb} left out.")
     differing = [split for split in SPLITS if not report["fer2013"][split]]
     if dataset == "fer2013":
         lines.append(

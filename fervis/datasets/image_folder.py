@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import torch
-from torch import Tensor
-
-from fervis.core.faces import Faces
-from fervis.core.knobs import Choice, Range, Whole
-from fervis.datasets.images.class_folders import draw_splits, read_pictures, read_tree
+from fervis.datasets.images.class_folders import read_tree
+from fervis.datasets.images.labelled import LabelledPictures
+from fervis.datasets.images.records import Listing, Record, list_files
 from fervis.datasets.paths import existing_path
 from fervis.errors import ConfigError
-from fervis.system.cache import cached_tensors
-from fervis.system.console import log
 
 
 @dataclass
-class ImageFolder:
+class ImageFolder(LabelledPictures):
     """Pictures of any kind and size in ``<class>/`` or ``<train|val|test>/<class>/`` folders.
 
     Grey, colour, palette, transparent (on white) and 16-bit pictures are read, upright by their EXIF orientation. The
@@ -40,56 +34,15 @@ class ImageFolder:
         seed: of that draw.
     """
 
-    path: str = ""
-    size: Annotated[int, Whole(1)] = 48
-    channels: Annotated[int, Choice(1, 3)] = 1
-    val_fraction: Annotated[float, Range(0, 1, open_high=True)] = 0.1
-    test_fraction: Annotated[float, Range(0, 1, open_high=True)] = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.val_fraction < 1 and self.test_fraction < 1 and self.val_fraction + self.test_fraction >= 1:
-            both = f"dataset.val_fraction={self.val_fraction} and dataset.test_fraction={self.test_fraction}"
-            raise ConfigError(f"{both}: expected a sum below 1, so that something is left to train on.")
-
-    def load(self, cache: Path) -> Faces:
-        """Decode the pictures, or read the parsed copy in ``cache`` where there is one of this content.
-
-        Raises:
-            ConfigError: where there are no class folders or pictures cannot be read: files and reasons.
-        """
-        root = self._root()
+    def listing(self, root: Path) -> Listing:
+        """List the pictures by class folders."""
         tree = read_tree(root, "dataset.path")
-
-        def parse() -> dict[str, Tensor]:
-            images, hashes = read_pictures(root, tree.names, self.size, self.channels)
-            return {"images": torch.from_numpy(images), "hashes": torch.from_numpy(hashes)}
-
-        tensors = cached_tensors([root], cache, f"image_folder-1-{self.channels}x{self.size}", parse)
-        splits = draw_splits(tree.splits, tensors["hashes"].numpy(), self.val_fraction, self.test_fraction, self.seed)
-        kind = "grey" if self.channels == 1 else "RGB"
-        log.info(
-            "%d pictures, read as %s of %d x %d pixels (dataset.channels, dataset.size)",
-            len(tree.names),
-            kind,
-            self.size,
-            self.size,
-        )
-        return Faces(
-            images=tensors["images"],
-            labels=torch.from_numpy(tree.labels),
-            rows=torch.arange(len(tree.names)),
-            splits=torch.from_numpy(splits),
-            classes=tree.classes,
-            names=tree.names,
-        )
+        columns = zip(tree.names, tree.labels.tolist(), tree.splits.tolist(), strict=True)
+        return list_files(root, [Record(*column) for column in columns], tree.classes)
 
     def files(self) -> list[Path]:
         """Return the folder of the pictures."""
-        return [self._root()]
-
-    def _root(self) -> Path:
         root = existing_path(self.path, "dataset.path")
         if not root.is_dir():
             raise ConfigError(f"dataset.path={self.path}: expected a folder of class folders, not a file.")
-        return root
+        return [root]

@@ -87,7 +87,8 @@ def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> Non
     ok = False
     try:
         inputs = load_inputs(setup, record, config.cache)
-        check_measures(setup, inputs.faces.truth is not None)
+        truth = inputs.faces.truth
+        check_measures(setup, truth is not None and truth.evidence is not None)
         key = explanation_key(setup, record, inputs)
         chunks = explain_in_chunks(setup, record, folder, inputs, key)
         with record.stage("explain"):

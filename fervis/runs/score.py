@@ -152,6 +152,8 @@ def _truth(truth: Truth | Tensor | NDArray[Any] | None, images: Tensor) -> Truth
         return None
     evidence = truth.evidence if isinstance(truth, Truth) else torch.as_tensor(truth)
     expected = [len(images), *images.shape[2:]]
+    if evidence is None:
+        return truth if isinstance(truth, Truth) else None
     if list(evidence.shape) != expected or evidence.dtype != torch.bool:
         kind = str(evidence.dtype).removeprefix("torch.")
         raise ConfigError(f"truth: expected a bool mask {expected}, not {kind} {list(evidence.shape)}.")
@@ -163,7 +165,8 @@ def _truth(truth: Truth | Tensor | NDArray[Any] | None, images: Tensor) -> Truth
 
 def _refuse_what_is_missing(measures: Mapping[str, Evidence], batch: Batch, explainer: object) -> None:
     """Raise ConfigError if a requirement of a measure is missing."""
-    has = {"truth": batch.truth is not None, "explain_again": explainer is not None}
+    pixels_known = batch.truth is not None and batch.truth.evidence is not None
+    has = {"truth": pixels_known, "explain_again": explainer is not None}
     says = {
         "truth": "it needs to know which pixels matter; give truth=, a mask [N,H,W].",
         "explain_again": "it explains again; give explainer=, a function of a network and images that returns maps.",

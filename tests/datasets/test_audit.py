@@ -1,6 +1,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ def test_a_set_counted_by_hand():
     report = audit_dataset(faces_of(*zip(*held, strict=True)))
     assert report == {
         "images": 12,
+        "skipped": 0,
         "unique": 7,
         "splits": {"train": 5, "val": 3, "test": 4},
         "classes": {
@@ -150,6 +152,12 @@ def test_the_table_to_read():
         "1 group of copies with different labels: 2 images.",
         "The class counts of train, val, test are not those of the original FER2013.",
     ]
+
+
+def test_pictures_that_were_left_out_are_counted():
+    report = audit_dataset(replace(faces_of([1, 2], [0, 1], ["train", "test"]), skipped=3))
+    assert report["skipped"] == 3
+    assert audit_text(report, "image_folder").splitlines()[-1] == "3 pictures that cannot be read are left out."
 
 
 def test_only_fer2013_is_held_against_the_original():

@@ -1,3 +1,4 @@
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -251,22 +252,66 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_picture_is_refused_by_name_and_reason(case, data, cache):
+def test_a_damaged_picture_is_left_out_by_name_and_reason(case, data, cache, caplog):
     ending, spoil, reason = DAMAGED[case]
-    cache.mkdir()
     save(data / "a" / "good.png", noise(0, 48, 48))
     file = data / "b" / f"bad{ending}"
     save(file, noise(1, 48, 48))
+    save(data / "b" / "good.png", noise(2, 48, 48))
     file.write_bytes(spoil(file.read_bytes()))
-    with pytest.raises(ConfigError, match=rf"b/bad\{ending}: .*{reason}") as error:
-        ImageFolder(str(data)).load(cache)
-    assert "\n" not in str(error.value)
-    assert list(cache.iterdir()) == []
+    for _ in ("decoded", "cached"):
+        caplog.clear()
+        faces = ImageFolder(str(data)).load(cache)
+        assert faces.names == ("a/good.png", "b/good.png")
+        assert faces.rows.tolist() == [0, 2]  # a row stays the picture's position
+        assert np.array_equal(faces.images[:, 0].numpy(), np.stack([noise(0, 48, 48), noise(2, 48, 48)]))
+        assert faces.skipped == faces.take(faces.labels == 0).skipped == 1
+        (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        assert re.match(rf"1 picture is left out; the first: b/bad\{ending}: .*{reason}", warning)
 
 
 def test_floating_point_pictures_have_no_range(data, cache):
     with pytest.raises(ConfigError, match=r"x\.tif: .*floating-point grey values have no known range"):
         one(np.zeros((48, 48), np.float32), data, cache, ending="tif")
+
+
+def test_cmyk_pictures_are_read_as_colours(data, cache):
+    ink = noise(11, 48, 48, 4)
+    ink[..., 3] = 0  # no black: cyan, magenta and yellow each take their own colour away
+    image = Image.frombytes("CMYK", (48, 48), ink.tobytes())
+    assert np.array_equal(one(image, data, cache, "tif", channels=3), 255 - ink[..., :3])
+
+
+def test_colours_become_grey_with_a_sentence(data, cache, caplog):
+    caplog.set_level("INFO")
+    save(data / "a" / "colour.png", noise(0, 48, 48, 3))
+    save(data / "a" / "grey.png", noise(1, 48, 48))
+    save(data / "b" / "equal.png", np.repeat(noise(2, 48, 48, 1), 3, 2))
+    ImageFolder(str(data)).load(cache)
+    knobs = "dataset.channels=3 keeps the colours; dataset.size"
+    assert caplog.messages == [f"3 pictures, 1 of them in colour, read as grey of 48 x 48 pixels ({knobs})"]
+    caplog.clear()
+    ImageFolder(str(data), channels=3).load(cache)
+    assert caplog.messages == ["3 pictures, read as RGB of 48 x 48 pixels (dataset.channels, dataset.size)"]
+
+
+@pytest.mark.parametrize(
+    ("names", "title", "plugin"),
+    [
+        (["S005_001_00000010.png", "S005_001_00000011.png"], r"CK\+", "ck_plus"),
+        (["KA.AN1.39.tiff", "KA.HA2.40.tiff"], "JAFFE", "jaffe"),
+        (["AF01ANS.JPG", "BF01ANS.JPG"], "KDEF", "kdef"),
+    ],
+)
+def test_a_random_split_over_pictures_of_the_same_persons_is_refused(names, title, plugin, data, cache):
+    for name in names:
+        save(data / "mixed" / "a" / name, noise(0, 8, 8), format="PNG")
+    with pytest.raises(ConfigError, match=rf"{names[0]} are pictures of {title}, many of .*dataset={plugin}"):
+        ImageFolder(str(data / "mixed")).load(cache)
+    assert len(ImageFolder(str(data / "mixed"), val_fraction=0.0, test_fraction=0.0).load(cache)) == 2
+    for split in ("train", "val", "test"):
+        save(data / "parted" / split / "a" / names[0], noise(0, 8, 8), format="PNG")
+    assert len(ImageFolder(str(data / "parted")).load(cache)) == 3
 
 
 def test_folders_that_are_no_class_folders_are_refused(data, cache):
@@ -319,22 +364,22 @@ def test_faces_have_the_names_of_their_files(data, cache):
     assert replace(faces, names=None).fingerprint() == faces.fingerprint()
 
 
-def test_every_broken_picture_is_named_at_once(data, cache):
+def test_broken_pictures_are_counted_and_where_none_is_whole_all_are_named(data, cache, caplog):
     for n in range(15):
         save(data / "a" / f"{n:02}.png", noise(n, 8, 8))
     for n in (3, 5):
         (data / "a" / f"{n:02}.png").write_bytes(b"broken")
+    faces = ImageFolder(str(data), size=8).load(cache)
+    assert faces.skipped == 2
+    assert faces.rows.tolist() == [n for n in range(15) if n not in (3, 5)]
+    assert caplog.messages[0].startswith("2 pictures are left out; the first: a/03.png: ")
+    for n in range(15):
+        (data / "a" / f"{n:02}.png").write_bytes(b"")
     with pytest.raises(
-        ConfigError, match=r"^2 pictures cannot be used: .*03\.png: .*Pillow can read\); .*05\.png: "
+        ConfigError, match=r"^15 pictures cannot be used: .*09\.png: the picture file is empty; and 5 more\."
     ) as error:
         ImageFolder(str(data), size=8).load(cache)
     assert "\n" not in str(error.value)
-    for n in range(12):
-        (data / "a" / f"{n:02}.png").write_bytes(b"")
-    with pytest.raises(
-        ConfigError, match=r"^12 pictures cannot be used: .*09\.png: the picture file is empty; and 2 more\."
-    ):
-        ImageFolder(str(data), size=8).load(cache)
 
 
 @pytest.mark.parametrize("word", ["all", "auto", "predicted", "label"])

@@ -19,6 +19,8 @@ from fervis.evidence.baselines import edge_map
 from fervis.models.checks.networks import CheckNetwork
 from fervis.models.checks.snapshots import awkward, same, snapshot
 
+UNITS_ALONE = Truth(None, None, (), torch.ones(3, 1), ("AU12",))  # what the coders of photographs know
+
 
 def images(count: int = 3, channels: int = 1) -> Tensor:
     return torch.rand(count, channels, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -169,6 +171,10 @@ def test_the_network_and_the_arrays_are_left_as_they_were_and_outputs_are_chosen
         ({"maps": maps(3, 2)}, "with T=1, as target= states, not [3, 2, 16, 16]."),
         ({"maps": maps(3) / 0}, "maps: some values are not finite."),
         ({"target": 7, "evidence": "deletion"}, "target=7: the network has 3 classes"),
+        (
+            {"truth": UNITS_ALONE, "evidence": "pointing_game"},
+            "evidence=pointing_game: it needs to know which pixels matter; give truth=",
+        ),
         ({"truth": torch.ones(3, 16, 16)}, "truth: expected a bool mask [3, 16, 16], not float32 [3, 16, 16]."),
     ],
 )

@@ -67,6 +67,14 @@ def decode_image(path: Path, channels: int, data: bytes | None = None) -> Image.
         raise ConfigError(f"{path}: the picture cannot be read ({reason}).") from error
 
 
+def is_coloured(picture: Image.Image) -> bool:
+    """Whether the channels of a decoded picture differ anywhere."""
+    if picture.mode != "RGB":
+        return False
+    pixels = np.asarray(picture)
+    return bool((pixels != pixels[..., :1]).any())
+
+
 def refuse_unreadable(errors: Sequence[ConfigError]) -> None:
     """Raise one sentence that names every picture that could not be read, if there is any.
 

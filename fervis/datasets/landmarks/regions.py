@@ -169,6 +169,7 @@ def _above_line(ends: Tensor, height: int, width: int) -> Tensor:
 
 
 def _drawn_regions(truth: Truth) -> Tensor:
+    assert truth.regions is not None  # they have names
     empty = torch.zeros_like(truth.regions, dtype=torch.bool)
     index = {name: number for number, name in enumerate(truth.region_names)}
     return torch.stack([truth.regions == index[name] if name in index else empty for name in FACE_REGIONS], 1)

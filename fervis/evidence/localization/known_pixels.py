@@ -18,7 +18,7 @@ def known_pixels(batch: Batch, maps: Tensor, measure: str) -> Tensor:
     Raises:
         RunError: the data set has no ground truth.
     """
-    if batch.truth is None:
+    if batch.truth is None or batch.truth.evidence is None:
         raise RunError(f"evidence={measure}: the data set does not know which pixels matter.")
     return batch.truth.evidence.to(maps.device).flatten(1)[:, None]
 

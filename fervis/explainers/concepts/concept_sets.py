@@ -121,7 +121,7 @@ def _folder_pools(spec: str, batch: Batch) -> dict[str, Tensor]:
             f"explainer.concepts={spec}: its folders are {', '.join(tree.classes)}; expected one per concept and one "
             f"of random images, named {RANDOM_FOLDER}."
         )
-    pictures, _ = read_pictures(root, tree.names, height, channels)
+    pictures = read_pictures(root, tree.names, height, channels)
     return {name: torch.from_numpy(pictures[tree.labels == number]) for number, name in enumerate(tree.classes)}
 
 

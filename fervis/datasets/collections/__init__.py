@@ -1,0 +1,1 @@
+"""Published data sets of facial expressions, in the layouts in which people have them."""
