@@ -8,14 +8,14 @@ from typing import Annotated, Any, ClassVar
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fervis.core.results.result import SHARED, finite_number, tensor_arrays
+from fervis.core.results.result import SHARED, ShortRepr, finite_number, tensor_arrays
 
 SIGNIFICANT = 0.05
 """Corrected p-values below it are called significant."""
 
 
-@dataclass(frozen=True)
-class ConceptScores:
+@dataclass(frozen=True, repr=False)
+class ConceptScores(ShortRepr):
     """How often a concept's direction raises each of K classes, one entry per concept and layer.
 
     Attributes:
@@ -55,8 +55,8 @@ class ConceptScores:
         return row
 
 
-@dataclass(frozen=True)
-class ExplanationClusters:
+@dataclass(frozen=True, repr=False)
+class ExplanationClusters(ShortRepr):
     """Clusters of the maps of a class's faces, one entry per cluster.
 
     Attributes:
@@ -97,8 +97,8 @@ class ExplanationClusters:
         return {"size": int(self.size[entry]), **numbers}
 
 
-@dataclass(frozen=True)
-class NearestFaces:
+@dataclass(frozen=True, repr=False)
+class NearestFaces(ShortRepr):
     """The faces nearest to a face in a layer's space, one entry per face and layer.
 
     Attributes:
