@@ -20,7 +20,7 @@ from fervis.reporting.wording import format_setting
 
 _AXIS_ORDER = ("explainer.name", "model.name", "dataset.name", "layer", "target", "checkpoint", "seed")
 """Settings that are tried first as axes where the jobs' commands do not say what was swept."""
-NOT_AXES = ("tracker", "device", "threads", "rerun", "quiet", "outputs", "hydra")
+NOT_AXES = ("tracker", "device", "threads", "rerun", "quiet", "outputs", "value", "hydra")
 """Settings of how a job ran; they do not change its result."""
 
 
