@@ -19,15 +19,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import pytorch_grad_cam as peer
 import torch
+from measure import compare
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
@@ -137,23 +136,6 @@ def works_of(part: str, network: nn.Module, faces: Tensor) -> Works:
         "pytorch-grad-cam": lambda: [by_peer(kind, network, faces) for kind in GRADIENT_PEERS],
         "bare passes": lambda: bare_gradient(network, faces),
     }
-
-
-def compare(title: str, works: Works, rounds: int) -> None:
-    """Run the works in turns and print the seconds of each and their ratio to the first."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(rounds + 1):
-        for name, work in works.items():
-            started = time.process_time()
-            work()
-            if number:  # what is set up at a first call belongs to none
-                seconds[name].append(time.process_time() - started)
-    print(title)
-    own = next(iter(seconds.values()))
-    for name, taken in seconds.items():
-        ratios = [one / base for one, base in zip(taken, own, strict=True)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"  {name:24s} {median(taken):7.3f} s   {median(ratios):6.2f} x fervis ({spread})")
 
 
 def main() -> None:

@@ -23,9 +23,9 @@ import fervis
 from fervis.core.layers import resolve_layers
 from fervis.core.registry import build_plugin
 from fervis.core.targets import class_targets
-from fervis.evidence.faithfulness.insertion import blurred_twice
 from fervis.models.batch import Batch
 from fervis.models.fast_inference import fast_forward
+from fervis.models.hiding import blurred_twice
 
 STEPS = 24
 

@@ -11,13 +11,12 @@ rounds is printed, and the largest difference of the maps.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import torch
 from captum.attr import LayerGradCam
+from measure import compare
 from torch import Tensor, nn
 
 import fervis
@@ -28,13 +27,6 @@ from fervis.models.batch import Batch
 from fervis.models.hooks import frozen
 
 CLASSES = 7
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the processor seconds that the work took, and what it returned."""
-    started = time.process_time()
-    result = work()
-    return time.process_time() - started, result
 
 
 def by_captum(network: nn.Module, faces: Tensor, paths: list[str]) -> list[Tensor]:
@@ -81,23 +73,10 @@ def main() -> None:
         "captum": lambda: by_captum(network, faces, paths),
         "bare passes": lambda: bare_passes(network, faces, network.get_submodule(paths[0])),
     }
-    for work in works.values():  # what is set up at a first call belongs to none
-        work()
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    maps: dict[str, Any] = {}
-    for _ in range(arguments.rounds):
-        for name, work in works.items():
-            taken, maps[name] = timed(work)
-            seconds[name].append(taken)
-    print(
-        f"vgg8 {arguments.weights}, {len(layers)} layers, {CLASSES} classes, {len(faces)} faces of 48x48, "
-        f"{torch.get_num_threads()} threads, {arguments.rounds} rounds"
-    )
-    for name, taken in seconds.items():
-        ratios = [one / own for one, own in zip(taken, seconds["fervis"], strict=True)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"{name:12s} {median(taken):7.3f} s   {median(ratios):6.2f} x fervis ({spread})")
-    pairs = zip(maps["fervis"], maps["captum"], strict=True)
+    title = f"vgg8 {arguments.weights}, {len(layers)} layers, {CLASSES} classes, {len(faces)} faces of 48x48, "
+    title += f"{torch.get_num_threads()} threads, {arguments.rounds} rounds"
+    compare(title, works, arguments.rounds)
+    pairs = zip(works["fervis"](), works["captum"](), strict=True)
     difference = max(float((own - other).abs().max() / other.max()) for own, other in pairs)
     print(f"largest difference of a map, as part of its layer's largest value: {difference:.1e}")
 

@@ -12,16 +12,15 @@ gives the plain gradient on vgg8.
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from captum.attr import DeepLift, GuidedBackprop, IntegratedGradients, NoiseTunnel, Saliency
+from measure import compare
 from torch import Tensor, nn
 
 import fervis
@@ -33,13 +32,6 @@ from fervis.models.hooks import frozen
 
 Work = Callable[[], Any]
 WHO = ("fervis", "captum", "bare passes")
-
-
-def timed(work: Work) -> tuple[float, Any]:
-    """Return the processor seconds that the work took, and what it returned."""
-    started = time.process_time()
-    result = work()
-    return time.process_time() - started, result
 
 
 def bare_gradients(network: nn.Module, faces: Tensor, classes: Tensor, times: int) -> None:
@@ -56,21 +48,6 @@ def by_fervis(network: nn.Module, faces: Tensor, classes: Tensor, name: str, **k
     explainer = build_plugin("explainer", name, **knobs)
     batch = Batch(network, faces, resolve_layers(network, "input", faces[:1]), class_targets(classes))
     return lambda: explainer.explain(batch)
-
-
-def compare(title: str, works: dict[str, Work], rounds: int) -> None:
-    """Print the seconds and the ratios to fervis."""
-    for work in works.values():  # what is set up at a first call belongs to none
-        work()
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            seconds[name].append(timed(work)[0])
-    print(title)
-    for name, taken in seconds.items():
-        ratios = [one / own for one, own in zip(taken, seconds["fervis"], strict=True)]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"  {name:12s} {median(taken):7.3f} s   {median(ratios):6.2f} x fervis ({spread})")
 
 
 def errors_of_integrals(network: nn.Module, faces: Tensor, classes: Tensor) -> None:

@@ -48,6 +48,16 @@ def seconds_of(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
     return taken
 
 
+def compare(title: str, works: Mapping[str, Callable[[], Any]], rounds: int) -> None:
+    """Print the median seconds of each work, and its ratio to fervis with the range over the rounds."""
+    taken = seconds_of(works, rounds)
+    print(title)
+    for name, seconds in taken.items():
+        ratios = [one / own for one, own in zip(seconds, taken[FERVIS], strict=True)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"  {name:24s} {median(seconds):8.3f} s   {median(ratios):6.2f} x fervis ({spread})", flush=True)
+
+
 def measure(row: Row, rounds: int) -> dict[str, Any]:
     """Measure a row.
 

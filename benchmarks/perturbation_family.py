@@ -4,7 +4,7 @@ vgg8, faces of 48x48. The peers are the lime package (ten images per pass, its d
 perturbation per pass for occlusion and ablation, a hundred for KernelSHAP, where the default of one is far slower), and
 the official loop of RISE, written here as it is there. The bare passes are as many images as the method needs, 25 at a
 time, through the network with BatchNorm folded and channels last. All take turns in one process, in processor
-seconds; printed are medians, and the median of the ratios of each round.
+seconds; printed are medians, and the median of the ratios of each round with their range.
 
     python benchmarks/perturbation_family.py [--only lime rise] [--faces 8] [--lime-faces 64] [--rounds 3]
 """
@@ -12,15 +12,14 @@ seconds; printed are medians, and the median of the ratios of each round.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 from captum.attr import FeatureAblation, KernelShap, Occlusion
 from lime import lime_image
+from measure import compare
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -169,20 +168,6 @@ def shapley_error(network: nn.Module, face: Tensor) -> float:
     return float((found[0, 0] - exact).abs().max() / exact.abs().max())
 
 
-def compare(name: str, works: dict[str, Work], rounds: int) -> None:
-    """Run the works in turn and print the medians."""
-    seconds: dict[str, list[float]] = {work: [] for work in works}
-    for _ in range(rounds):
-        for work, run in works.items():
-            started = time.process_time()
-            run()
-            seconds[work].append(time.process_time() - started)
-    print(name)
-    for work, taken in seconds.items():
-        ratios = [one / own for one, own in zip(taken, seconds["fervis"], strict=True)]
-        print(f"  {work:18s} {median(taken):8.3f} s   {median(ratios):6.2f} x fervis", flush=True)
-
-
 def main() -> None:
     """Print the seconds and the ratios of each comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -194,7 +179,6 @@ def main() -> None:
     arguments = parser.parse_args()
     network = fervis.load_model("vgg8", weights=arguments.weights).eval()
     print(f"vgg8 {arguments.weights}, 48x48, {torch.get_num_threads()} threads, {arguments.rounds} rounds")
-    bare(network, AT_ONCE)()  # what is set up at a first pass belongs to none
     for name, works in comparisons(network, arguments.faces, arguments.lime_faces).items():
         if not arguments.only or name.startswith(tuple(arguments.only)):
             compare(name, works, arguments.rounds)

@@ -16,12 +16,11 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib.util
-import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import torch
+from measure import compare
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -39,13 +38,6 @@ COMPOSITES = {
     "epsilon_alpha2_beta1_flat": "EpsilonAlpha2Beta1Flat",
     "epsilon_gamma_box": "EpsilonGammaBox",
 }
-
-
-def timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    """Return the processor seconds that the work took, and what it returned."""
-    started = time.process_time()
-    result = work()
-    return time.process_time() - started, result
 
 
 def by_fervis(network: Network, faces: Tensor, classes: Tensor, composite: str) -> Tensor:
@@ -109,20 +101,11 @@ def main() -> None:
         }
         if peer:
             works["zennit"] = lambda composite=composite: by_zennit(network, network.body, faces, classes, composite)
-        seconds: dict[str, list[float]] = {name: [] for name in works}
-        for work in works.values():  # what is set up at a first call belongs to none
-            work()
-        for _ in range(arguments.rounds):
-            for name, work in works.items():
-                seconds[name].append(timed(work)[0])
-        for name, taken in seconds.items():
-            ratios = [one / own for one, own in zip(taken, seconds["fervis"], strict=True)]
-            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-            print(f"{composite:26s} {name:12s} {median(taken):7.3f} s   {median(ratios):6.2f} x fervis ({spread})")
+        compare(composite, works, arguments.rounds)
         if peer:
             own = by_fervis(double, few, classes[:8], composite)
             other = by_zennit(double, body, few, classes[:8], composite)
-            print(f"{composite:26s} largest difference: {float((own - other).abs().max() / other.abs().max()):.1e}")
+            print(f"  largest difference: {float((own - other).abs().max() / other.abs().max()):.1e}")
 
 
 if __name__ == "__main__":

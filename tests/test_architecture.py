@@ -45,6 +45,16 @@ def test_the_tree_holds_the_packages_of_the_design_and_few_files():
     assert not {"engines", "utils", "helpers", "common"} & {Path(name).parent.name for name in FILES}
 
 
+@pytest.mark.parametrize("package", ["explainers", "evidence"])
+def test_every_family_stands_in_the_guides_table_and_in_the_import_contract(package: str):
+    families = {path.parent.name for path in (PACKAGE / package).glob("*/__init__.py")}
+    guide = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (row,) = (line for line in guide.splitlines() if re.match(rf"\| \d \| `{package}` ", line))
+    assert set(re.findall(r"`(\w+)`", row)) == {package, *families}
+    contracts = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    assert set(re.findall(rf'"fervis\.{package}\.(\w+)"', contracts)) == families
+
+
 def test_folders_and_modules_stay_small():
     folders = defaultdict(list)
     for name in FILES:

@@ -1,7 +1,7 @@
 """Remove from the outputs folder what is no longer wanted.
 
 Only what fervis itself made is removed, and what a running process works on stays. Links are neither followed nor
-removed, unless they lie within a folder that is removed.
+removed, unless they are within a folder that is removed.
 """
 
 from __future__ import annotations

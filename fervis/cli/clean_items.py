@@ -1,4 +1,4 @@
-"""What lies in an outputs folder and can be removed, by kind."""
+"""The items of an outputs folder that can be removed, by kind."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ ITEM_READERS: Mapping[str, Callable[[Path], Iterator[Item]]] = {
     "cache": cache_items,
     "locks": lock_items,
 }
-"""How the items of each of ``CLEAN_WORDS`` are found."""
+"""The functions that list the items of each of ``CLEAN_WORDS``."""
 
 
 def is_outputs_folder(outputs: Path) -> bool:
@@ -139,7 +139,7 @@ def is_outputs_folder(outputs: Path) -> bool:
 
 
 def contents_table(outputs: Path) -> list[str]:
-    """Return what lies in the folder and how much, one line per kind, and what is not fervis's."""
+    """Return the number and size of the folder's items, one line per kind, and what is not fervis's."""
     lines = [f"{printable_name(outputs.resolve())}: {format_size(size_of(outputs))}"]
     for word, read in ITEM_READERS.items():
         items = outermost_items(list(read(outputs)))
@@ -180,7 +180,7 @@ def _jobs(outputs: Path) -> list[Path]:
 
 
 def outermost_items(items: Sequence[Item]) -> list[Item]:
-    """Return each item once, and none that lies within another."""
+    """Return each item once, and none that is within another."""
     paths = {item.path for item in items}
     first = {item.path: item for item in reversed(items)}
     return [item for path, item in reversed(first.items()) if not paths & {*path.parents}]

@@ -1,4 +1,4 @@
-"""Which folders and files of an outputs folder fervis made: known by what they hold, never by their names alone."""
+"""Recognize the folders and files of an outputs folder that fervis made: by their content, never by name alone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def is_unfinished(path: Path) -> bool:
 
 
 def is_sweep(outputs: Path, folder: Path) -> bool:
-    """Whether a folder is that of a sweep: one of its jobs is a run, or Hydra kept a sweep of fervis there."""
+    """Whether a folder is that of a sweep: one of its jobs is a run, or Hydra recorded a sweep of fervis there."""
     kept = folder / "multirun.yaml"
     try:
         hydra = kept.read_text(encoding="utf-8") if kept.is_file() else ""

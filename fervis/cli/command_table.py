@@ -17,7 +17,7 @@ CLEAN_WORDS = {
     "cache": "parsed data and hashes of files, which are made again when they are needed",
     "locks": "files by which processes keep out of each other's way",
 }
-"""What ``clean`` can remove, in the order in which all of it is removed."""
+"""The words for what ``clean`` can remove, in the order in which all of it is removed."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ and ensemble. The last line printed is the folder of the training, or of the las
     ),
     "report": Command(
         function="fervis.cli.commands:report_command",
-        summary="Write the page of a run or a sweep again, from what lies in its folder.",
+        summary="Write the page of a run or a sweep again, from the files in its folder.",
         usage="""\
 report outputs/runs/vgg8-saliency-1f0c2a9b writes that run's report.html, report outputs/sweeps/<name>
 the index.html of a sweep and the page of each of its jobs. Prints their paths.""",
@@ -111,7 +111,7 @@ every number. table outputs prints those of all answers; run folders can be name
     ),
     "track": Command(
         function="fervis.runs.track:track_command",
-        summary="Send a finished run to a tracker, from what lies in its folder.",
+        summary="Send a finished run to a tracker, from the files in its folder.",
         usage="""\
 track outputs/runs/<name> tracker=wandb sends the run's config, numbers, figures and files, from any
 machine and as often as needed; the data and the network are not.""",
@@ -133,7 +133,7 @@ give --trust.""",
     ),
     "clean": Command(
         function="fervis.cli.commands:clean_command",
-        summary="Print what lies in the outputs folder, and remove leftovers of killed runs, or more.",
+        summary="List the contents of the outputs folder, and remove leftovers of killed runs, or more.",
         usage="""\
 clean removes what killed runs left half-written. On request, and after asking, it removes more; any
 of these words can stand together:

@@ -105,7 +105,7 @@ def train_command(arguments: list[str]) -> None:
         return
     questions = [(training_config(job), job) for job in expand_sweep(overrides)]
     for question, _ in questions:
-        build_run(question)  # so that no mistake is found after hours
+        build_run(question)  # so that no mistake shows up after hours
     seeds_apart: dict[tuple[str, ...], list[Any]] = {}
     for number, (question, job) in enumerate(questions, start=1):
         log.info("training %d of %d: %s", number, len(questions), " ".join(job))

@@ -1,8 +1,8 @@
-"""TAB: what can follow on the command line ``fervis ...``, told in a moment, since neither Hydra nor torch is imported.
+"""TAB: complete the command line ``fervis ...`` fast, since neither Hydra nor torch is imported.
 
-A shell asks ``fervis completion query <words>``, the last of which is being typed, and gets a candidate a line, with a
+A shell calls ``fervis completion query <words>``, the last of which is being typed, and gets a candidate a line, with a
 tab and what it is where that is known. Names and settings are read from the YAML files; the values that a setting can
-have are those that its comment tells (``none | loss | sampling: ...``).
+have are those that its comment lists (``none | loss | sampling: ...``).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ HELP_START = """\
 fervis: what does a facial-expression network look at, and can I believe it?
 
 A question is a line of key=value; its answer is a folder with figures, numbers and a page to read,
-report.html. The last line printed is that folder. What was done before is found, not done again.
+report.html. The last line printed is that folder. Finished work is reused, not repeated.
 """
 HELP_EXAMPLES = (
     ("python -m fervis", "a first question, which needs no data"),
@@ -58,10 +58,10 @@ def help_page(arguments: Sequence[str]) -> str:
         HELP_START,
         *aligned_table(HELP_EXAMPLES),
         "",
-        "Commands (python -m fervis <command> --help says more)",
+        "Commands (python -m fervis <command> --help describes it)",
         *aligned_table([(word, command.summary) for word, command in COMMANDS.items()]),
         "",
-        "Choices (key=name; * is the default; python -m fervis list says what each is)",
+        "Choices (key=name; * is the default; python -m fervis list describes each)",
         *aligned_table([(kind, ", ".join(names)) for kind, names in choice_lines().items()]),
         "",
         "Settings (key=value, here with their defaults)",
@@ -89,7 +89,7 @@ def command_help(word: str, command: Command) -> str:
 
 
 def experiment_help(name: str) -> str:
-    """Return what a preset asks, its settings, its parts, and what can be changed.
+    """Return the question of a preset, its settings, its parts, and what can be changed.
 
     Raises:
         ConfigError: there is no such preset.
@@ -156,14 +156,14 @@ def option_help(kind: str, name: str) -> str:
 
 
 def _setting_note(note: str, expected: str) -> str:
-    """Return the meaning of a setting and what it may be, unless the meaning says so."""
+    """Return the meaning of a setting and its possible values, unless the meaning states them."""
     if not expected or "|" in note or expected in note:
         return note
     return f"{note} ({expected})" if note else expected
 
 
 def choice_lines() -> dict[str, list[str]]:
-    """Every kind with the names of its options, the one that is taken by itself marked; the presets last."""
+    """Every kind with the names of its options, the default marked; the presets last."""
     marked = {(kind, name) for kind, name in default_settings().items() if isinstance(name, str)}
     known = {kind: [f"{name}{'*' * ((kind, name) in marked)}" for name in option_files(kind)] for kind in KINDS}
     return {**known, "experiment": list(preset_files())}

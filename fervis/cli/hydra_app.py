@@ -202,8 +202,8 @@ def run_job(config: DictConfig, failed: list[BaseException]) -> str | float | No
 
     A sweeper gets the folder, or the number that ``value=`` names: NaN where the job failed.
 
-    The error of a single run goes to ``failed``, since Hydra would print words of its own around it; that of a sweep's
-    job is kept in the job's folder as ``failure.json``, and the sweep goes on.
+    The error of a single run goes to ``failed``, since Hydra would print its own text around it; that of a sweep's
+    job is written into the job's folder as ``failure.json``, and the sweep goes on.
     """
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)

@@ -1,4 +1,4 @@
-"""What each setting of a plug-in may be, read from its source: importing it would import torch, for which TAB waits."""
+"""The possible values of each setting of a plug-in, parsed from its source: importing it would import torch."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Types, protocols, targets, layers, results and the registry: all that a plug-in author needs to know."""
+"""Types, protocols, targets, layers, results and the registry: the interface for authors of plug-ins."""

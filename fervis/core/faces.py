@@ -25,8 +25,8 @@ class Truth:
         action_unit_names: names of the A action units, such as ``AU12``.
         attribution: [N,H,W] float32, the exact share of each pixel in the logit of the last class, of networks with
             hand-set weights; None for others.
-        persons: [N,2] int64, what ``redraw`` knows each drawn person by; None where nothing is drawn again.
-        redraw: draws persons [M,2] with other action units [M,A], all else equal: [M,H,W] uint8; None likewise.
+        persons: [N,2] int64, the identifiers of drawn persons for ``redraw``; None where nothing is drawn again.
+        redraw: draws persons [M,2] with other action units [M,A], all else equal: [M,H,W] uint8; or None.
     """
 
     evidence: Tensor
@@ -108,6 +108,10 @@ class Faces:
     def split(self, name: str) -> Faces:
         """Return the faces of ``train``, ``val`` or ``test``; ``all`` returns every face."""
         return self if name == "all" else self.take(self.splits == SPLITS.index(name))
+
+    def label_names(self, index: Tensor | slice = slice(None)) -> list[str]:
+        """Return the class of each face at an index; ``?`` where it is unknown."""
+        return [self.classes[label] if label >= 0 else "?" for label in self.labels[index].tolist()]
 
     def fingerprint(self) -> str:
         """Return 64 hex digits that identify these faces: SHA-256 over all that a network can learn from.

@@ -76,7 +76,7 @@ class RunFolder:
 
     @property
     def marker(self) -> Path:
-        """An empty file that says that fervis made the folder."""
+        """An empty file that marks a folder made by fervis."""
         return self.path / self.MARKER
 
     @property

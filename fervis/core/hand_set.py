@@ -1,4 +1,4 @@
-"""What networks with hand-set weights read: their pixels and the weights of these.
+"""The inputs of networks with hand-set weights: the pixels that they read, and their weights.
 
 The networks are in ``fervis.models.architectures.hand_set``, their images and the true attribution in
 ``fervis.datasets.hand_set``.

@@ -21,7 +21,7 @@ class Interval:
 
     @classmethod
     def of_table(cls, table: Mapping[str, Any]) -> Interval:
-        """Return the interval of a table with ``value``, ``low`` and ``high``, in which None stands for NaN."""
+        """Return the interval of a table with ``value``, ``low`` and ``high``, in which None means NaN."""
         return cls(*(math.nan if table[end] is None else table[end] for end in ("value", "low", "high")))
 
     @property

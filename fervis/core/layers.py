@@ -72,7 +72,7 @@ class Layer:
 
     @property
     def is_input(self) -> bool:
-        """Whether this stands for the pixels."""
+        """Whether this layer is the pixels."""
         return not self.path
 
     @property
@@ -100,7 +100,7 @@ def find_layer(model: nn.Module, name: str, image: Tensor) -> Layer:
 
 
 def resolve_layers(model: nn.Module, spec: str | Sequence[str], image: Tensor) -> tuple[Layer, ...]:
-    """Return the layers that ``spec`` stands for, each once: a name, a list of names, or ``all``.
+    """Return the layers that ``spec`` selects, each once: a name, a list of names, or ``all``.
 
     ``all`` is every transformer block, or in a network without any, every convolution, that can give a map.
     """
@@ -118,7 +118,7 @@ def resolve_layers(model: nn.Module, spec: str | Sequence[str], image: Tensor) -
 
 
 def expand_layers(model: nn.Module, spec: str | Sequence[str], image: Tensor) -> list[str]:
-    """Return the names of the layers that ``spec`` stands for."""
+    """Return the names of the layers that ``spec`` selects."""
     return [layer.name for layer in resolve_layers(model, spec, image)]
 
 
@@ -173,7 +173,7 @@ def _find(model: nn.Module, name: str, layers: list[Layer], image: Tensor) -> La
         grid = (int(image.shape[-2]), int(image.shape[-1]))
         return Layer(INPUT, "", "pixels", tuple(image.shape[1:]), 0, 1, "NCHW", grid, (INPUT,))
     body, prefix = _inside(model)
-    # Several paths can lead to one module, of which the layers know the first.
+    # Several paths can lead to one module; the layers have the first.
     paths = dict(body.named_modules(remove_duplicate=False))
     path = name if name in paths else name.removeprefix(prefix)
     if path and path in paths:

@@ -50,7 +50,7 @@ def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
 class Network(nn.Module):
     """A classifier with the preprocessing of its images: channels, size and normalisation.
 
-    Explanations at the input are therefore explanations of the pixels in [0, 1], whatever ``body`` is.
+    Explanations at the input are therefore explanations of the pixels in [0, 1], for any ``body``.
     Layers are named inside ``body``: ``layer=conv7`` is ``body.conv7``.
 
     Attributes:

@@ -14,7 +14,7 @@ from fervis.core.faces import Faces
 from fervis.core.network import Network
 from fervis.core.results import ExplainerOutput, Explanation, Figure, LayerMaps, Result
 
-if TYPE_CHECKING:  # the batch has passes over a network, which lie above this package
+if TYPE_CHECKING:  # the batch has passes over a network, which are in a higher layer
     from fervis.models.batch import Batch
 
 
@@ -22,7 +22,7 @@ class Dataset(Protocol):
     """All faces of a data set, every split."""
 
     def load(self, cache: Path) -> Faces:
-        """Load the faces; parsed copies may be kept in the folder ``cache``, whole files named by content."""
+        """Load the faces; parsed copies may be stored in the folder ``cache``, whole files named by content."""
         ...
 
     def files(self) -> list[Path]:
@@ -83,7 +83,7 @@ class Explainer(Protocol):
     Attributes:
         result: kind of the run's result: ``HeatMaps`` for methods that return ``LayerMaps``. A visualizer of the same
             kind draws it.
-        scope: ``image`` for a method that explains each image by itself, so that many images may be explained in
+        scope: ``image`` for a method that explains each image separately, so that many images may be explained in
             chunks; ``network`` for one that explains the network, its filters or its training.
         takes: which settings of a run change its result, of ``layers``, ``pixels`` (as a layer), ``classes`` and
             ``filters`` (as targets); a run that states another is refused.

@@ -113,7 +113,7 @@ def option_summary(path: Path) -> str:
 
 def option_settings(kind: str, name: str) -> DictConfig:
     """Return the settings of an option as its YAML states them, those of the options it starts from included."""
-    from omegaconf import DictConfig, OmegaConf  # here, since completion lists names in a moment
+    from omegaconf import DictConfig, OmegaConf  # here, since completion must list names fast
 
     known = option_files(kind)
     if name not in known:
@@ -180,8 +180,8 @@ def _wrong_setting(owner: str, knobs: Mapping[str, Any], schema: DictConfig, err
 def plugin_class(kind: str, name: str) -> type:
     """Return the dataclass behind a plug-in's name: of fervis's own module, or of another package's entry point.
 
-    A module of fervis is a plug-in if it lies anywhere below its kind's package, is named as the plug-in, and defines
-    one dataclass with the method that its kind asks for, such as ``explain``.
+    A module of fervis is a plug-in if it is anywhere below its kind's package, is named as the plug-in, and defines
+    one dataclass with the method that its kind requires, such as ``explain``.
 
     Raises:
         ConfigError: there is no such plug-in.

@@ -52,7 +52,7 @@ def _labels_as(faces: Faces, classes: Sequence[str]) -> Tensor:
     named = [faces.classes[label] for label in faces.labels.tolist()]
     foreign = [name for name in named if name not in numbers]
     if foreign:
-        raise ConfigError(f"target=label: the network has no class {foreign[0]}; it knows {', '.join(classes)}.")
+        raise ConfigError(f"target=label: the network has no class {foreign[0]}; it has {', '.join(classes)}.")
     return torch.tensor([numbers[name] for name in named], dtype=torch.int64)
 
 
@@ -155,7 +155,7 @@ def _first_count(spec: Any) -> int:
 class Targets:
     """The T targets of each of N images: classes, or the filters of a layer.
 
-    A class stands for its logit, a filter for its mean output.
+    The target of a class is its logit, that of a filter its mean output.
 
     Attributes:
         classes: [N,T] int64, the classes of each image, or None where filters are the targets.
@@ -208,5 +208,5 @@ class Targets:
         if len(wrong):
             raise ConfigError(f"target={int(wrong[0])}: the network has {logits.shape[1]} classes, from 0.")
         index = self.classes.to(logits.device)
-        # Autograd keeps the index, and refuses one that was computed under torch.inference_mode.
+        # Autograd saves the index, and refuses one that was computed under torch.inference_mode.
         return logits.gather(1, index.clone() if index.is_inference() else index)

@@ -1,4 +1,4 @@
-"""What is wrong with a data set before any network sees it: copies, leaks, conflicts and empty pictures."""
+"""Problems of a data set, independent of any network: copies, leaks, conflicts and empty pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAKS = (("val", "train"), ("test", "train"), ("test", "val"))
 
 
 def audit_dataset(faces: Faces) -> dict[str, Any]:
-    """Count what a reader of any accuracy on these images must know.
+    """Count what affects any accuracy on these images.
 
     Copies are exact: all pixels are the same. A group is a set of two or more images that are copies of each other.
 
@@ -83,7 +83,7 @@ def audit_text(report: Mapping[str, Any], dataset: str = "fer2013") -> str:
     width = max(map(len, counts))
     lines = [" " * width + "".join(f"{column:>9}" for column in columns)]
     for name, row in counts.items():
-        # Copies that lie in different splits are surplus to the whole set alone, so the splits do not add up to it.
+        # Copies in different splits are surplus to the whole set alone, so the splits do not add up to it.
         whole = report["duplicates"]["surplus"] if row is report["surplus_within"] else sum(row.values())
         lines.append(f"{name:<{width}}" + "".join(f"{row[split]:>9,}" for split in SPLITS) + f"{whole:>9,}")
     copies, conflicts = report["duplicates"], report["conflicts"]

@@ -23,7 +23,7 @@ class ImageFolder:
     """Pictures of any kind and size in ``<class>/`` or ``<train|val|test>/<class>/`` folders.
 
     Grey, colour, palette, transparent (on white) and 16-bit pictures are read, upright by their EXIF orientation. The
-    shorter side is brought to ``size``, the aspect stays, and the middle of the longer side is kept. Classes are in
+    shorter side is resized to ``size``, the aspect stays, and the longer side is cropped to its middle. Classes are in
     alphabetical order, but where FER2013's seven are all there (also as anger, happiness, sadness, ...) these stand
     first in FER2013's order and names. A row is a picture's position in the sorted order of relative paths.
 

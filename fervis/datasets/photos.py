@@ -33,14 +33,14 @@ class Photos:
 
     Upright frontal faces are detected by scikit-image's bundled cascade. On FER2013's own faces, enlarged and set into
     larger pictures, the detected box is FER2013's 48 x 48 frame within 3 %: the median frame is 1.00 to 1.03 of the box
-    wide, whatever surrounds it, and its centre lies within 0.01 of a box from the box's. So the default ``margin`` cuts
+    wide, for any surroundings, and its centre is within 0.01 of a box from the box's. So the default ``margin`` cuts
     as FER2013 is cut, with the eyes near (15,17) and (33,17) and the mouth near (24,38) of 48. A crop that reaches
     beyond the picture repeats its edge; resizing is Lanczos'. Pictures without a face are named in a warning and left
     out.
 
     A row is a face's number: pictures in the sorted order of relative paths, faces of one picture from left to right.
-    ``names`` are the relative paths, numbered where a picture has several faces. Up to 20 pictures, the log says which
-    row is which.
+    ``names`` are the relative paths, numbered where a picture has several faces. Up to 20 pictures, the log states
+    which row is which.
 
     Attributes:
         path: a picture, or a folder that holds pictures at any depth.
@@ -146,6 +146,6 @@ def _faceless(without: list[str], count: int) -> str:
     listed = ", ".join(without[:10]) + (", ..." if len(without) > 10 else "")
     what = "picture shows" if count == 1 else "pictures show"
     return (
-        f"{len(without)} of {count} {what} no frontal face that could be found: {listed}; "
+        f"{len(without)} of {count} {what} no frontal face that was detected: {listed}; "
         "dataset.face=whole takes whole pictures"
     )

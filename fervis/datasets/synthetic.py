@@ -36,8 +36,8 @@ class SyntheticFaces:
 
     Attributes:
         per_class_train: faces of each class in ``train``.
-        per_class_val: likewise in ``val``.
-        per_class_test: likewise in ``test``.
+        per_class_val: the same for ``val``.
+        per_class_test: the same for ``test``.
         size: pixels per side, a multiple of 8 from 24 to 192.
         shortcut: whether a mark (``portraits.shortcut.draw_mark``) in the upper left corner gives the label away in
             ``train`` and ``val`` and is drawn at random in ``test``: a network that relies on it is right in training

@@ -46,12 +46,12 @@ class XaiTris:
     """Images of a tetromino in noise, or in ``xor`` of both with signs.
 
     ``truth.evidence`` is what the authors score by: the pixels of both tetrominoes where these stay in their positions,
-    since the absence of one speaks for the other; the image's own four in ``translations_rotations``.
+    since the absence of one is evidence for the other; the image's own four in ``translations_rotations``.
 
     Attributes:
         scenario: ``linear`` adds the tetromino to the noise, ``multiplicative`` dims the noise by it,
             ``translations_rotations`` puts it anywhere in any of four turns, and ``xor`` shows both, with equal signs
-            in one class and opposite ones in the other, so that no pixel tells the class by itself.
+            in one class and opposite ones in the other, so that no single pixel determines the class.
         background: ``white`` noise, or ``correlated``, which is the same smoothed.
         signal: share of the signal, alpha; null: that of the published data.
         count: images of all splits, of which eight tenths are in ``train`` and one tenth in ``val`` and ``test`` each.

@@ -1,4 +1,4 @@
-"""Baselines that every measure is also taken of: a random map and an edge map, which know nothing of the network."""
+"""Baselines that every measure also scores: a random map and an edge map, neither of which depends on the network."""
 
 from __future__ import annotations
 

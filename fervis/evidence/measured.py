@@ -14,15 +14,15 @@ from fervis.models.batch import Batch
 def measured(
     measures: Mapping[str, Evidence], batch: Batch, maps: Tensor, again: ExplainAgain, *, baselines: bool = True
 ) -> dict[str, Tensor]:
-    """Return the scores of maps, and of the baselines where that is asked.
+    """Return the scores of maps, and of the baselines if requested.
 
     Args:
         measures: by name.
         batch: N images with T targets each.
         maps: [N,T,H,W] float32.
         again: explains again.
-        baselines: also score a random map and an edge map, except by measures that explain again: a baseline explains
-            nothing.
+        baselines: also score a random map and an edge map, except by measures that explain again: a baseline has no
+            explainer.
 
     Returns:
         ``<measure>``, ``<measure>/<part>``, ``<measure>/<baseline>`` -> [N,T] float32 on the CPU.

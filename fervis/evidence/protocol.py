@@ -1,4 +1,4 @@
-"""What a measure of evidence must be: a dataclass of knobs with a method that scores maps."""
+"""The protocol of a measure of evidence: a dataclass of knobs with a method that scores maps."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class ExplainAgain(Protocol):
 
 
 class Evidence(Protocol):
-    """A measure of how right a map is.
+    """A measure of how correct a map is.
 
     Attributes:
-        better: whether lower or higher scores speak for a map; ``neither`` for a mere description.
-        needs: what it cannot do without, of ``truth`` (the data set knows which pixels matter) and ``explain_again``
-            (the run's own method explains other images or networks); a run without is refused.
+        better: whether lower or higher scores are better; ``neither`` for a description without a direction.
+        needs: requirements, of ``truth`` (the data set knows which pixels matter) and ``explain_again`` (the run's own
+            method explains other images or networks); a run that lacks one is refused.
 
     A measure may have ``same_for_every_map``: names of scores that depend on the image and not on the map, which are
     not computed of baselines.
@@ -49,6 +49,6 @@ class Evidence(Protocol):
             again: explains again; for measures that need it.
 
         Returns:
-            Name -> [N,T] float. The name ``""`` stands for the measure itself, others are appended to it.
+            Name -> [N,T] float. The name ``""`` is the measure itself; others are appended to its name.
         """
         ...

@@ -63,8 +63,8 @@ def explain(
     Returns:
         For a method of images, a result whose ``maps`` are [L*N*T,H,W] float32, un-normalised, on the images' device
         (``ExplainedMaps``): layer by layer, image by image, target by target. For a method of the network (``filters``,
-        ``confusion``, ...) a result of its own kind; the images are then the faces it reads, and ``target`` their
-        labels. For several methods a dictionary of their results by name.
+        ``confusion``, ...) another kind of result; the images are then the faces it reads, and ``target`` their labels.
+        For several methods a dictionary of their results by name.
 
     Raises:
         ConfigError: an unknown method, setting, layer or class, images of the wrong shape, or a network that would get
@@ -208,8 +208,8 @@ def check_takes(method: Explainer, name: str, layer: Any, target: Any) -> None:
     Args:
         method: the explainer.
         name: its name.
-        layer: what ``layer=`` says; None where it says nothing.
-        target: what ``target=`` says.
+        layer: value of ``layer=``; None if it is not given.
+        target: value of ``target=``.
 
     Raises:
         ConfigError: the method takes no layers, or none but the pixels, or no filter as a target.
@@ -220,7 +220,7 @@ def check_takes(method: Explainer, name: str, layer: Any, target: Any) -> None:
     inner = [layer for layer in layers if layer != INPUT]
     if inner and "layers" not in method.takes:
         expected = "leave layer= away" if "pixels" not in method.takes else "expected layer=input"
-        raise ConfigError(f"layer={inner[0]}: explainer={name} looks at no layer of its own; {expected}.")
+        raise ConfigError(f"layer={inner[0]}: explainer={name} takes no inner layer; {expected}.")
     if isinstance(target, str) and "/" in target and "filters" not in method.takes:
         raise ConfigError(f"target={target}: explainer={name} explains no filters; expected a class.")
 

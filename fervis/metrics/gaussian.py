@@ -11,7 +11,7 @@ def gaussian_blur(images: Tensor, sigma: float, *, reach: int | None = None, mir
     """Smooth images by a separable Gaussian.
 
     Written here since torchvision is no dependency: its wheels must match torch's build (CPU or a CUDA version), its
-    kernel is computed in float32, and it cannot leave out the border, which structural similarity asks for.
+    kernel is computed in float32, and it cannot leave out the border, which structural similarity requires.
 
     Args:
         images: [N,C,H,W] float.
@@ -19,7 +19,7 @@ def gaussian_blur(images: Tensor, sigma: float, *, reach: int | None = None, mir
         reach: pixels from the kernel's centre to its end; by default three standard deviations, or the image's size
             where that is smaller.
         mirror: continue the images by their mirror image, so that their size stays; otherwise only positions are
-            returned at which the kernel lies inside the image, [N,C,H-2*reach,W-2*reach].
+            returned at which the kernel is inside the image, [N,C,H-2*reach,W-2*reach].
     """
     for axis in (2, 3):
         half = min(max(1, round(3 * sigma)), images.shape[axis] - 1) if reach is None else reach

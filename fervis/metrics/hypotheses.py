@@ -14,34 +14,55 @@ from scipy.stats import rankdata
 from torch import Generator, Tensor
 
 DRAWS = 9999
-_DRAWS_PER_CHUNK = 1000
 _TIE = 1e-12  # relative: values that rounding alone tells apart are equal
 
 
-def sign_flip_p(values: Tensor, generator: Generator) -> float:
+class Draws:
+    """Random signs and permutations of n units, drawn once for each n and shared by all tests of as many units.
+
+    Args:
+        generator: of all draws.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+        self._signs: dict[int, Tensor] = {}
+        self._orders: dict[int, Tensor] = {}
+
+    def signs(self, count: int) -> Tensor:
+        """Return [DRAWS,count] float64 of -1 and 1."""
+        if count not in self._signs:
+            bits = torch.randint(2, (DRAWS, count), generator=self.generator, dtype=torch.int8)
+            self._signs[count] = bits.double() * 2 - 1
+        return self._signs[count]
+
+    def orders(self, count: int) -> Tensor:
+        """Return [DRAWS,count] int64, a permutation of ``count`` numbers in each row."""
+        if count not in self._orders:
+            self._orders[count] = torch.rand(DRAWS, count, generator=self.generator).argsort(1)
+        return self._orders[count]
+
+
+def sign_flip_p(values: Tensor, draws: Draws) -> float:
     """Return the p-value of a mean that differs from 0, if values were symmetric around 0; NaN below two values.
 
     Args:
         values: [n] one per independent unit; NaN are left out.
-        generator: of the random signs.
+        draws: the random signs.
     """
     values = values[values.isfinite()].double()
     if len(values) < 2:
         return float("nan")
-    sums = []
-    for count in _chunks():
-        signs = torch.randint(2, (count, len(values)), generator=generator).double() * 2 - 1
-        sums.append(signs @ values)
-    return _share_beyond(torch.cat(sums), values.sum())
+    return _share_beyond(draws.signs(len(values)) @ values, values.sum())
 
 
-def permutation_p(values: Tensor, own: Tensor, generator: Generator) -> float:
+def permutation_p(values: Tensor, own: Tensor, draws: Draws) -> float:
     """Return the p-value of a difference in means between two groups of units, if membership did not matter.
 
     Args:
         values: [n] one per independent unit; NaN are left out.
         own: [n] bool, members of the first group.
-        generator: of the random permutations.
+        draws: the random permutations.
     """
     known = values.isfinite()
     values, own = values[known].double(), own[known]
@@ -49,23 +70,18 @@ def permutation_p(values: Tensor, own: Tensor, generator: Generator) -> float:
     if not 0 < members < count:
         return float("nan")
     weights = torch.where(torch.arange(count) < members, 1 / members, -1 / (count - members)).double()
-    differences = []
-    for number in _chunks():
-        order = torch.rand(number, count, generator=generator).argsort(1)
-        differences.append(values[order] @ weights)
-    return _share_beyond(torch.cat(differences), values[own].mean() - values[~own].mean())
+    return _share_beyond(values[draws.orders(count)] @ weights, values[own].mean() - values[~own].mean())
 
 
-def correlation_p(first: Tensor, second: Tensor, generator: Generator) -> tuple[float, float]:
+def correlation_p(first: Tensor, second: Tensor, draws: Draws) -> tuple[float, float]:
     """Return Spearman's correlation of pairs [n] and its p-value over random permutations of one of them."""
     one, two = (torch.from_numpy(rankdata(values.double().numpy())) for values in (first, second))
     one, two = one - one.mean(), two - two.mean()
     scale = (one.square().sum() * two.square().sum()).sqrt()
     if not scale > 0:
         return float("nan"), float("nan")
-    drawn = [two[torch.rand(count, len(two), generator=generator).argsort(1)] @ one / scale for count in _chunks()]
     own = one @ two / scale
-    return float(own), _share_beyond(torch.cat(drawn), own)
+    return float(own), _share_beyond(two[draws.orders(len(two))] @ one / scale, own)
 
 
 def rank_correlation_p(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
@@ -101,10 +117,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, value * (len(known) - rank)))
         adjusted[position] = least
     return adjusted
-
-
-def _chunks() -> list[int]:
-    return [min(_DRAWS_PER_CHUNK, DRAWS - start) for start in range(0, DRAWS, _DRAWS_PER_CHUNK)]
 
 
 def _share_beyond(drawn: Tensor, observed: Tensor) -> float:

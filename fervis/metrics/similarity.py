@@ -1,7 +1,7 @@
 """Similarity of two maps of one face: structural similarity in two dimensions, and rank correlation.
 
 Both compare where maps are strong, and neither depends on the unit: SSIM is taken of maps that were brought to their
-own range first, since gradients of two networks differ in size by orders, and ranks know no unit at all.
+own range first, since gradients of two networks differ in size by orders, and ranks have no unit at all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def ssim(first: Tensor, second: Tensor, *, data_range: float = 1.0) -> Tensor:
     """Compute the structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004, IEEE TIP 13(4)), map by map.
 
     Means, variances and the covariance are those under a Gaussian window of 11 x 11 pixels and sigma 1.5, divided by
-    its sum; K1 is 0.01 and K2 0.03; the mean is over all positions at which the window lies inside the map. It is what
+    its sum; K1 is 0.01 and K2 0.03; the mean is over all positions at which the window is inside the map. It is what
     ``skimage.metrics.structural_similarity`` gives with ``gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False``. Two maps of zeros have the similarity 1.
 

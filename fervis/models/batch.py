@@ -26,7 +26,7 @@ _AS_MANY_ELSEWHERE = 16  # times as many per pass on a GPU, which is idle with f
 
 @dataclass(frozen=True)
 class Batch:
-    """Images of one batch with all that explainers need; every image stands once, whatever its layers and targets.
+    """Images of one batch with all that explainers need; every image occurs once, for any number of layers and targets.
 
     An explainer of images (``scope = "image"``) gets a batch of images with their targets. One of the network
     (``scope = "network"``) gets the run's images at once, and reads the pool and the training.
@@ -38,17 +38,17 @@ class Batch:
         targets: T per image; empty for explainers of the network.
         classes: names of the network's classes, in logit order.
         seed: root of all randomness; ``generator`` derives from it.
-        truth: what the data set knows of these images, or None.
+        truth: ground truth of these images, or None.
         references: [R,C,H,W] float, as the network takes them, images that others are compared with, where the caller
             states some; else the training faces of ``data``, all of its faces, or the batch's own images are.
         image_labels: [N] int64, labels of ``images`` as numbers of the data's classes, -1 where unknown; empty where
-            nothing is said, as in a batch made of another.
+            they are not given, as in a batch made of another.
         pool: [M,C,H,W] uint8, or float in [0, 1], all images of the split; on the CPU.
         rows: [M] int64, the pool's row numbers.
         labels: [M] int64, the pool's labels, -1 where unknown.
         split: name of the pool's split.
         data: all faces of the data set, every split, with what is known of them; None where only images were given.
-        target: what ``target=`` said, for explainers of the network; ``auto`` where it says nothing.
+        target: value of ``target=``, for explainers of the network; ``auto`` if it is not given.
         epochs: epoch -> file of weights, of the training that the network comes from; empty where that is unknown.
         history: epoch -> its numbers (``train/loss``, ``val/accuracy``, ...), of the same training.
         quiet: draw no progress bar.
@@ -122,7 +122,7 @@ class Batch:
             return self.targets.scores(self.model(self.images.clone()), captured)
 
     def reference_images(self, index: Tensor) -> Tensor:
-        """Return some of the images of reference as the network takes them, on the device of the images."""
+        """Return some of the reference images as the network takes them, on the device of the images."""
         if len(self.references) or self.data is None:
             images = self.references if len(self.references) else self.images
             return images[index].to(self.images.device)
@@ -130,7 +130,7 @@ class Batch:
         return chosen.to(self.images.device, self.images.dtype) / 255
 
     def reference_count(self) -> int:
-        """Return the number of images of reference."""
+        """Return the number of reference images."""
         if len(self.references) or self.data is None:
             return len(self.references) or len(self.images)
         return len(_positions_of_reference(self.data))

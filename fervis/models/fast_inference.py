@@ -36,7 +36,7 @@ def fast_forward(model: nn.Module, images: Tensor) -> Iterator[None]:
 
 @contextmanager
 def fused(model: nn.Module, probe: Callable[[], Tensor], dtype: torch.dtype | None, spare: nn.Module) -> Iterator[None]:
-    """Fuse a network in eval mode, inside the context; it is restored whatever happens.
+    """Fuse a network in eval mode, inside the context; it is restored afterwards, also after an error.
 
     Args:
         model: any network.
@@ -86,7 +86,7 @@ def fold_chain(model: nn.Module, probe: Callable[[], object]) -> list[Pair]:
 
     with ExitStack() as hooks:
         for module in model.modules():
-            # A module with hooks of others may do more than its type says.
+            # A module with foreign hooks may compute more than its type implies.
             if not (module._forward_hooks or module._forward_pre_hooks) and not list(module.children()):
                 hooks.callback(module.register_forward_hook(record).remove)
         probe()
@@ -94,7 +94,7 @@ def fold_chain(model: nn.Module, probe: Callable[[], object]) -> list[Pair]:
 
 
 def _is_fusible(first: nn.Module, second: nn.Module) -> bool:
-    """Whether a pair can be fused; a subclass may do more than its type says."""
+    """Whether a pair can be fused; a subclass may compute something else."""
     if type(first) is nn.Conv2d and type(second) is nn.BatchNorm2d:
         return second.running_mean is not None
     # The maximum commutes with a function that never falls.

@@ -1,4 +1,4 @@
-"""What stands in for pixels that are hidden."""
+"""Values that replace hidden pixels."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from fervis.models.rules import GraphRules, Rules, attach, in_effect
 
 @dataclass(frozen=True)
 class TargetPass:
-    """What the backward pass of one target gave.
+    """The results of the backward pass of one target.
 
     Attributes:
         target: number of the target, from 0 to T-1.
@@ -103,7 +103,7 @@ def target_passes(
     """Yield the activations and gradients of all layers, target by target: one forward and T backward passes.
 
     The hooks are gone and the network is as it was before the first backward pass runs, so that a caller may stop at
-    any target. The graph is kept until the last target.
+    any target. The graph is retained until the last target.
 
     Args:
         model: any network from images to [N,K] logits.

@@ -27,7 +27,7 @@ def imported_files(file: Path, roots: Sequence[Path], package: str = "") -> list
     Args:
         file: the Python file.
         roots: folders in which absolute imports are sought, as on ``sys.path``.
-        package: dotted name of the package that the file lies in, against which relative imports are resolved.
+        package: dotted name of the package that contains the file, against which relative imports are resolved.
     """
     seen: dict[Path, str] = {}
     waiting = [(file, package)]
@@ -57,7 +57,7 @@ def _imports(path: Path, package: str) -> Iterator[str]:
 
 
 def _files_of(name: str, roots: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Yield the files that importing a dotted name runs, ``a`` before ``a.b``, each with the package it lies in."""
+    """Yield the files that importing a dotted name runs, ``a`` before ``a.b``, each with its package."""
     parts = name.split(".")
     for root in roots:
         for depth in range(1, len(parts) + 1):
@@ -95,7 +95,7 @@ def module_files(name: str) -> list[Path]:
     """Return the file of an installed module and those of its own package that it imports.
 
     Raises:
-        ModuleNotFoundError: there is no such module, or it lacks another.
+        ModuleNotFoundError: there is no such module, or one of its own imports fails.
     """
     spec = importlib.util.find_spec(name)
     if spec is None:
@@ -130,7 +130,7 @@ def load_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ConfigError(f"model.path={path}: expected a Python file, ending in .py.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
+    sys.modules[name] = module  # where dataclasses search their module
     for neighbour in _loaded_neighbours:
         sys.modules.pop(neighbour, None)
     _loaded_neighbours.clear()
@@ -158,7 +158,7 @@ def importing_from(path: Path) -> Iterator[None]:
 
 @contextmanager
 def user_code(key: str, files: Sequence[Path]) -> Iterator[None]:
-    """Run a user's code: whatever it raises becomes one sentence with the line of it, and it sees no arguments.
+    """Run a user's code without command-line arguments; any error becomes one sentence with its file and line.
 
     Args:
         key: the setting that named the code, as the sentence begins.
@@ -176,7 +176,7 @@ def user_code(key: str, files: Sequence[Path]) -> Iterator[None]:
     except (KeyboardInterrupt, ConfigError):
         raise
     except BaseException as error:
-        # argparse writes its usage before it ends the program; the sentence says it in one line.
+        # argparse writes its usage before it ends the program; the sentence includes it in one line.
         usage = errors.getvalue() if isinstance(error, SystemExit) else ""
         raise ConfigError(f"{key}: {_where(error, files)}{_reason(error, usage)}.") from error
     finally:

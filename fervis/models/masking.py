@@ -1,7 +1,7 @@
-"""Mask -> fill -> score, batched: what a network says of an image of which parts are hidden.
+"""Mask -> fill -> score, batched: the outputs of a network for an image with hidden parts.
 
-LIME, KernelSHAP, RISE and occlusion differ in which masks they draw and in how they add up the scores; what lies
-between is the same. Masks may come in chunks, so that thousands of them never stand in memory at once.
+LIME, KernelSHAP, RISE and occlusion differ in which masks they draw and in how they add up the scores; the passes
+between are the same. Masks may come in chunks, so that thousands of them are never in memory at once.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def masked_scores(
 def masks_per_pass(height: int, width: int) -> int:
     """Return how many masked images run at once: as many as hold the pixels of 25 48x48 images, but eight at least.
 
-    Their activations are arrays small enough that the allocator keeps them from one pass to the next: on vgg8, fifty at
+    Their activations are arrays small enough that the allocator reuses them in the next pass: on vgg8, fifty at
     once take a sixth longer per image, as the system clears fresh memory in every pass.
     """
     return max(8, _PIXELS_PER_PASS // (height * width))

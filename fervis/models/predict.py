@@ -19,7 +19,7 @@ from fervis.system.progress import progress
 BATCH_SIZE = 64
 TTA_KINDS = ("none", "flip", "tencrop")
 PROBE_IMAGES = 4  # images by which to see that the fused network computes the same
-_warned: WeakSet[nn.Module] = WeakSet()  # networks of which it was said that they end in a softmax
+_warned: WeakSet[nn.Module] = WeakSet()  # networks already reported to end in a softmax
 _SUM_TOLERANCE = 1e-3  # of the sum of probabilities, where the type is no coarser
 
 
@@ -79,7 +79,7 @@ def check_logits(logits: Any, *, finite: bool = True) -> Tensor:
 
 
 def are_probabilities(logits: Tensor) -> bool:
-    """Whether every row of [N,K] outputs, K at least 2, lies in [0, 1] and sums to one, as a softmax leaves them.
+    """Whether every row of [N,K] outputs, K at least 2, is in [0, 1] and sums to one, as after a softmax.
 
     Example:
         >>> are_probabilities(torch.tensor([[0.2, 0.8], [0.5, 0.5]])), are_probabilities(torch.tensor([[2.0, -1.0]]))

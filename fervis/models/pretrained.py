@@ -92,7 +92,7 @@ def pretrained_recipe(model: str, name: str) -> dict[str, Any]:
 def pretrained_refusal(model: str, dataset: str, overrides: Sequence[str]) -> str | None:
     """Return why a run with these overrides trains although weights for its data come with fervis; None if it does not.
 
-    Any setting of the training or of the network asks for a training of its own, even one that states a default, since
+    Any setting of the training or of the network requires a new training, even one that states a default, since
     the pretrained network was made with others.
 
     Args:

@@ -75,8 +75,8 @@ def randomized_networks(
 
     The first has a new last layer. With ``cascading``, each has one layer more, down to a network that has nothing of
     the training; otherwise each has one layer that is new, and all others as they were (Adebayo et al. 2018,
-    arXiv:1810.03292). A layer's draws are the same in both. All are one network, which changes when the next is asked
-    for.
+    arXiv:1810.03292). A layer's draws are the same in both. All are one network, which changes when the next is
+    requested.
 
     Args:
         model: any network; it is copied.

@@ -1,7 +1,7 @@
 """Backward rules for rectifiers, wherever a network calls them: guided backpropagation and the deconvolution network.
 
 The rules are put on the nodes of the graph that autograd recorded, so that ``nn.ReLU``, ``F.relu``, ``x.relu_()``,
-``x.clamp_min(0)``, an activation that lies within another module and a module that runs several times are all the same
+``x.clamp_min(0)``, an activation within another module and a module that runs several times are all the same
 to them; the forward pass stays the network's own.
 
 A rectifier is ReLU, and with it every activation that suppresses negative values and lets positive ones through: capped
@@ -9,7 +9,7 @@ A rectifier is ReLU, and with it every activation that suppresses negative value
 Hardswish). With the gradient R that arrives and the derivative φ' at the forward pass's value, the rules are
 
 - guided: φ' · max(R, 0). For ReLU, 1[a > 0] · 1[R > 0] · R (Springenberg et al. 2014, arXiv:1412.6806).
-- deconvolution: max(R, 0), whatever the forward pass's value (Zeiler and Fergus 2014, arXiv:1311.2901).
+- deconvolution: max(R, 0), independent of the forward pass's value (Zeiler and Fergus 2014, arXiv:1311.2901).
 
 Sigmoid, tanh and the gates made of them suppress no sign and keep their own derivative. What is written out of other
 operations, such as ``x * (x > 0)``, is not recognised as a rectifier.
@@ -66,14 +66,14 @@ class RectifierRules:
         """Put the rule on each rectifier.
 
         Raises:
-            ConfigError: no rectifier lies behind the scores, or an operation whose inside cannot be seen.
+            ConfigError: the scores depend on no rectifier, or on an operation with a custom backward pass.
         """
         count = 0
         for node in nodes_behind(scores):
             name = node.name()
             if isinstance(node, BackwardCFunction) or "Graph" in name:
                 raise ConfigError(
-                    f"explainer={self.explainer}: the network has an operation with a backward pass of its own "
+                    f"explainer={self.explainer}: the network has an operation with a custom backward pass "
                     f"({name}), whose rectifiers no rule can reach; expected a network without it (not compiled)."
                 )
             if is_rectifier(node):
@@ -81,7 +81,7 @@ class RectifierRules:
                 _rule(node, self.kind)
         if not count:
             raise ConfigError(
-                f"explainer={self.explainer}: no rectifier (ReLU, LeakyReLU, GELU, ...) lies between the layer and "
+                f"explainer={self.explainer}: no rectifier (ReLU, LeakyReLU, GELU, ...) is between the layer and "
                 "the target, so its map would be the plain gradient; use explainer=saliency."
             )
 

@@ -1,4 +1,4 @@
-"""Resume a network from a layer: logits of changed activations, without computing what lies before the layer."""
+"""Resume a network from a layer: logits of changed activations, without computing the modules before the layer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from fervis.models.hooks import frozen
 class Resumable:
     """One recorded pass of N images, from which the network is resumed at a layer.
 
-    Modules that finished before the layer began hand over what they gave in the recorded pass, so that only the layer's
-    successors compute, whatever branches go around the layer.
+    Modules that finished before the layer began return their outputs of the recorded pass, so that only the layer's
+    successors compute, also where branches bypass the layer.
 
     Attributes:
         model: the network.
@@ -28,7 +28,7 @@ class Resumable:
         outputs: module -> its recorded output [N,...], of the outermost modules that finished before the layer began.
         at_layer: [N,...] the layer's recorded output.
         unread: those of the modules whose output nothing that computes again reads, such as all that precede the layer
-            in a plain chain; they hand over one image's output, not copied for each.
+            in a plain chain; they return one image's output, not copied for each.
     """
 
     model: nn.Module
@@ -56,7 +56,7 @@ class Resumable:
             )
 
     def run(self, outputs: dict[nn.Module, Tensor], at_layer: Tensor, images: Tensor) -> Tensor:
-        """Run images [M,C,H,W] with what the modules before the layer, and the layer itself, hand over."""
+        """Run images [M,C,H,W] with recorded outputs of the modules before the layer, and of the layer itself."""
         with ExitStack() as changes:
             for module, output in outputs.items():
                 changes.enter_context(_giving(module, output))
@@ -132,7 +132,7 @@ def _unread(recorded: Resumable) -> frozenset[nn.Module]:
 
 
 def _outermost(model: nn.Module, modules: set[nn.Module]) -> Iterator[nn.Module]:
-    """Yield those of the modules that lie in no other of them."""
+    """Yield those of the modules that no other of them contains."""
     if model in modules:
         yield model
         return

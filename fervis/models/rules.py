@@ -1,6 +1,6 @@
 """Backward rules: replace how gradients pass through modules of a type, in one forward and backward pass.
 
-A rule is a function of the module and its input that computes the module's output with a backward pass of its own,
+A rule is a function of the module and its input that computes the module's output with a custom backward pass,
 usually by a ``torch.autograd.Function``::
 
     rules = {nn.ReLU: lambda module, x: GuidedRectifier.apply(x)}

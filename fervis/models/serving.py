@@ -1,8 +1,8 @@
 """Serve any network to explainers: take wrappers off, select its logits, refuse what hooks cannot serve.
 
-A map is right or it is not given: what would give a wrong map without an error is refused here, before any pass. A
-ScriptModule takes no hooks; half precision moves a gradient by up to half of its largest value; a network whose output
-for an image depends on the other images, or on chance, has no map of its own for any image.
+A network whose maps would be wrong without an error is refused here, before any pass. A ScriptModule takes no hooks;
+half precision moves a gradient by up to half of its largest value; a network whose output for an image depends on the
+other images, or on chance, has no well-defined map for any image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def served(model: Any, images: Tensor, output: str | int | None = None) -> Itera
     """Yield the network inside its wrappers, returning one tensor of logits, and its logits [1,K] of the first image.
 
     Inside, it is in eval mode without gradients of parameters. Afterwards its flags, buffers, attributes and hooks are
-    as they were, whatever happens.
+    as they were, also after an error.
 
     Args:
         model: any network.
@@ -110,7 +110,7 @@ def _refuse_half_precision(network: nn.Module, images: Tensor) -> None:
     half = next((kind for kind in (images.dtype, *kinds) if kind in _HALF), None)
     if images.dtype in _HALF or (kinds and kinds <= set(_HALF)):
         raise ConfigError(
-            f"model: {str(half).removeprefix('torch.')} keeps too few digits for an explanation; expected float32: "
+            f"model: {str(half).removeprefix('torch.')} has too few digits for an explanation; expected float32: "
             "write fervis.explain(copy.deepcopy(model).float(), images.float(), ...)."
         )
 
@@ -192,7 +192,7 @@ def _misfit(network: nn.Module, images: Tensor) -> ConfigError | None:
 
 
 def _state_choice(returned: Any, output: str | int | None) -> None:
-    """Log which tensor of a network's output is taken for the logits where nothing says so."""
+    """Log which tensor of a network's output is taken for the logits if ``output=`` is not given."""
     tensors = dict(named_tensors(returned))
     candidates = candidate_logits(tensors)
     if output is None and len(candidates) == 1:
@@ -220,7 +220,7 @@ def _refuse_company(network: nn.Module, images: Tensor, among: Tensor, alone: Te
         )
     raise ConfigError(
         "model: its logits of an image depend on the other images of the batch, in eval mode (batch statistics without "
-        "running ones?); expected a network that sees each image by itself."
+        "running ones?); expected a network that computes each image separately."
     )
 
 

@@ -18,14 +18,14 @@ MEMORY_LIMIT = 2**30  # bytes of activations and gradients that one batch may ke
 
 @dataclass
 class SharedPasses:
-    """Activations and gradients of one batch of images, kept for the next explainer that needs them.
+    """Activations and gradients of one batch of images, stored for the next explainer that needs them.
 
     Reused values are those of the first computation to the bit. A batch whose values would take more than ``limit`` is
-    computed anew each time, target by target.
+    computed again each time, target by target.
 
     Attributes:
         layers: what others will need too; computed with the layers that are needed first.
-        limit: bytes that may be kept, of all parts together.
+        limit: most bytes that may be stored, of all parts together.
         kept: targets -> their passes.
         parts: the shared passes of parts of the batch, by the position of their images.
     """
@@ -46,7 +46,7 @@ class SharedPasses:
     def passes(
         self, model: nn.Module, images: Tensor, targets: Targets, layers: Sequence[Layer]
     ) -> Iterator[TargetPass]:
-        """Yield the passes of ``target_passes``, computing them only where they are not kept."""
+        """Yield the passes of ``target_passes``, computing them only where they are not stored."""
         key = _key_of_targets(targets)
         if not _holds(self.kept.get(key), layers):
             if _bytes_of(images, targets, {*layers, *self.layers}) > self.limit:

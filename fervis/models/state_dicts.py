@@ -20,7 +20,7 @@ from fervis.system.files import atomic_path
 
 METADATA = "fervis"
 BUILD = "frame"
-"""Key of the metadata under which a file says what its network was built from."""
+"""Key of the metadata under which a file stores what its network was built from."""
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 # What DataParallel, torch.compile and the usual Lightning modules put before every key.
@@ -46,7 +46,7 @@ def describe_build(network: nn.Module, settings: Mapping[str, Any] | None = None
 
     Args:
         network: any.
-        settings: of the model plug-in, in place of those that the network knows.
+        settings: of the model plug-in, in place of those that the network states.
     """
     settings = settings or getattr(network, "settings", None)
     if not isinstance(network, Network) or not settings:
@@ -114,8 +114,8 @@ def load_weights(network: nn.Module, path: Path | str) -> None:
     """Copy the weights of a file into a network, all of them or, where anything does not fit, none.
 
     The file may hold the whole ``Network`` or its body alone, may wrap the weights as ``{"state_dict": ...}`` or
-    ``{"model": ...}``, and may have ``module.`` or ``model.`` before each key. A file of the body alone says nothing
-    of normalisation: a network whose pixels nobody stated gets them in [0, 1] then.
+    ``{"model": ...}``, and may have ``module.`` or ``model.`` before each key. A file of the body alone does not state
+    the normalisation: a network whose pixels nobody stated gets them in [0, 1] then.
 
     Raises:
         ConfigError: there is no such file, it does not hold only tensors, or they are not those of the network.
@@ -140,14 +140,14 @@ def load_weights(network: nn.Module, path: Path | str) -> None:
 
 
 def _state_pixels(network: Network, path: Path, stated: str | None, *, whole: bool) -> None:
-    """Say which pixels the network gets where the config did not say it, or where the file says otherwise."""
+    """Log which pixels the network gets if the config does not state it, or if the file states something else."""
     if whole and stated not in (None, network.pixels):
-        log.warning("%s: the network gets %s, as the file says, and not %s", path.name, network.pixels, stated)
+        log.warning("%s: the network gets %s, as the file states, and not %s", path.name, network.pixels, stated)
     elif not whole and stated is None:
         mean, std = pixel_statistics("unit", network.channels)
         network.mean.copy_(network.mean.new_tensor(mean).view_as(network.mean))
         network.std.copy_(network.std.new_tensor(std).view_as(network.std))
-        log.info("%s: the network gets %s (model.pixels= says otherwise)", path.name, network.pixels)
+        log.info("%s: the network gets %s (model.pixels= changes it)", path.name, network.pixels)
 
 
 def load_partial(network: Network, path: Path | str) -> None:
@@ -183,8 +183,8 @@ def load_partial(network: Network, path: Path | str) -> None:
 def _match_keys(network: nn.Module, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], nn.Module]:
     """Return the weights without what wrappers put before their keys, and the module they fit: network or body.
 
-    Of all ways to take prefixes off, the one that knows most of the module's keys is meant. Where none knows any, the
-    body is, so that an error names the user's own layers and not fervis's normalisation.
+    Of all ways to remove prefixes, the one that matches most of the module's keys is taken; if none matches any, the
+    body, so that an error names the user's own layers and not fervis's normalisation.
     """
     targets = [network.body, network] if isinstance(network, Network) else [network]
     ways = [(stripped, target) for stripped in _without_prefixes(state) for target in targets]

@@ -1,4 +1,4 @@
-"""The jinja2 environment of pages and model cards; style sheets and scripts are files beside the templates."""
+"""The jinja2 environment of pages and model cards; style sheets and scripts are files next to the templates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the files of a run folder without trusting them: torn JSON, figures that lie elsewhere."""
+"""Read the files of a run folder without trusting them: truncated JSON, figures outside the folder."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class ResultTable:
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` of a run folder from its ``summary.json``, ``manifest.json``, ``config.yaml`` and figures.
 
-    The page needs no other file: images are inside it, nothing is loaded. Keys that the files lack are left out of the
+    The page needs no other file: images are inside it, nothing is loaded. Keys missing in the files are left out of the
     page; a file that is damaged is named in a warning at its top. A run of a sweep links to the sweep's page.
 
     Returns:
@@ -123,7 +123,7 @@ def _stage_seconds(stages: Mapping[str, float]) -> list[tuple[str, str]]:
 
 
 def _result_table(entries: Sequence[Mapping[str, Any]]) -> ResultTable:
-    """Arrange the entries' plain values; a sign says whether a prediction is the label."""
+    """Arrange the entries' plain values; a sign marks whether a prediction is the label."""
     names = dict.fromkeys(
         name
         for entry in entries
@@ -139,7 +139,7 @@ def _result_table(entries: Sequence[Mapping[str, Any]]) -> ResultTable:
 
 
 def _sentences(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return what each entry's evidence says in words, under the entry's face, layer and target."""
+    """Return the description of each entry's evidence, under the entry's face, layer and target."""
     return [
         (" · ".join(str(entry[name]) for name in _ENTRY_COLUMNS if name in entry), str(entry["sentence"]))
         for entry in entries

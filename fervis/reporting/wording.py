@@ -57,10 +57,10 @@ def join_names(names: Sequence[str], *, word: str = "and", most: int = 12) -> st
 
 
 def describe_run(settings: Mapping[str, Any], *, of_faces: bool = True) -> str:
-    """Describe a run in one sentence; an empty one where the settings lack method, network or data.
+    """Describe a run in one sentence; an empty one if the settings have no method, network or data.
 
     Args:
-        settings: as ``flatten_config`` returns them. A value that is a tuple stands for several runs, one for each.
+        settings: as ``flatten_config`` returns them. A tuple holds the values of several runs, one for each.
         of_faces: whether the result is of single faces, which have targets; a confusion matrix has none.
     """
     if any(not settings.get(f"{kind}.name") for kind in ("explainer", "model", "dataset")):

@@ -74,7 +74,7 @@ def _weights_file(spec: Any, config: RunConfig, model: Model) -> tuple[Path | No
     name = config.model.get("weights")
     if model.checkpoint:
         if spec not in TRAINED_CHECKPOINTS:
-            raise ConfigError(f"checkpoint={spec}: model.checkpoint names a file of weights, which knows no epochs.")
+            raise ConfigError(f"checkpoint={spec}: model.checkpoint names a file of weights, which has no epochs.")
         return existing_weights(model.checkpoint), False
     if name in (None, "auto"):
         return None, False
@@ -82,7 +82,7 @@ def _weights_file(spec: Any, config: RunConfig, model: Model) -> tuple[Path | No
 
 
 def saved_epochs(folder: Path) -> dict[int, Path]:
-    """Return the epochs whose weights a training kept, each with its file."""
+    """Return the epochs whose weights a training saved, each with its file."""
     files = sorted(folder.glob("epoch_*.safetensors"))
     return {int(path.stem.removeprefix("epoch_")): path for path in files}
 

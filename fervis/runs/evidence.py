@@ -64,7 +64,7 @@ def score_maps(setup: RunSetup, inputs: RunInputs, explanation: Explanation) -> 
     """Score every map of an explanation, and the baselines on the same images.
 
     Returns:
-        ``<measure>`` -> [entries] float32, and ``<measure>/<baseline>`` likewise.
+        ``<measure>`` and ``<measure>/<baseline>`` -> [entries] float32.
     """
     scores: Scores = {}
     for group in _groups(inputs, explanation):

@@ -1,4 +1,4 @@
-"""Explain images with the network of every checkpoint of a run, and what a reader must know of the result."""
+"""Explain images with the network of every checkpoint of a run, and summarize the result in metrics."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run_metrics(
     """Return how many entries were explained, the accuracy on their faces, and what the method measured."""
     metrics: dict[str, float] = {"entries": len(output.layers)}
     if output.images is not None:
-        labels = [faces.classes[int(label)] if label >= 0 else "?" for label in faces.labels[output.images]]
+        labels = faces.label_names(output.images)
         predicted = [classes[int(index)] for index in predictions[output.images]]
         right = sum(label == guess for label, guess in zip(labels, predicted, strict=True))
         metrics = {"explained": len(labels), "explained/accuracy": right / len(labels)}

@@ -24,9 +24,9 @@ _LEADING_COLUMNS = ("row", "layer", "target", "checkpoint", "true", "predicted",
 
 
 def write_image_table(folder: Path, explanation: Explanation, entries: list[dict[str, Any]]) -> None:
-    """Write thumbnails of the faces and of their maps in colours, with scales and values, whatever the tracker is.
+    """Write thumbnails of the faces and of their maps in colours, with scales and values, for any tracker.
 
-    Each map has a colour scale of its own, which its row states. Nothing is written where the entries are not of faces.
+    Each map has its own colour scale, which its row states. Nothing is written where the entries are not of faces.
 
     Args:
         folder: the run folder.

@@ -243,7 +243,7 @@ def locate_training(setup: RunSetup, faces: Faces) -> tuple[Path, str]:
 def _epochs_of(
     setup: RunSetup, checkpoint: Checkpoint, training: Any
 ) -> tuple[Mapping[int, Path], Mapping[int, Mapping[str, float]]]:
-    """Return the weights and the metrics of every epoch that is kept of the training a checkpoint comes from.
+    """Return the weights and the metrics of every saved epoch of the training that a checkpoint comes from.
 
     Only explainers of the network read them; of a checkpoint given as a file none are known.
     """

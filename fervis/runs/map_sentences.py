@@ -18,7 +18,7 @@ _BASELINE_NAMES = {"random_map": "a random map", "edge_map": "an edge map"}
 
 
 def map_sentences(measures: Mapping[str, Evidence], explanation: Explanation) -> tuple[str, ...]:
-    """Return what the scores of each entry say in words; empty where no measure says anything in words."""
+    """Return a description of the scores of each entry; empty where no measure has one."""
     if not explanation.evidence:
         return ()
     sentences = []
@@ -99,7 +99,7 @@ def _comparisons(measures: Mapping[str, Evidence], scores: Mapping[str, object])
 
 
 def _beats(better: str, own: float, other: float) -> bool:
-    """Whether a score is better than another; what is not known is no worse."""
+    """Whether a score is better than another; an unknown one is no worse."""
     if math.isnan(own) or math.isnan(other):
         return True
     return own > other if better == "higher" else own < other

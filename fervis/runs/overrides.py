@@ -164,7 +164,7 @@ def _null(override: Override) -> bool:
 
 
 def list_values(override: Override) -> Iterator[Any]:
-    """Yield the values of an override, those of a sweep one by one; none for a glob, which is checked by itself."""
+    """Yield the values of an override, those of a sweep one by one; none for a glob, which is checked separately."""
     if override.is_choice_sweep():
         yield from override.sweep_iterator(transformer=lambda value: value)
     elif not override.is_sweep_override():

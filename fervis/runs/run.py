@@ -77,7 +77,7 @@ def _existing(config: RunConfig, info: RunInfo) -> Path:
 
 
 def run_fresh(setup: RunSetup, folder: Path, info: RunInfo, command: str) -> None:
-    """Run a config into its folder, whatever it holds, and track the run; of a shard, only save its chunks."""
+    """Run a config into its folder and track the run, replacing an earlier one; of a shard, only save its chunks."""
     config = setup.config
     record = RunMetadata(command, info, config.seed, setup.device, setup.precision, setup.threads)
     if setup.shard:  # a shard is not tracked, and no tracker is started for what it may train

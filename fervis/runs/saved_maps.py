@@ -1,7 +1,7 @@
 """Cache of explanations under keys of their own, so that another visualizer, dpi or evidence reuses them.
 
 The key is the hash of everything that determines the maps: the faces, the networks' weights and code, the explainer's
-settings and code, layers, targets and seed. Explanations lie in ``outputs/cache/``.
+settings and code, layers, targets and seed. Explanations are stored in ``outputs/cache/``.
 """
 
 from __future__ import annotations

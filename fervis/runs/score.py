@@ -40,7 +40,7 @@ def score(
     output: str | int | None = None,
     seed: int = 0,
 ) -> MapScores:
-    """Score maps of a network's images, from whatever library they come. Needs no config and no data set.
+    """Score maps of a network's images, from any library. Needs no config and no data set.
 
     Args:
         model: any network from [N,C,H,W] images to [N,K] logits; afterwards it is as it was, as by ``explain``.
@@ -63,7 +63,7 @@ def score(
         in few lines, with ``to_dataframe()``.
 
     Raises:
-        ConfigError: an unknown measure, setting or class, maps of a wrong shape, or a measure that lacks what it needs.
+        ConfigError: an unknown measure, setting or class, maps of a wrong shape, or a measure without its requirements.
     """
     measures = chosen_measures(evidence)
     with torch.inference_mode(False):
@@ -84,7 +84,7 @@ def score(
 
 
 def chosen_measures(evidence: OneOrMore) -> dict[str, Evidence]:
-    """Return the measures by name; a name that stands for several, such as ``default``, gives each of them.
+    """Return the measures by name; a name of several, such as ``default``, gives each of them.
 
     Raises:
         ConfigError: there is no such measure or setting, or nothing is chosen.
@@ -105,7 +105,7 @@ def chosen_measures(evidence: OneOrMore) -> dict[str, Evidence]:
 
 
 def _members(name: str) -> list[str]:
-    """Return the measures that a name stands for: itself, or those that its YAML lists."""
+    """Return the measures that a name selects: itself, or those that its YAML lists."""
     from omegaconf import OmegaConf
 
     if name not in names("evidence"):
@@ -140,7 +140,7 @@ def _checked_maps(maps: Maps, images: Tensor, count: int) -> tuple[Tensor, bool]
         raise ConfigError(f"{_EXPECTED_MAPS} of the images' size {list(images.shape[2:])}, not {shape}; resize them.")
     if values.shape[1] != count:
         hint = "; sum attributions over channels" if values.shape[1] == images.shape[1] > 1 else ""
-        raise ConfigError(f"{_EXPECTED_MAPS} with T={count}, as target= says, not {shape}{hint}.")
+        raise ConfigError(f"{_EXPECTED_MAPS} with T={count}, as target= states, not {shape}{hint}.")
     if not values.isfinite().all():
         raise ConfigError("maps: some values are not finite.")
     return values, single
@@ -162,7 +162,7 @@ def _truth(truth: Truth | Tensor | NDArray[Any] | None, images: Tensor) -> Truth
 
 
 def _refuse_what_is_missing(measures: Mapping[str, Evidence], batch: Batch, explainer: object) -> None:
-    """Raise ConfigError where a measure lacks what it needs."""
+    """Raise ConfigError if a requirement of a measure is missing."""
     has = {"truth": batch.truth is not None, "explain_again": explainer is not None}
     says = {
         "truth": "it needs to know which pixels matter; give truth=, a mask [N,H,W].",
@@ -181,7 +181,7 @@ def _explains_again(batch: Batch, explainer: Callable[[nn.Module, Tensor], Maps]
         assert explainer is not None
         network, pixels = batch.model if model is None else model, batch.images if images is None else images
         maps = []
-        # The function may know targets image by image, so it is given each version of the images by itself.
+        # The function may have targets image by image, so it gets each version of the images separately.
         for version in pixels.unflatten(0, (len(batch), -1)).unbind(1):
             with torch.enable_grad(), torch.random.fork_rng(devices=[]):
                 if seed is not None:

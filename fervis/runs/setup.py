@@ -1,4 +1,4 @@
-"""A config with its plug-ins built, so that every wrong setting is found before any work begins."""
+"""A config with its plug-ins built, so that every wrong setting is refused before any work begins."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _check_fit(setup: RunSetup) -> None:
     check_takes(setup.explainer, name, setup.config.layer, setup.config.target)
     if setup.shard and setup.explainer.scope == "network":
         raise ConfigError(
-            f"shard={setup.shard}: explainer={name} looks at the network as a whole; a shard is a part of the faces "
+            f"shard={setup.shard}: explainer={name} explains the network as a whole; a shard is a part of the faces "
             "that are explained."
         )
 

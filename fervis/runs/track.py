@@ -38,7 +38,7 @@ def track_run(tracker: Tracker, info: RunInfo) -> None:
 
     Args:
         tracker: started and not finished.
-        info: of the run; the results lie in ``info.folder``.
+        info: of the run; the results are in ``info.folder``.
     """
     if info.config["tracker"]["name"] == "none":  # reading it all is not free
         return
@@ -137,7 +137,7 @@ def track_command(arguments: Sequence[str]) -> None:
 
 
 def training_info(folder: Path, config: Mapping[str, Any], group: str | None) -> RunInfo:
-    """Return what a tracker needs to know of a training before it starts."""
+    """Return the description of a training for its tracker, before it starts."""
     names = [str(config[kind]["name"]) for kind in ("model", "dataset") if kind in config]
     return RunInfo(
         name=folder.name,
@@ -165,7 +165,7 @@ def _infos_below(folder: Path, settings: Mapping[str, Any]) -> list[RunInfo]:
 
 
 def _info_of(folder: Path, settings: Mapping[str, Any]) -> RunInfo | None:
-    """Return what a tracker needs to know of the run or the training in a folder, None where there is neither."""
+    """Return the description, for a tracker, of the run or the training in a folder; None where there is neither."""
     config: dict[str, Any] = {}
     if RunFolder(folder).config.is_file():
         config = yaml.safe_load(RunFolder(folder).config.read_text(encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""Files, hashes, locks, threads, devices, signals and progress; knows neither images nor networks."""
+"""Files, hashes, locks, threads, devices, signals and progress; independent of images and networks."""

@@ -1,4 +1,4 @@
-"""What fervis says on standard error: one line each, coloured where a person reads it, above any progress bar."""
+"""Log messages on standard error: one line each, coloured on terminals, above any progress bar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TextIO
 log = logging.getLogger("fervis")
 ANSI_COLORS = {"red": "31", "yellow": "33", "green": "32"}
 SUCCESS = {"good": True}
-"""``extra=GOOD`` of a log word says that something was finished, and is shown in green."""
+"""``extra=GOOD`` marks a message that something was finished, which is shown in green."""
 
 
 def use_color(stream: TextIO) -> bool:
@@ -41,7 +41,7 @@ def printable_name(name: object) -> str:
 
 
 class StderrHandler(logging.Handler):
-    """Writes log words to whatever standard error is, a line each, and redraws a progress bar below them."""
+    """Writes log messages to the current standard error, a line each, and redraws a progress bar below them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line: ``fervis: <message>``."""

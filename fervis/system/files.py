@@ -11,7 +11,7 @@ from typing import Any
 
 from fervis.errors import RunError
 
-# What a run folder holds until its answer is whole; neither torch nor Hydra is needed to look for it.
+# A run folder holds these until it is complete; neither torch nor Hydra is needed to check for them.
 STAGING_FOLDER = ".partial"
 CHUNKS_FOLDER = "blocks"
 CHUNKS_METADATA = f"{CHUNKS_FOLDER}/about.json"

@@ -35,7 +35,7 @@ def file_hash(path: Path) -> str:
 
 
 def content_hash(path: Path, cache: Path) -> str:
-    """Return 64 hex digits that name the content of ``path``, wherever it lies and whenever it was written.
+    """Return 64 hex digits that identify the content of ``path``, independent of its place and time.
 
     A file gives the SHA-256 of its bytes; a folder the SHA-256 over the relative path and SHA-256 of each file below
     it, in sorted order. Hidden names (a leading dot) count for nothing; links are followed. A small record in
@@ -63,7 +63,7 @@ def damaged_files(folder: Path, hashes: Mapping[str, str], cache: Path) -> list[
     change since is not read again.
 
     Args:
-        folder: where the files lie.
+        folder: of the files.
         hashes: relative path -> SHA-256.
         cache: folder of the records.
     """
@@ -82,7 +82,7 @@ def damaged_files(folder: Path, hashes: Mapping[str, str], cache: Path) -> list[
 
 
 def forget_hash(path: Path, cache: Path) -> None:
-    """Remove the record that ``content_hash`` keeps of ``path``, if there is one."""
+    """Remove the record that ``content_hash`` has of ``path``, if there is one."""
     with suppress(OSError):
         _record(path, cache).unlink(missing_ok=True)
 

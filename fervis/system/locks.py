@@ -17,9 +17,9 @@ def exclusive(outputs: Path, folder: Path, doing: str) -> Iterator[None]:
     """Wait until no other process works on a folder; the lock of a killed process is free.
 
     Args:
-        outputs: the folder of runs, sweeps and trained networks, where the locks lie.
+        outputs: the folder of runs, sweeps and trained networks, which contains the locks.
         folder: what is worked on.
-        doing: what the log says another process does, such as ``trains this network``.
+        doing: activity of the other process for the log, such as ``trains this network``.
     """
     lock = lock_for(outputs, folder)
     if not acquire_now(lock):
@@ -33,7 +33,7 @@ def exclusive(outputs: Path, folder: Path, doing: str) -> Iterator[None]:
 
 @contextmanager
 def try_lock(outputs: Path, folder: Path) -> Iterator[bool]:
-    """Hold a folder for a moment, so that no other process works on it; yield False where one holds it."""
+    """Lock a folder, so that no other process works on it; yield False where one holds it."""
     lock = lock_for(outputs, folder)
     if not acquire_now(lock):
         yield False

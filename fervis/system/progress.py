@@ -108,7 +108,7 @@ def progress(
     Where standard error is no terminal, what takes longer than ``LINE_DELAY`` seconds is logged instead.
 
     Args:
-        things: what is iterated over; None for a bar that is moved by hand, which is best used with ``with``.
+        things: iterable; None for a bar that is moved by hand, which is best used with ``with``.
         doing: what is being done, in a word or two.
         unit: what is counted, in the singular.
         total: how many there are, where ``things`` has no length.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ProcessRank:
-    """Where this process stands among those that were started together, by whatever started them."""
+    """Rank of this process among those that were started together, by any launcher."""
 
     rank: int
     size: int

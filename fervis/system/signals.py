@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's SIGTERM: the work ends, and a message says what is saved and how to resume."""
+"""Ctrl-C and a scheduler's SIGTERM: the work ends, and a message states what is saved and how to resume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the work to end. Notes (``add_note``) say what is saved, the innermost first."""
+    """A signal asked the work to end. Notes (``add_note``) state what is saved, the innermost first."""
 
     def __init__(self, number: int = signal.SIGINT):
         super().__init__(number)
@@ -60,7 +60,7 @@ def handle_signals() -> Iterator[None]:
 
 
 def interruption_message(stopped: KeyboardInterrupt, command: str) -> str:
-    """Return the last message of an interrupted command: what is kept, and the command that resumes.
+    """Return the last message of an interrupted command: what is saved, and the command that resumes.
 
     Example:
         >>> error = Interrupted(signal.SIGINT)

@@ -39,7 +39,7 @@ def choose_threads(spec: Any) -> int:
 
 
 def available_cores() -> tuple[int, ...]:
-    """Return the numbers of the cores that this process may run on, whatever ``OMP_NUM_THREADS`` or a launcher say."""
+    """Return the numbers of the cores available to this process, independent of ``OMP_NUM_THREADS`` and launchers."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
@@ -62,7 +62,7 @@ def training_machine(device: str) -> list[Any]:
 
 @contextmanager
 def assume_cores(count: int | None) -> Iterator[None]:
-    """Train inside as on a machine of ``count`` cores, so that a network of another machine is found by its key."""
+    """Train inside as on a machine of ``count`` cores, so that a network of another machine has the same key."""
     token = _assumed_cores.set(count)
     try:
         yield

@@ -85,7 +85,7 @@ class TensorBoard:
         self._writer.add_text(name, _markdown_table(["true \\ predicted", *classes], lines))
 
     def log_artifact(self, name: str, kind: str, files: Mapping[str, Path]) -> None:
-        """Record the names and sizes of the files, which lie in the run folder."""
+        """Record the names and sizes of the files, which are in the run folder."""
         lines = ([file, path.stat().st_size] for file, path in files.items())
         self._writer.add_text(f"{kind}/{name}", _markdown_table(["file", "bytes"], lines))
 

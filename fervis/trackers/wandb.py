@@ -30,7 +30,7 @@ from fervis.core.knobs import Above, Choice, Text
 from fervis.core.protocols import ImageRow, RunInfo
 from fervis.core.results import Figure
 
-# Bytes. W&B copies smaller files into its staging area; larger ones it reads where they lie, which is safe because a
+# Bytes. W&B copies smaller files into its staging area; larger ones it reads in place, which is safe because a
 # repeated run writes the same bytes there.
 COPY_LIMIT = 2**24
 

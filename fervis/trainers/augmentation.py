@@ -30,7 +30,7 @@ class Augmentation:
     Flip, turn, scale, shift and crop are one mapping of coordinates and one bilinear interpolation; with only flip and
     crop, pixels are copied without interpolation. Contrast and brightness follow, then erasing.
 
-    Every call draws the same numbers whatever is on, so that one setting does not change the draws of the others:
+    Every call draws the same numbers for any settings, so that one setting does not change the draws of the others:
     first 14 x N uniform numbers, amount by amount (turn, scale, flip, right, down, top and left of the crop, contrast,
     brightness, whether to erase, the erased area, its aspect, its top and left), then one integer, the seed of a
     generator on the images' device for the noise of the erased pixels. Amounts are the same on every device, the noise
@@ -41,7 +41,7 @@ class Augmentation:
         rotation: largest turn, degrees, either way.
         scale: largest relative change of size, either way: 0.1 gives factors of 0.9 to 1.1.
         shift: largest shift as a part of the side, either way, along and across.
-        crop: side in pixels of a square cut out at a random place, which becomes the output; 0 keeps the whole face.
+        crop: side in pixels of a square cut out at a random place, which becomes the output; 0 for the whole face.
         contrast: largest relative change of contrast, and of brightness, either way.
         erasing: probability that a rectangle is replaced by uniform noise (Zhong et al. 2017, arXiv:1708.04896): 2 to
             33 % of the output's area and up to three times as tall as wide or as wide as tall, in units of its sides,
@@ -143,7 +143,7 @@ def resample(
     radians = angle.double() * (math.pi / 180)
     cosine, sine = radians.cos() / factor, radians.sin() / factor
     sign = 1 - 2.0 * mirror.double()
-    # Where the window's first pixel lies, seen from the image's centre before it was moved.
+    # Position of the window's first pixel relative to the image's centre before it was moved.
     x, y = left - right - (width - 1) / 2, top - down - (height - 1) / 2
     # grid_sample's coordinates: from -1 at the left edge of the first pixel to 1 at the right edge of the last.
     origin = [sign * (cosine * x - sine * y) * (2 / width), (sine * x + cosine * y) * (2 / height)]
@@ -151,7 +151,7 @@ def resample(
     across = [sign * -sine * (2 / width), cosine * (2 / height)]
     mapping = torch.stack([*origin, *along, *across]).to(images).view(3, 2, -1, 1, 1)
     rows, columns = (torch.arange(n, dtype=images.dtype, device=images.device) for n in size)
-    # The two coordinates lie in planes of their own: on a CPU the sum takes a tenth of the time of pairs side by side.
+    # The coordinates are stored in separate planes: on a CPU the sum takes a tenth of the time of pairs side by side.
     grid = (mapping[0] + mapping[2] * rows[:, None]) + mapping[1] * columns
     grid = grid.permute(1, 2, 3, 0)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

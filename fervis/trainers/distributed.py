@@ -138,7 +138,7 @@ def run_processes(
 
 
 def device_of_rank(device: str, rank: ProcessRank) -> str:
-    """Return the device of one process: the CPU that all share, or a GPU of its own."""
+    """Return the device of one process: the CPU that all share, or one GPU each."""
     return device if device == "cpu" else f"cuda:{rank.local}"
 
 
@@ -164,7 +164,7 @@ def _leave_group() -> None:
 
 
 def _rendezvous() -> str:
-    """Return where processes started from outside meet: as the environment says, or at the first of Slurm's nodes."""
+    """Return the address at which processes started from outside meet: from the environment, or Slurm's first node."""
     if "MASTER_ADDR" not in os.environ and "SLURM_STEP_NODELIST" in os.environ:
         os.environ["MASTER_ADDR"] = first_node(os.environ["SLURM_STEP_NODELIST"])
         # The port depends on the job, so that two jobs on one machine do not meet.

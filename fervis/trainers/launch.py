@@ -27,7 +27,7 @@ class ProcessEndedError(Exception):
 def launch_processes(
     entry: Callable[..., Any], arguments: tuple[Any, ...], size: int, receive: Callable[..., None], folder: Path
 ) -> Any:
-    """Call ``entry(sender, *arguments)`` in new processes, and end them whatever happens.
+    """Call ``entry(sender, *arguments)`` in new processes, and end them in any case.
 
     The environment of each states its rank as torchrun would.
 

@@ -52,7 +52,7 @@ def mixup(images: Tensor, targets: Tensor, alpha: float, generator: Generator) -
 def cutmix(images: Tensor, targets: Tensor, alpha: float, generator: Generator) -> tuple[Tensor, Tensor]:
     """Replace a box of each image by that of another of the batch (Yun et al. 2019, arXiv:1905.04899).
 
-    The box's sides are the image's times the root of ``1 - weight``, its centre falls anywhere, and what lies past the
+    The box's sides are the image's times the root of ``1 - weight``, its centre is uniform, and the part past the
     border is cut off; the targets are mixed by the pixels that remain. Each pair has its own box; partners are
     drawn as in ``mixup``. Drawn are the partners, the seed of the weights, then 2 x N uniform numbers: the centres'
     rows, and their columns.

@@ -38,5 +38,5 @@ def votes_for(votes: Tensor, names: Sequence[str], classes: Sequence[str]) -> Te
     shared = [class_of(name) or name for name in names]
     missing = [name for name in classes if name not in shared]
     if missing:
-        raise ConfigError(f"trainer.votes=true: the votes know no class {missing[0]}; they are of {', '.join(names)}.")
+        raise ConfigError(f"trainer.votes=true: the votes have no class {missing[0]}; they have {', '.join(names)}.")
     return votes[:, [shared.index(name) for name in classes]].float()

@@ -1,7 +1,7 @@
 """Train on labelled faces held in memory as bytes; each batch is augmented as a whole, on the device.
 
 Order and augmentation are drawn from one explicit generator. After each epoch a checkpoint and the complete state of
-the training are written; a training that is killed at any moment resumes from the last complete epoch, to the bit.
+the training are written; a training that is killed at any time resumes from the last complete epoch, to the bit.
 
 Several processes share every batch: each draws the random numbers of the whole batch and augments all of its faces,
 which mixing needs and costs little, and trains on its share. The result is that of one process, up to rounding.
@@ -175,7 +175,7 @@ class Supervised(Augmentation):
         if self.start:
             load_partial(network, Path(self.start))
         network.to(training.device)
-        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's stubs lack it
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing in torch's stubs
         optimizer = optimizer_for(
             network, self.optimizer, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )

@@ -131,7 +131,7 @@ def train_or_load(
     log.info("training on %d faces, choosing the best epoch on %d", len(train), len(val))
     with turn or nullcontext(), torch.random.fork_rng():
         threads = torch.get_num_threads()
-        torch.manual_seed(seed_for(training.seed, "training"))  # dropout knows no other generator
+        torch.manual_seed(seed_for(training.seed, "training"))  # dropout uses no other generator
         try:
             numbers = dict(trainer.train(network, train, val, folder, training))
         except KeyboardInterrupt as stopped:

@@ -37,7 +37,7 @@ class ClustersSheet:
         dpi: dots per inch.
         colormap: of magnitudes.
         diverging: of signed maps.
-        clip: the last colour stands for this percentile of the values of a row.
+        clip: the last colour is this percentile of the values of a row.
     """
 
     dpi: Dpi = 300

@@ -46,7 +46,7 @@ CAPTIONED_IMAGES = 64  # whose values stand in the caption of a page
 
 @dataclass
 class FilterImagesFigure:
-    """Draws images found by activation maximization.
+    """Draws images computed by activation maximization.
 
     Attributes:
         dpi: dots per inch.

@@ -2,7 +2,7 @@
 
 Colours are perceptually uniform and their brightness is monotone in the value (inferno for magnitudes, cividis about
 0 for signed maps: Nuñez, Anderton and Renslow, PLOS ONE 2018), so that figures can be read in grey and by the
-colour-blind. Every figure says what a value is and how it was scaled. All lengths are in inches.
+colour-blind. Every figure states what a value is and how it was scaled. All lengths are in inches.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class HeatMap:
         """Write ``overview.png`` (more than one entry) and ``<row>_<target>_<layer>.png`` per entry into ``folder``.
 
         More than 40 entries make several overviews, ``overview_1.png`` and on. The overviews come first. Checkpoints
-        are compared on one scale, whatever ``scale`` says.
+        are compared on one scale, for any ``scale``.
 
         Raises:
             RunError: a map has values that are not finite.

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from support.plugins import install_plugin
 from torch import Tensor, nn
 
 import fervis
-from fervis.core import registry
 from fervis.core.knobs import Above
 from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps
 from fervis.errors import ConfigError, RunError
@@ -577,7 +576,7 @@ def test_a_lawful_explainer_passes_every_check(cls: type):
 
 
 def test_every_check_has_an_explainer_that_breaks_it():
-    assert set(MUTANTS) | WITH_YAML | {"cuda_is_as_the_processor"} == set(TABLE)
+    assert set(MUTANTS) | WITH_YAML | {"cuda_is_as_the_processor"} == set(TABLE.entries)
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))
@@ -598,11 +597,7 @@ def test_an_explainer_that_breaks_a_check_is_caught_by_it(name: str):
     ],
 )
 def test_the_yaml_file_of_a_registered_name_is_checked(text: str, broken: set[str], tmp_path, monkeypatch):
-    (tmp_path / "explainer").mkdir()
-    (tmp_path / "explainer" / "lawful.yaml").write_text(text)
-    monkeypatch.setattr(registry.config_sources, "folders", (tmp_path,))
-    point = SimpleNamespace(name="lawful", load=lambda: Lawful)
-    monkeypatch.setattr(registry, "_foreign", lambda kind: (point,) if kind == "explainer" else ())
+    install_plugin(monkeypatch, tmp_path, "explainer", "lawful", Lawful, text)
     outcomes = fervis.check_explainer("lawful", raise_error=False)
     assert {outcome.check for outcome in outcomes if outcome.status == "failed"} == broken
 

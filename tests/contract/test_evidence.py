@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.contract_cases import contract_cases
 
 import fervis
 from fervis.core.registry import names, option_settings
@@ -23,10 +24,8 @@ EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
 
 def cases() -> Iterator[Any]:
     for name in MEASURES:
-        expected = EXPECTED_FAILURES.get(name, {})
-        for check, run in fervis.evidence_checks(name, knobs=KNOBS.get(name)):
-            marks = [pytest.mark.xfail(reason=expected[check], strict=True)] if check in expected else []
-            yield pytest.param(run, id=f"{name}-{check}", marks=marks)
+        checks = fervis.evidence_checks(name, knobs=KNOBS.get(name))
+        yield from contract_cases(name, checks, EXPECTED_FAILURES.get(name, {}))
 
 
 @pytest.mark.parametrize("run", list(cases()))

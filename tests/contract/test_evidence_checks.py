@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from support.plugins import install_plugin
 from torch import Tensor
 
 import fervis
-from fervis.core import registry
 from fervis.core.knobs import Above
 from fervis.errors import ConfigError
 from fervis.evidence.checks.table import MEASURE_CHECKS
@@ -292,12 +291,12 @@ OWN_ERRORS: dict[str, type[Exception]] = dict.fromkeys(
 def test_a_sound_measure_passes_every_check():
     outcomes = fervis.check_evidence(Sound)
     assert {outcome.status for outcome in outcomes} == {"passed"}
-    assert len(outcomes) == len(MEASURE_CHECKS) - len(WITH_YAML) >= 30
+    assert len(outcomes) == len(MEASURE_CHECKS.entries) - len(WITH_YAML) >= 30
     assert fervis.check_evidence(Sound())[0].status == "passed"
 
 
 def test_every_check_has_a_measure_that_breaks_it():
-    assert set(MUTANTS) | WITH_YAML == set(MEASURE_CHECKS)
+    assert set(MUTANTS) | WITH_YAML == set(MEASURE_CHECKS.entries)
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))
@@ -318,11 +317,7 @@ def test_a_measure_that_breaks_a_check_is_caught_by_it(name: str):
     ],
 )
 def test_the_yaml_file_of_a_registered_measure_is_checked(text: str, broken: set[str], tmp_path, monkeypatch):
-    (tmp_path / "evidence").mkdir()
-    (tmp_path / "evidence" / "sound.yaml").write_text(text)
-    monkeypatch.setattr(registry.config_sources, "folders", (tmp_path,))
-    point = SimpleNamespace(name="sound", load=lambda: Sound)
-    monkeypatch.setattr(registry, "_foreign", lambda kind: (point,) if kind == "evidence" else ())
+    install_plugin(monkeypatch, tmp_path, "evidence", "sound", Sound, text)
     outcomes = fervis.check_evidence("sound", raise_error=False)
     assert {outcome.check for outcome in outcomes if outcome.status == "failed"} == broken
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support.concept_folders import small_concepts
+from support.contract_cases import contract_cases
 from support.transformers import transformer
 from torch import Tensor, nn
 
@@ -69,10 +70,8 @@ EXPECTED_FAILURES: dict[str, dict[str, str]] = {
 
 def cases() -> Iterator[Any]:
     for name in EXPLAINERS:
-        expected = EXPECTED_FAILURES.get(name, {})
-        for check, run in fervis.explainer_checks(name, model=NETWORKS.get(name), knobs=KNOBS.get(name)):
-            marks = [pytest.mark.xfail(reason=expected[check], strict=True)] if check in expected else []
-            yield pytest.param(run, id=f"{name}-{check}", marks=marks)
+        checks = fervis.explainer_checks(name, model=NETWORKS.get(name), knobs=KNOBS.get(name))
+        yield from contract_cases(name, checks, EXPECTED_FAILURES.get(name, {}))
 
 
 @pytest.mark.parametrize("run", list(cases()))

@@ -511,7 +511,7 @@ def test_a_flipped_byte_in_an_archive_is_seen(drawn, tmp_path):
 DAMAGED_PICTURES = {
     "cut": (lambda file: file.write_bytes(file.read_bytes()[:900]), "the picture cannot be read"),
     "empty": (lambda file: file.write_bytes(b""), "the picture file is empty"),
-    "no picture": (lambda file: file.write_text("no picture"), "no picture that Pillow knows"),
+    "no picture": (lambda file: file.write_text("no picture"), "no picture that Pillow can read"),
     "LFS pointer": (lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
     "another size": (lambda file: Image.new("L", (224, 47)).save(file), "the picture is 224 x 47 where .* 48 x 48"),
 }

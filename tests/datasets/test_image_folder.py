@@ -245,7 +245,7 @@ DAMAGED = {
     "cut png": (".png", lambda held: held[:700], "the picture cannot be read"),
     "cut jpeg": (".jpg", lambda held: held[:700], "the picture cannot be read"),
     "empty": (".png", lambda held: b"", "the picture file is empty"),
-    "text": (".png", lambda held: b"no picture", "no picture that Pillow knows"),
+    "text": (".png", lambda held: b"no picture", "no picture that Pillow can read"),
     "LFS pointer": (".jpg", lambda held: b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
 }
 
@@ -278,18 +278,18 @@ def test_folders_that_are_no_class_folders_are_refused(data, cache):
     with pytest.raises(ConfigError, match=r"dataset\.path=.*data: no class folder holds a picture \(png, jpg, "):
         ImageFolder(str(data)).load(cache)
     save(data / "x.png", noise(0, 8, 8))
-    with pytest.raises(ConfigError, match=r"the picture x\.png lies in no folder named by its class\."):
+    with pytest.raises(ConfigError, match=r"the picture x\.png is in no folder named by its class\."):
         ImageFolder(str(data)).load(cache)
     with pytest.raises(ConfigError, match=r"x\.png: expected a folder of class folders, not a file"):
         ImageFolder(str(data / "x.png")).files()
     (data / "x.png").unlink()
     save(data / "train" / "x.png", noise(0, 8, 8))
-    with pytest.raises(ConfigError, match=r"the picture train/x\.png lies in no folder named by its class\."):
+    with pytest.raises(ConfigError, match=r"the picture train/x\.png is in no folder named by its class\."):
         ImageFolder(str(data)).load(cache)
     (data / "train" / "x.png").unlink()
     save(data / "train" / "a" / "x.png", noise(0, 8, 8))
     save(data / "more" / "a" / "x.png", noise(0, 8, 8))
-    with pytest.raises(ConfigError, match=r"the folder more lies beside folders named by splits"):
+    with pytest.raises(ConfigError, match=r"the folder more is next to folders named by splits"):
         ImageFolder(str(data)).load(cache)
 
 
@@ -325,7 +325,7 @@ def test_every_broken_picture_is_named_at_once(data, cache):
     for n in (3, 5):
         (data / "a" / f"{n:02}.png").write_bytes(b"broken")
     with pytest.raises(
-        ConfigError, match=r"^2 pictures cannot be used: .*03\.png: .*Pillow knows\); .*05\.png: "
+        ConfigError, match=r"^2 pictures cannot be used: .*03\.png: .*Pillow can read\); .*05\.png: "
     ) as error:
         ImageFolder(str(data), size=8).load(cache)
     assert "\n" not in str(error.value)
@@ -341,7 +341,7 @@ def test_every_broken_picture_is_named_at_once(data, cache):
 def test_a_class_with_a_name_that_target_keeps_for_something_else_is_refused(word, data, cache):
     save(data / "train" / "happy" / "x.png", noise(0, 8, 8))
     save(data / "train" / word / "x.png", noise(1, 8, 8))
-    with pytest.raises(ConfigError, match=rf"the class folder {word} has a name that target= keeps for something else"):
+    with pytest.raises(ConfigError, match=rf"the class folder {word} has a name that target= reserves"):
         ImageFolder(str(data)).load(cache)
 
 

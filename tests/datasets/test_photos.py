@@ -101,8 +101,7 @@ def test_pictures_without_a_face_are_named_and_left_out(pictures, cache, told, m
     assert first.splits.tolist() == [2, 2]
     assert torch.equal(first.images[0], first.images[1])
     warning = (
-        "2 of 4 pictures show no frontal face that could be found: a.png, c.JPG; dataset.face=whole takes whole "
-        "pictures"
+        "2 of 4 pictures show no frontal face that was detected: a.png, c.JPG; dataset.face=whole takes whole pictures"
     )
     assert told("WARNING") == [warning]
     assert told("INFO") == ["row 0: b/astronaut.png", "row 1: d.png"]
@@ -118,7 +117,7 @@ def test_many_pictures_are_not_all_named(pictures, cache, told):
         save(pictures / f"{number:02}.png", np.zeros((30, 30), np.uint8))
     assert Photos(str(pictures)).load(cache).rows.tolist() == [0]
     listed = ", ".join(f"{number:02}.png" for number in range(10))
-    assert f"20 of 21 pictures show no frontal face that could be found: {listed}, ...;" in told("WARNING")[0]
+    assert f"20 of 21 pictures show no frontal face that was detected: {listed}, ...;" in told("WARNING")[0]
     assert told("INFO") == []
 
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 
 import pytest
 from PIL import Image
-from support.command import ROOT
+from support.docs_scripts import docs_script
 
 
 @pytest.fixture(scope="module")
 def builder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_methods", ROOT / "docs" / "build_methods.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return docs_script("build_methods")
 
 
 def test_the_table_of_methods_is_that_of_the_registry(builder: ModuleType):

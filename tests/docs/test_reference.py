@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-from functools import cache
 from types import ModuleType
 
 import pytest
 from support.command import ROOT
+from support.docs_scripts import docs_script
 
 
-@cache
 def builder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_reference", ROOT / "docs" / "build_reference.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return docs_script("build_reference")
 
 
 def test_every_method_has_its_facts_and_no_other():

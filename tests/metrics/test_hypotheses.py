@@ -11,11 +11,11 @@ import pytest
 import scipy.stats
 import torch
 
-from fervis.metrics.hypotheses import DRAWS, correlation_p, holm, permutation_p, rank_correlation_p, sign_flip_p
+from fervis.metrics.hypotheses import DRAWS, Draws, correlation_p, holm, permutation_p, rank_correlation_p, sign_flip_p
 
 
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def draws() -> Draws:
+    return Draws(torch.Generator().manual_seed(0))
 
 
 def spearman(first: Any, second: Any) -> float:
@@ -33,7 +33,7 @@ def test_random_signs_approach_all_signs():
     signs = torch.tensor(list(product((-1.0, 1.0), repeat=8)), dtype=torch.float64)
     sums = (signs @ values).abs()
     exact = float((sums >= values.sum().abs() - 1e-12).double().mean())
-    assert sign_flip_p(values, generator()) == pytest.approx(exact, abs=allowed(exact))
+    assert sign_flip_p(values, draws()) == pytest.approx(exact, abs=allowed(exact))
 
 
 def test_random_permutations_approach_all_choices():
@@ -46,19 +46,19 @@ def test_random_permutations_approach_all_choices():
         inside[list(chosen)] = True
         all_differences.append(abs(float(values[inside].mean() - values[~inside].mean())))
     exact = float(np.mean(np.array(all_differences) >= abs(difference) - 1e-12))
-    assert permutation_p(values, own, generator()) == pytest.approx(exact, abs=allowed(exact))
+    assert permutation_p(values, own, draws()) == pytest.approx(exact, abs=allowed(exact))
 
 
 def test_a_constant_value_is_as_extreme_under_every_permutation():
-    assert permutation_p(torch.ones(6), torch.arange(6) < 3, generator()) == 1
-    assert sign_flip_p(torch.zeros(6), generator()) == 1
+    assert permutation_p(torch.ones(6), torch.arange(6) < 3, draws()) == 1
+    assert sign_flip_p(torch.zeros(6), draws()) == 1
 
 
 def test_what_is_missing_is_left_out():
     values = torch.tensor([1.0, math.nan, 2.0, 3.0, 0.5])
-    assert sign_flip_p(values, generator()) == sign_flip_p(values[values.isfinite()], generator())
-    assert math.isnan(sign_flip_p(torch.tensor([1.0, math.nan]), generator()))
-    assert math.isnan(permutation_p(torch.ones(3), torch.tensor([True, True, True]), generator()))
+    assert sign_flip_p(values, draws()) == sign_flip_p(values[values.isfinite()], draws())
+    assert math.isnan(sign_flip_p(torch.tensor([1.0, math.nan]), draws()))
+    assert math.isnan(permutation_p(torch.ones(3), torch.tensor([True, True, True]), draws()))
 
 
 def test_rank_correlation_is_scipys_and_its_p_value_is_exact():
@@ -73,10 +73,10 @@ def test_random_permutations_of_pairs_approach_all_of_them():
     first = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     second = torch.tensor([2.0, 1.0, 4.0, 3.0, 6.5, 5.0])
     correlation, exact = rank_correlation_p(first.tolist(), second.tolist())
-    found, p = correlation_p(first, second, generator())
+    found, p = correlation_p(first, second, draws())
     assert found == pytest.approx(correlation)
     assert p == pytest.approx(exact, abs=allowed(exact))
-    assert math.isnan(correlation_p(first, torch.ones(6), generator())[1])
+    assert math.isnan(correlation_p(first, torch.ones(6), draws())[1])
 
 
 def test_holm_by_its_definition():

@@ -118,7 +118,7 @@ def test_weights_of_a_foreign_file_get_pixels_in_0_1_unless_the_config_says_othe
     assert torch.equal(found[None][0], found[None][1](pixels))
     torch.testing.assert_close(found["signed"][0], found["signed"][1](2 * pixels - 1))
     lines = [record.message for record in caplog.records if "pixels" in record.message]
-    assert lines == ["w.safetensors: the network gets pixels in [0, 1] (model.pixels= says otherwise)"]
+    assert lines == ["w.safetensors: the network gets pixels in [0, 1] (model.pixels= changes it)"]
 
 
 def test_a_file_of_fervis_keeps_its_own_normalisation(tmp_path, caplog):
@@ -132,7 +132,7 @@ def test_a_file_of_fervis_keeps_its_own_normalisation(tmp_path, caplog):
     other = Vgg8(width=2, pixels="signed").build(channels=1, size=48, classes=CLASSES)
     load_weights(other, tmp_path / "w.pt")
     assert other.pixels == trained.pixels
-    assert "the network gets (pixels - 0.5) / 0.25 of pixels in [0, 1], as the file says, and not pixels in [-1" in (
+    assert "the network gets (pixels - 0.5) / 0.25 of pixels in [0, 1], as the file states, and not pixels in [-1" in (
         caplog.text
     )
 

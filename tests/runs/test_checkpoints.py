@@ -65,7 +65,7 @@ def test_mistakes(checkpoint: Any, sentence: str):
 
 
 def test_a_file_knows_no_epochs(tmp_path: Path):
-    with pytest.raises(ConfigError, match="knows no epochs"):
+    with pytest.raises(ConfigError, match="has no epochs"):
         named(3, file=tmp_path / "mine.safetensors")
 
 

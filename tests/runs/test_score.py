@@ -142,7 +142,7 @@ def test_the_network_and_the_arrays_are_left_as_they_were_and_outputs_are_chosen
         ({"evidence": "model_parameters"}, "evidence=model_parameters: it explains again; give explainer="),
         ({"maps": maps(2)}, "maps: expected [N,H,W] or [N,T,H,W] for 3 images, not [2, 16, 16]."),
         ({"maps": maps(3)[..., :8]}, "of the images' size [16, 16], not [3, 16, 8]; resize them."),
-        ({"maps": maps(3, 2)}, "with T=1, as target= says, not [3, 2, 16, 16]."),
+        ({"maps": maps(3, 2)}, "with T=1, as target= states, not [3, 2, 16, 16]."),
         ({"maps": maps(3) / 0}, "maps: some values are not finite."),
         ({"target": 7, "evidence": "deletion"}, "target=7: the network has 3 classes"),
         ({"truth": torch.ones(3, 16, 16)}, "truth: expected a bool mask [3, 16, 16], not float32 [3, 16, 16]."),

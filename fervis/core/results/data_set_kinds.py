@@ -66,7 +66,7 @@ class ExplanationClusters(ShortRepr):
         mean_maps: [N,H,W] float32 at the images' size, mean of its maps, each divided by its sum of magnitudes.
         rows: [N,E] int64, rows of the faces nearest to the cluster's mean, -1 where it has fewer.
         images: [N,E,C,H,W] uint8, these faces; drawn, not written among the arrays.
-        maps: [N,E,H,W] float32, their maps, likewise.
+        maps: [N,E,H,W] float32, their maps in the same order.
         eigenvalues: [N,G] float32, smallest eigenvalues of the class's normalised graph Laplacian; NaN beyond them.
         gap: [N] float32, the eigengap after the chosen number of clusters.
         members: N tensors int64, the rows of all faces of the cluster.

@@ -52,7 +52,7 @@ class Explanation:
         model: name of the network, as in the config.
         dataset: name of the data set, as in the config.
         evidence: measure -> [N] float32, the scores of each entry; ``<measure>/<baseline>`` those of baselines.
-        sentences: N texts, what the evidence says of each entry in words; empty where it says nothing.
+        sentences: N texts, the evidence of each entry in words; empty without such evidence.
         checkpoints: N names of the checkpoints: ``best``, ``1``, ...
         means: means of a result's numbers by layer, by ``mean_key``; empty for results that have none.
         means_over: the largest number of entries that one of the means is over.

@@ -83,7 +83,7 @@ class LayerMaps(ShortRepr):
     Attributes:
         maps: name of a layer -> [N,T,h,w] float32. ``input`` may be added where the run does not name it; its maps are
             drawn next to the others.
-        unit: what a value is, in words for a colour bar; ``{layer}`` stands for the layer's name, or ``pixel``.
+        unit: what a value is, in words for a colour bar; ``{layer}`` is replaced by the layer's name, or ``pixel``.
         signed: whether negative values mean the opposite of positive ones (or the maps are magnitudes).
         scores: name -> [N,T] or [L,N,T] float32, numbers that the method reports of each map, for all L layers or each.
         errors: name of a layer -> [N,T,h,w] float32, standard errors of ``maps``, for all of the run's layers; or None.

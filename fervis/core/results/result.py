@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Result(Protocol):
-    """A result of N entries, a dataclass. A plug-in may bring a kind of its own, with a visualizer that draws it.
+    """A result of N entries, a dataclass. A plug-in may define another kind, with a visualizer that draws it.
 
     Attributes:
         kind: name of the kind, by which a visualizer is chosen.
@@ -86,7 +86,7 @@ def shared_fields(kind: type[Any]) -> list[str]:
 def join_results(results: Sequence[R]) -> R:
     """Join the results of several batches, layers or checkpoints: their entries one after the other.
 
-    A kind that joins in a way of its own has a class method ``join(results)``.
+    A kind that is joined differently has a class method ``join(results)``.
     """
     first: Any = results[0]
     if len(results) == 1:
@@ -138,5 +138,5 @@ def tensor_arrays(result: Any) -> dict[str, NDArray[Any]]:
 
 
 def finite_number(value: Tensor) -> float | None:
-    """Return a number to six digits, or None where it is not one: JSON knows no NaN."""
+    """Return a number to six digits, or None where it is not one: JSON has no NaN."""
     return round(float(value), 6) if torch.isfinite(value) else None

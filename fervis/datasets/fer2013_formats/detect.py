@@ -140,7 +140,7 @@ def _only(files: list[Path], folder: Path, key: str) -> Path:
 def _refuse(path: Path, kind: str) -> None:
     """Raise the error of a file that is no table and no archive."""
     if kind == "pointer":
-        raise format_error(path, "this is a Git LFS pointer, not the data; run `git lfs pull` where it lies", 1)
+        raise format_error(path, "this is a Git LFS pointer, not the data; run `git lfs pull` in its folder", 1)
     if kind == "empty":
         raise format_error(path, "the file is empty", 1)
     if kind not in ("almost", "other"):

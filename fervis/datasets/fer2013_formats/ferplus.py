@@ -47,7 +47,7 @@ def read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with path.open("rb") as file:
         head = file.read(64)
     if lfs_pointer(head):
-        raise format_error(path, "this is a Git LFS pointer, not the votes; run `git lfs pull` where it lies")
+        raise format_error(path, "this is a Git LFS pointer, not the votes; run `git lfs pull` in its folder")
     votes: list[list[int]] = []
     splits: list[int] = []
     usages: dict[str, int] = {}

@@ -24,7 +24,7 @@ def usage_name(name: str) -> re.Match[str] | None:
 
 
 def read_folders(root: Path) -> Parsed:
-    """Read every picture below ``root`` that lies in a folder named by a class, in any depth.
+    """Read every picture below ``root`` in a folder named by a class, at any depth.
 
     The class is the folder's name, never its position in the alphabet; the split is the file name's beginning; the row
     is the file name's number. Where two faces share a number, as random numbers may, rows are positions in the order

@@ -1,4 +1,4 @@
-"""What the readers of FER2013's layouts share: their result, the official counts and the error of a damaged file."""
+"""Shared by the readers of FER2013's layouts: their result, the official counts and the error of a damaged file."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ _SPLIT_NAMES = (
     re.compile(r"(val(id(ation)?)?|dev)([ _-]?set)?|public.*", re.IGNORECASE),
     re.compile(r"test(ing)?([ _-]?set)?|private.*", re.IGNORECASE),
 )
-"""What folders of ``SPLITS`` are called, in that order."""
+"""Names of the folders of ``SPLITS``, in that order."""
 _TARGET_WORDS = ("all", "auto", "label", "predicted")
-"""What ``target=`` means beside classes; a class of such a name could not be asked for."""
+"""Values of ``target=`` other than classes; a class of such a name could not be chosen."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Tree:
     Attributes:
         names: relative paths, ``/`` between the parts.
         labels: [N] int64, index into ``classes``.
-        splits: [N] int64, index into ``SPLITS``; all -1 where no folder says the split.
+        splits: [N] int64, index into ``SPLITS``; all -1 where no folder states the split.
         classes: names of the classes.
     """
 
@@ -56,8 +56,8 @@ def read_tree(root: Path, key: str) -> Tree:
         key: the knob that named it, for error messages.
 
     Raises:
-        ConfigError: where there is no such picture, a class lies beside the folders of the splits, or has a name that
-            ``target=`` keeps for something else.
+        ConfigError: where there is no such picture, a class is next to the folders of the splits, or has a name that
+            ``target=`` reserves for something else.
     """
     paths = [name.split("/") for name, _ in files_below(root) if name.lower().endswith(IMAGE_SUFFIXES)]
     split_of = {path[0]: split_named(path[0]) for path in paths if len(path) > 1}
@@ -67,18 +67,18 @@ def read_tree(root: Path, key: str) -> Tree:
     for path in paths:
         if has_splits and split_of.get(path[0], 0) is None:
             raise ConfigError(
-                f"{key}={root}: the folder {path[0]} lies beside folders named by splits and is named by none "
+                f"{key}={root}: the folder {path[0]} is next to folders named by splits and is named by none "
                 f"(train, val, test)."
             )
         if len(path) <= inside:
-            raise ConfigError(f"{key}={root}: the picture {'/'.join(path)} lies in no folder named by its class.")
+            raise ConfigError(f"{key}={root}: the picture {'/'.join(path)} is in no folder named by its class.")
         words.append(path[inside - 1])
     if not paths:
         kinds = ", ".join(ending[1:] for ending in IMAGE_SUFFIXES[:6])
         raise ConfigError(f"{key}={root}: no class folder holds a picture ({kinds}, ...).")
     if taken := sorted(set(words) & set(_TARGET_WORDS)):
         raise ConfigError(
-            f"{key}={root}: the class folder {taken[0]} has a name that target= keeps for something else "
+            f"{key}={root}: the class folder {taken[0]} has a name that target= reserves for something else "
             f"({', '.join(_TARGET_WORDS)}); rename it."
         )
     classes, names = _class_order(set(words))
@@ -100,7 +100,7 @@ def read_pictures(root: Path, names: Sequence[str], size: int, channels: int) ->
     """Decode pictures: [N,C,size,size] uint8, and the SHA-256 of each file's bytes as [N,32] uint8.
 
     The shorter side is brought to ``size`` (bilinear over the pixels it covers, so that shrinking does not alias), the
-    aspect stays, and the middle of the longer side is kept. A picture of that size keeps its pixels.
+    aspect stays, and the longer side is cropped to its middle. A picture of that size is unchanged.
 
     Raises:
         ConfigError: where files are no whole pictures: all of them by name, with the reasons.
@@ -126,7 +126,7 @@ def read_pictures(root: Path, names: Sequence[str], size: int, channels: int) ->
 def draw_splits(splits: np.ndarray, hashes: np.ndarray, val: float, test: float, seed: int) -> np.ndarray:
     """Give every picture a split: [N] uint8, index into ``SPLITS``.
 
-    A split that has no folder is drawn from ``train`` (or, where no folder says the split, from all). Each draw is a
+    A split that has no folder is drawn from ``train`` (or, where no folder states the split, from all). Each draw is a
     hash of the file's bytes and the seed, so it depends on no other picture, and copies go together.
 
     Args:

@@ -32,7 +32,7 @@ _LFS = b"version https://git-lfs"
 
 
 def lfs_pointer(head: bytes) -> bool:
-    """Whether a file that begins so is a Git LFS pointer, which stands for a file not yet downloaded."""
+    """Whether a file that begins so is a Git LFS pointer, the placeholder of a file not yet downloaded."""
     return head.startswith(_LFS)
 
 
@@ -54,7 +54,7 @@ def decode_image(path: Path, channels: int, data: bytes | None = None) -> Image.
     if not data:
         raise ConfigError(f"{path}: the picture file is empty.")
     if lfs_pointer(data):
-        raise ConfigError(f"{path}: this is a Git LFS pointer, not the picture; run `git lfs pull` where it lies.")
+        raise ConfigError(f"{path}: this is a Git LFS pointer, not the picture; run `git lfs pull` in its folder.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -63,7 +63,7 @@ def decode_image(path: Path, channels: int, data: bytes | None = None) -> Image.
                 upright = ImageOps.exif_transpose(image)
                 return _eight_bit(upright).convert("L" if channels == 1 else "RGB")
     except Exception as error:  # the readers of damaged files fail in any way: IndexError, OverflowError, ...
-        reason = "no picture that Pillow knows" if "cannot identify" in str(error) else str(error) or "damaged"
+        reason = "no picture that Pillow can read" if "cannot identify" in str(error) else str(error) or "damaged"
         raise ConfigError(f"{path}: the picture cannot be read ({reason}).") from error
 
 

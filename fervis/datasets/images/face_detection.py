@@ -64,7 +64,7 @@ def detect_faces(picture: np.ndarray) -> list[Box]:
         picture: [H,W] grey or [H,W,3] RGB, uint8, upright.
 
     Returns:
-        The faces from left to right. The same picture gives the same boxes, whatever the number of threads.
+        The faces from left to right. The same picture gives the same boxes, for any number of threads.
     """
     grey = Image.fromarray(picture).convert("L")
     shrink = max(1.0, max(grey.size) / LONGEST)
@@ -91,7 +91,7 @@ def crop(picture: np.ndarray, box: Box, size: int) -> np.ndarray:
 
     Resampled by Lanczos' filter of three lobes, stretched over the pixels that each new one covers, so that shrinking
     does not alias; the box keeps its fractions of a pixel. Where it leaves the picture the picture's edge is repeated.
-    A box of whole pixels whose side is ``size`` keeps every pixel.
+    A box of whole pixels whose side is ``size`` is cropped without resampling.
 
     Args:
         picture: [H,W] or [H,W,3] uint8.

@@ -1,5 +1,5 @@
 """Landmarks of faces, and the regions and action units that they span.
 
 ``compact`` reads and writes the landmarks of FER2013 that come with fervis, ``regions`` paints regions between them,
-``codebook.toml`` is the data that says which landmarks, regions and action units belong together.
+``codebook.toml`` states which landmarks, regions and action units belong together.
 """

@@ -92,7 +92,7 @@ def shipped_landmarks() -> CompactLandmarks:
 
 
 def read_points(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return landmarks [N,468,2] in pixels and keys [N,5] of the faces of an archive whose landmarks were found."""
+    """Return landmarks [N,468,2] in pixels and keys [N,5] of the faces of an archive that have landmarks."""
     with np.load(path, allow_pickle=False) as arrays:
         found = arrays["found"] > 0
         points = arrays["points"][found].astype(np.float32) / 4 - 8

@@ -33,9 +33,9 @@ class FaceRegions:
     """Regions of N faces, of which every pixel is in exactly one.
 
     Attributes:
-        masks: [N,R,H,W] bool, R as ``FACE_REGIONS``; a region that the source does not know is empty.
+        masks: [N,R,H,W] bool, R as ``FACE_REGIONS``; a region that the source does not define is empty.
         known: [N] bool, whether the regions are of this very face; else they are of the mean face of FER2013.
-        names: the regions that the source knows, the same for all faces.
+        names: the regions that the source defines, the same for all faces.
     """
 
     masks: Tensor
@@ -52,7 +52,7 @@ class FaceRegions:
         return self.masks[:, [FACE_REGIONS.index(name) for name in names]].any(1)
 
     def action_units(self, units: Sequence[str]) -> Tensor:
-        """Return [N,H,W] bool, where the codebook says that any of these action units shows; empty for none."""
+        """Return [N,H,W] bool, where any of these action units shows by the codebook; empty for none."""
         return self.union([name for unit in units for name in read_codebook()["action_units"][unit]])
 
 
@@ -97,7 +97,7 @@ def region_masks(points: Tensor, height: int, width: int) -> Tensor:
 
 
 def polygon_masks(corners: Tensor, height: int, width: int) -> Tensor:
-    """Return [N,H,W] bool, the pixels whose middle lies in a polygon [N,V,2] of x and y, by the even-odd rule.
+    """Return [N,H,W] bool, the pixels whose middle is in a polygon [N,V,2] of x and y, by the even-odd rule.
 
     A ray from the middle to the right crosses the outline an odd number of times where the middle is inside.
     """

@@ -1,4 +1,4 @@
-"""Which FACS action units make which expression, how strongly and how often.
+"""The FACS action units of each expression, their strength and frequency.
 
 Sources that disagree: EMFACS, Ekman & Friesen's table 11-1 of strongest combinations, and the codebook of Belharbi et
 al. (FG 2024). Units that every source names are always drawn here, units that only some name are drawn with a chance.

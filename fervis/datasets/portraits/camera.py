@@ -22,7 +22,7 @@ class Scene:
     Attributes:
         canvas: where the heads are painted.
         grain: fine and coarse texture of skin and hair, [N,H,W] on the canvas.
-        samples: where on the canvas each point of the finer picture lies: index of a sample and shares to the next.
+        samples: position on the canvas of each point of the finer picture: index of a sample and shares to the next.
         nearest: index of the sample of the canvas nearest to each pixel.
         back: [N,h,w] the background, finer than the picture.
         ink: grey and opacity of the watermark, as ``back``.
@@ -106,7 +106,7 @@ def _sampling_grid(side: int) -> tuple[Array, Array]:
 
 
 def _pose(person: Person, x: Array, y: Array) -> tuple[Array, Array]:
-    """Return where on the canvas each point of the picture lies: shift, roll, scale, then yaw and pitch by depth."""
+    """Return the position on the canvas of each point of a picture: shift, roll, scale, yaw and pitch by depth."""
     t = person.trait
     # roll and scale turn about the middle of the face, so that the mouth does not leave the picture
     x, y = x - t("shift_x"), y - t("shift_y") - 10

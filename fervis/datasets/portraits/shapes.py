@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]  # float32
 
 LEFT, TOP, RIGHT, BOTTOM = -27.0, -20.0, 27.0, 35.0
-"""What the canvas shows, in pixels of a face drawn 48 wide, from the middle between the eyes; v grows downwards."""
+"""The extent of the canvas, in pixels of a face drawn 48 wide, from the middle between the eyes; v grows downwards."""
 
 
 def ramp(distance: Array, width: float | Array = 1.0) -> Array:

@@ -1,4 +1,4 @@
-"""Checks that a map has its score whatever else is scored with it, and in whatever order."""
+"""Checks that a map's score does not depend on the other maps of the batch, or on their order."""
 
 from __future__ import annotations
 

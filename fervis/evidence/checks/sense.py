@@ -56,10 +56,10 @@ def _wrong_scores(subject: MeasureSubject) -> list[float]:
 
 @of_measures(_has_direction)
 def check_a_perfect_map_beats_a_random_one(subject: MeasureSubject) -> None:
-    """What each pixel adds, of a network of which it is known, scores better than random maps.
+    """The exact contributions of pixels to a network's logit score better than random maps.
 
     Where a measure explains again, one of two wrong explainers must score worse: one that gives the same random maps
-    whatever it is given, and one that draws new ones in every call.
+    for any input, and one that draws new maps in every call.
     """
     perfect, wrong, lower = _perfect(subject), _wrong_scores(subject), subject.cls.better == "lower"
     worst = max(wrong) if lower else min(wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from fervis.evidence.checks.subject import MeasureSubject
-from fervis.evidence.checks.table import has_yaml, of_measures
+from fervis.evidence.checks.table import of_measures
 from fervis.models.checks.declarations import (
     expect_lawful_defaults,
     expect_wrong_types_refused,
@@ -13,6 +13,7 @@ from fervis.models.checks.declarations import (
     yaml_summary,
 )
 from fervis.models.checks.outcomes import expect
+from fervis.models.checks.table import has_yaml
 
 _NEEDS = {"truth", "explain_again"}
 
@@ -53,7 +54,7 @@ def check_yaml_states_every_setting(subject: MeasureSubject) -> None:
 
 @of_measures(has_yaml)
 def check_yaml_names_the_source(subject: MeasureSubject) -> None:
-    """The first comment of the YAML file says in a line what is measured, and who proposed it."""
+    """The first comment of the YAML file states in one line what is measured, and who proposed it."""
     summary = yaml_summary(subject)
     sourced = re.search(r"\([^()]*\d{4}\)$", summary)
     expect(sourced, f"the YAML file begins with {summary!r}, expected a line that ends in (Author Year).")

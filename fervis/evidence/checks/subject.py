@@ -1,4 +1,4 @@
-"""What a check is given: the measure with a network, images, maps and a truth to try it on."""
+"""The subject of a check: the measure with a network, images, maps and a truth to test it on."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class MeasureSubject(CheckedPlugin):
 
     @property
     def has_direction(self) -> bool:
-        """Whether lower or higher scores speak for a map."""
+        """Whether lower or higher scores are better."""
         return getattr(self.cls, "better", None) in ("lower", "higher")
 
     def batch(
@@ -100,7 +100,7 @@ class MeasureSubject(CheckedPlugin):
         return self.saved["scores"]
 
     def known_score(self, maps: Tensor, again: ExplainAgain) -> float:
-        """Return the mean score of maps [8,1,H,W] of a network of which it is known what each pixel adds."""
+        """Return the mean score of maps [8,1,H,W] of a network whose exact contributions of pixels are known."""
         score = self.run(known_batch(), maps, again)[""]
         return float(score[score.isfinite()].double().mean())
 

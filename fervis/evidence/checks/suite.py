@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-from fervis.core.registry import is_plugin, names
-from fervis.errors import ConfigError, unknown_name
 from fervis.evidence.checks import (  # noqa: F401, each module registers its checks, in this order
     company,
     sense,
@@ -17,7 +14,7 @@ from fervis.evidence.checks import (  # noqa: F401, each module registers its ch
 )
 from fervis.evidence.checks.subject import MeasureSubject
 from fervis.evidence.checks.table import MEASURE_CHECKS
-from fervis.models.checks.outcomes import CheckOutcome, outcomes_of
+from fervis.models.checks.outcomes import CheckOutcome, NamedCheck, outcomes_of
 
 
 def check_evidence(
@@ -27,7 +24,7 @@ def check_evidence(
     expected_failures: Mapping[str, str] | None = None,
     raise_error: bool = True,
 ) -> list[CheckOutcome]:
-    """Check whether a measure keeps the contract: shapes, direction, degenerate maps, batches, determinism, state.
+    """Check whether a measure fulfills the contract: shapes, direction, degenerate maps, batches, determinism, state.
 
     Args:
         measure: a registered name, a measure's class, or a measure that is built.
@@ -36,7 +33,7 @@ def check_evidence(
         raise_error: raise at the end if any check failed.
 
     Returns:
-        What came of each check that concerns the measure.
+        The outcome of each check that concerns the measure.
 
     Raises:
         AssertionError: checks failed, or passed that were expected to fail; each is named with its reason.
@@ -45,7 +42,7 @@ def check_evidence(
     return outcomes_of(evidence_checks(measure, knobs=knobs), expected_failures, raise_error)
 
 
-def evidence_checks(measure: Any, *, knobs: Mapping[str, Any] | None = None) -> list[tuple[str, Callable[[], None]]]:
+def evidence_checks(measure: Any, *, knobs: Mapping[str, Any] | None = None) -> list[NamedCheck]:
     """Return the name of each check that concerns a measure, with a function that runs it.
 
     They are for ``pytest.mark.parametrize(("name", "check"), ...)``; nothing is computed yet. The functions share what
@@ -55,9 +52,4 @@ def evidence_checks(measure: Any, *, knobs: Mapping[str, Any] | None = None) -> 
         measure: as in ``check_evidence``.
         knobs: as in ``check_evidence``.
     """
-    if isinstance(measure, str) and measure not in names("evidence"):
-        raise unknown_name("evidence", measure, names("evidence"))
-    subject = MeasureSubject(measure, dict(knobs or {}))
-    if not is_plugin("evidence", subject.cls):
-        raise ConfigError(f"evidence={subject.name}: expected a dataclass with a method measure.")
-    return [(entry.name, partial(entry.run, subject)) for entry in MEASURE_CHECKS.values() if entry.applies(subject)]
+    return MEASURE_CHECKS.checks_of(MeasureSubject(measure, dict(knobs or {})))

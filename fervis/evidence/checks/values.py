@@ -30,7 +30,7 @@ def check_each_score_is_images_by_targets(subject: MeasureSubject) -> None:
 
 @of_measures()
 def check_the_measure_itself_is_there(subject: MeasureSubject) -> None:
-    """The name ``""`` stands for the measure itself."""
+    """There is a score named ``""``, which is the measure itself."""
     expect("" in subject.scores(), f"scores {sorted(subject.scores())}, expected one of the name ''.")
 
 
@@ -59,7 +59,7 @@ def check_scores_are_finite(subject: MeasureSubject) -> None:
 
 @of_measures()
 def check_a_map_of_zeros(subject: MeasureSubject) -> None:
-    """A map that says nothing has a number or NaN, and no error."""
+    """A map without information has a number or NaN, and raises no error."""
     _expect_numbers(subject, torch.zeros(3, 2, *SIZE), "maps of zeros")
 
 
@@ -92,7 +92,7 @@ def check_tiny_and_huge_maps(subject: MeasureSubject) -> None:
 
 @of_measures()
 def check_one_image_and_target(subject: MeasureSubject) -> None:
-    """A batch of one image with one target keeps both axes."""
+    """Scores of one image with one target have both axes."""
     batch = subject.batch([1], [[2]])
     for name, values in subject.run(batch, subject.maps([1])[:, :1]).items():
         expect(tuple(values.shape) == (1, 1), f"score {name!r} of {list(values.shape)}, expected [1, 1].")

@@ -1,4 +1,4 @@
-"""Faithfulness correlation: does a set of pixels matter as much as the map says in sum (Bhatt et al. 2020)?"""
+"""Faithfulness correlation: does a set of pixels matter as much as the sum of its values (Bhatt et al. 2020)?"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 _MOST_ITERATIONS = 2000
-_CHECKED_EVERY = 8  # iterations, between two looks at the residuals
+_CHECKED_EVERY = 8  # iterations between two checks of the residuals
 _RESIDUAL = {torch.float64: 1e-10}
 _RESIDUAL_ELSE = 1e-6  # of the residual, relative to the right side
 
@@ -40,7 +40,7 @@ def linear_imputation(image: Tensor, removed: Tensor) -> Tensor:
 
 
 def _neighbour_sums(values: Tensor) -> Tensor:
-    """Sum the eight neighbours [...,H,W] by 1/6 for sides and 1/12 for corners; what lies outside counts nothing.
+    """Sum the eight neighbours [...,H,W] by 1/6 for sides and 1/12 for corners; pixels outside count as 0.
 
     The weights are those of [1,2,1] x [1,2,1] / 12 without its centre, and so are computed row by row and column by
     column.

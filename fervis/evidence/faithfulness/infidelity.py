@@ -19,7 +19,7 @@ from fervis.models.masking import masks_per_pass
 
 @dataclass
 class Infidelity:
-    """Measure the mean squared error of what the map says a perturbation I does to what it does.
+    """Measure the mean squared error of the effect of a perturbation I that the map predicts.
 
     E[(I · map - (f(x) - f(x - I)))^2], Yeh et al. 2019 (arXiv:1901.09392), eq. 1. Of removed squares I is the indicator
     of the square, since a map holds contributions; of Gaussian noise it is the noise itself, for maps of slopes, spread

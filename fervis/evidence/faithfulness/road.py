@@ -21,9 +21,9 @@ from fervis.models.masking import masks_per_pass
 class Road:
     """Measure what removing pixels costs the target, by noisy linear imputation (arXiv:2202.00449).
 
-    Imputed pixels follow their neighbours, so that neither an edge of the mask nor a value far from the data tells the
-    network what was removed. The score is half the difference of the target after removing the least relevant and the
-    most relevant pixels first, averaged over the shares removed.
+    Imputed pixels follow their neighbours, so that neither an edge of the mask nor a value far from the data reveals
+    what was removed. The score is half the difference of the target after removing the least relevant and the most
+    relevant pixels first, averaged over the shares removed.
 
     Attributes:
         steps: shares of pixels that are removed: 1, 2, ... times ``1 / (steps + 1)``.

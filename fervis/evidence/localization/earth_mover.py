@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from fervis.core.knobs import Whole
 from fervis.errors import RunError
+from fervis.evidence.localization.known_pixels import known_pixels
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
@@ -41,12 +42,11 @@ class EarthMover:
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return the score [N,T]; NaN for images without a pixel that matters, and for maps of zeros."""
-        if batch.truth is None:
-            raise RunError("evidence=earth_mover: the data set does not know which pixels matter.")
+        known = known_pixels(batch, maps, "earth_mover")
         height, width = maps.shape[2:]
         rows, columns = min(height, self.cells), min(width, self.cells)
         given = _cell_sums(maps.double().abs().cpu(), rows, columns)
-        truth = _cell_sums(batch.truth.evidence.double()[:, None].cpu(), rows, columns)[:, 0]
+        truth = _cell_sums(known.unflatten(2, (height, width)).double().cpu(), rows, columns)[:, 0]
         centres = np.stack(np.meshgrid(_centres(height, rows), _centres(width, columns), indexing="ij"), 2).reshape(
             -1, 2
         )

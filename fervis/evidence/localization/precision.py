@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from fervis.errors import RunError
+from fervis.evidence.localization.known_pixels import (
+    known_pixels,
+    marking_values,
+    shares_of_highest,
+    where_known,
+)
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
@@ -26,16 +30,8 @@ class Precision:
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return the precision [N,T] and ``chance``; NaN for images without a pixel that matters."""
-        if batch.truth is None:
-            raise RunError("evidence=precision: the data set does not know which pixels matter.")
-        matters = batch.truth.evidence.to(maps.device).flatten(1)[:, None].expand(-1, maps.shape[1], -1)
-        values = maps.abs().flatten(2)
-        count = matters.sum(2, keepdim=True)
-        limit = values.sort(2, descending=True).values.gather(2, (count - 1).clamp(min=0))
-        above, tied = values > limit, (values == limit) & (limit > 0)
-        places = (count - above.sum(2, keepdim=True)).double()
-        shares = above + tied * places / tied.sum(2, keepdim=True).clamp(min=1)
-        known = count[..., 0] > 0
-        precision = (shares * matters).sum(2) / count[..., 0]
-        chance = matters.double().mean(2)
-        return {"": precision.where(known, torch.nan), "chance": chance.where(known, torch.nan)}
+        known = known_pixels(batch, maps, "precision")
+        values = marking_values(maps, "absolute")
+        hits = (shares_of_highest(values, known) * (known & (values > 0))).sum(2)
+        chance = known.double().mean(2).expand_as(hits)
+        return {"": where_known(hits / known.sum(2), known), "chance": where_known(chance, known)}

@@ -7,7 +7,13 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from fervis.evidence.localization.known_pixels import MAP_PARTS, known_pixels, marking_values, where_known
+from fervis.evidence.localization.known_pixels import (
+    MAP_PARTS,
+    known_pixels,
+    marking_values,
+    shares_of_highest,
+    where_known,
+)
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
@@ -31,10 +37,5 @@ class RelevanceRank:
         """Return the share [N,T] in [0, 1]; NaN for images without evidence."""
         known = known_pixels(batch, maps, "relevance_rank")
         values = marking_values(maps, self.part)
-        count = known.sum(2, keepdim=True)
-        position = (count - 1).clamp(min=0).expand(-1, values.shape[1], -1)
-        last = values.sort(2, descending=True).values.gather(2, position)
-        higher, equal = values > last, values == last
-        fits = (count - higher.sum(2, keepdim=True)).double() / equal.sum(2, keepdim=True)
-        hits = ((higher + equal * fits) * known).sum(2)
-        return {"": where_known(hits / count.squeeze(2), known)}
+        hits = (shares_of_highest(values, known) * known).sum(2)
+        return {"": where_known(hits / known.sum(2), known)}

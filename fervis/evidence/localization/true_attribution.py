@@ -1,4 +1,4 @@
-"""Agreement of a map with the exact attribution, of networks with hand-set weights."""
+"""Agreement of a map with the exact attribution, for networks with hand-set weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrueAttribution:
         """Return the cosine [N,T] with the attribution of each target, and ``unsigned``; NaN where no pixel matters.
 
         Raises:
-            ConfigError: the data set does not know the attribution, or the network has another number of classes.
+            ConfigError: the data set has no exact attribution, or the network has another number of classes.
         """
         known = batch.truth and batch.truth.attribution
         if known is None or batch.targets.classes is None or len(batch.classes) != 2:

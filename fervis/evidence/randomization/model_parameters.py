@@ -19,7 +19,7 @@ from fervis.models.random_weights import randomized_networks
 class ModelParameters:
     """Measure how similar maps stay while layer after layer is randomized, from the output on (arXiv:1810.03292).
 
-    A similarity near 1 says that the map does not depend on what the network has learned. Scores are means over the
+    A similarity near 1 means that the map does not depend on what the network has learned. Scores are means over the
     randomized networks; the original network, whose similarity is 1, is not one of them.
 
     Attributes:

@@ -1,8 +1,8 @@
-"""How maps lie on the regions in which the action units of their own expression show, and of others (Gaya-Morey 2024).
+"""Overlap of maps with the action-unit regions of their own expression, and of other expressions (Gaya-Morey 2024).
 
 The overlap of maps with masks of the parts in which an expression shows has been published as agreement with human
 experts (Gaya-Morey et al. 2024, arXiv:2401.11835, mean 0.27). Alone it is no evidence: the same maps overlap with the
-masks of *other* expressions by 0.26. What a map of a class must do is to fit its own better.
+masks of *other* expressions by 0.26. A map of a class must fit its own expression better.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from fervis.models.batch import Batch
 def action_unit_scores(batch: Batch, regions: FaceRegions, magnitudes: Tensor, codebook: str) -> dict[str, Tensor]:
     """Return share, area, density and overlaps [N,T] of the regions of each target's action units.
 
-    What a map marks is where it is above its own threshold by Otsu; ``iou`` is the intersection over union with the
-    target's own regions, ``other_iou`` the mean with those of the five other expressions, ``iou_lead`` the difference.
+    A map marks the pixels above its own Otsu threshold; ``iou`` is the intersection over union with the target's own
+    regions, ``other_iou`` the mean with those of the five other expressions, ``iou_lead`` the difference.
 
     Args:
         batch: N images with T targets each.

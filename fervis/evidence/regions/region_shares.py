@@ -1,9 +1,9 @@
-"""Region shares: how much of a map each region of the face holds, and what hiding the region does to the target.
+"""Region shares: the share of a map in each region of the face, and the effect of hiding the region on the target.
 
 The share of a map's magnitudes in a region is the relevance mass of Arras, Osman and Samek (2022, arXiv:2003.07258);
-divided by the region's share of the image's area it is 1 for a map that does not know the region. Both describe maps.
-Whether the network depends on the region is another question, which the same regions answer without the map: by how
-much the target's probability falls when the region is hidden, beside patches of the same area elsewhere on the face.
+divided by the region's share of the image's area it is 1 for a map without preference for the region. Both describe
+maps. Whether the network depends on the region is a separate question, answered without the map: how far the target's
+probability falls when the region is hidden, compared with patches of the same area elsewhere on the face.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fervis.models.masking import MASKS_PER_CHUNK, masked_passes
 from fervis.system.tensor_hash import tensors_hash
 
 _EFFECTS: tuple[str, ...] = ("drop", "random")  # of hiding a region, and patches of its area
-_NOT_ON_FACE = {f"{name}/random" for name in OUTSIDE_FACE}  # what lies there is not like a patch of the face
+_NOT_ON_FACE = {f"{name}/random" for name in OUTSIDE_FACE}  # pixels there are not like a patch of the face
 
 
 @dataclass
@@ -60,7 +60,7 @@ class RegionShares:
         region's share of the map's magnitudes (NaN for a map of zeros), ``area`` that of the image and ``density``
         share / area (NaN for a region that is not in the image). ``drop`` is how far the target's probability falls
         when the region is hidden, ``random`` how far it falls, in the mean, when a patch of the same area around a
-        random pixel of the face is. ``action_units`` stands for the regions of the target's expression (see
+        random pixel of the face is. ``action_units`` are the regions of the target's expression (see
         ``action_unit_scores``). ``probability`` is the target's for the whole image; ``template`` is 1 where the
         regions are the mean face's, because the image's own are not known.
         """

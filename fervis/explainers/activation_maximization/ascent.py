@@ -2,7 +2,7 @@
 
 All filters of a layer are maximized as one batch at the network's own size: the sum of all objectives is differentiated
 once, which gives each image its own gradient. Randomness is drawn so that an image does not depend on the others of its
-batch: each start from a generator of its own, the transformations once per step for all images.
+batch: each start from its own generator, the transformations once per step for all images.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Filters(MaximizationSettings):
         filters: ``n`` or ``first:n`` for the first n, ``top:n`` for the n that the faces excite most on average,
             ``all``, or a list of filters.
         objective: ``mean`` of the filter's output, its ``centre``, or a position [row,column] of its map.
-        symmetry: whether to look for images that are flipped or turned copies of others.
+        symmetry: whether to search for images that are flipped or turned copies of others.
     """
 
     filters: Annotated[Any, FilterSpec(most_active=True)] = 64

@@ -95,12 +95,12 @@ def face_visible(maps: Tensor, faces: Tensor) -> Tensor:
     """Return [N,F,K] how visible each of K faces is in the outputs of F filters, in [0, 1].
 
     A face is visible by its brightness or by its edges: the larger of the output's |Pearson's r| with the two, each
-    resized to the output. An output that has nothing to do with a face still correlates with it, since all faces look
+    resized to the output. An output unrelated to a face still correlates with it, since all faces look
     alike and small maps have few pixels: compare the number of the output's own face with that of other faces.
 
     Args:
         maps: [N,F,h,w] outputs.
-        faces: [N or 1,K,C,H,W] float, the faces to look for, in [0, 1].
+        faces: [N or 1,K,C,H,W] float, the faces to search for, in [0, 1].
     """
     size = (int(maps.shape[-2]), int(maps.shape[-1]))
     visible = [

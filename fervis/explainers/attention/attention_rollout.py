@@ -1,7 +1,7 @@
 """Attention rollout: how much of each patch reaches the class token through all layers (Abnar and Zuidema 2020).
 
 Every layer passes on half of each token and half of what it attends to: ``Â = (A + I) / 2``, with the heads fused to
-one matrix ``A``, its rows brought to sum 1. The product ``Â_L ... Â_1`` (arXiv:2005.00928) says which part of a last
+one matrix ``A``, its rows normalized to sum 1. The product ``Â_L ... Â_1`` (arXiv:2005.00928) says which part of a last
 token comes from each first one; the map is the row of the class token. It is the same for all targets: attention does
 not know them. The values of all tokens, that of the class token itself included, sum to 1.
 """

@@ -33,7 +33,7 @@ _POOLING_TOKENS, _POOLING_MEAN = "token", "avg"
 
 @dataclass(frozen=True)
 class AttentionPass:
-    """What one forward pass gave.
+    """The record of one forward pass.
 
     Attributes:
         matrices: of each attention in the order in which they ran [N,heads,T,T], from token (row) to token (column).

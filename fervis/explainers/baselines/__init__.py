@@ -1,1 +1,1 @@
-"""Baselines: maps that know nothing of the network, for comparison."""
+"""Baselines: maps that do not depend on the network, for comparison."""

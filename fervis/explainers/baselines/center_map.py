@@ -1,4 +1,4 @@
-"""A centre map: a Gaussian around the middle of the image, which says nothing of the image or of the network.
+"""A centre map: a Gaussian around the middle of the image, which depends on neither the image nor the network.
 
 What is centred in all images, as faces are, is localized by it well: a method must do better (Judd et al. 2012 and, for
 explanations, the ``center`` baseline of Fong, Patrick and Vedaldi 2019, arXiv:1910.08485).

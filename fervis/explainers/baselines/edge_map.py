@@ -1,6 +1,6 @@
-"""An edge map: the magnitude of the image's Sobel gradient, which says nothing of the network.
+"""An edge map: the magnitude of the image's Sobel gradient, which does not depend on the network.
 
-Maps of several methods look like it, whatever the network has learnt (Adebayo et al. 2018, arXiv:1810.03292).
+Maps of several methods resemble it for any weights of the network (Adebayo et al. 2018, arXiv:1810.03292).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A random map: independent uniform values, which say nothing of the image or of the network.
+"""A random map: independent uniform values, which depend on neither the image's content nor the network.
 
-The draws derive from the seed, the target and the image's own pixels: each image and each target has values of its own,
+The draws derive from the seed, the target and the image's own pixels: each image and each target has its own values,
 and an image has the same ones in every batch.
 """
 

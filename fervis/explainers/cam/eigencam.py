@@ -1,7 +1,7 @@
 """Eigen-CAM: the first principal component of a layer's output (Muhammad and Yeasin 2020, arXiv:2008.00299).
 
 An image's output is a matrix of positions by channels; the map is its projection on its first right singular vector.
-No target enters: it shows where the layer responds most, whatever for. A singular vector has no sign of its own; it
+It does not depend on the target: it shows where the layer responds most. The sign of a singular vector is arbitrary; it
 gets the one with which the strongest value of the map is positive (Chung and Ying 2025, equation 13), so that the order
 of the channels does not matter. With ``gradient`` the output is multiplied by the target's gradient first
 (Eigen-Grad-CAM).
@@ -60,8 +60,8 @@ class EigenCam:
 def first_component(values: Tensor, center: bool = False) -> Tensor:
     """Project [N,c,h,w] values on their first right singular vector over channels, image by image: [N,h,w].
 
-    It is found as an eigenvector of the smaller of the two products of the matrix with itself, channels by channels or
-    positions by positions, in double precision.
+    It is an eigenvector of the smaller of the two products of the matrix with itself, channels by channels or positions
+    by positions, in double precision.
 
     Args:
         values: an image's rows are positions, its columns channels.

@@ -1,8 +1,8 @@
-"""Finer-CAM: why this class and not those that look alike (Zhang et al. 2025, arXiv:2501.11309).
+"""Finer-CAM: evidence for a class against similar classes (Zhang et al. 2025, arXiv:2501.11309).
 
 A CAM of the contrast y - γ mean(y_d) instead of the logit y, where d are the classes whose logits are nearest to the
-target's, or given ones: what speaks for all of them alike cancels. Gradients are linear in the contrast, so one
-backward pass per target explains it, whatever the number of classes it is contrasted with.
+target's, or given ones: evidence that they share cancels. Gradients are linear in the contrast, so one backward pass
+per target explains it, for any number of contrasted classes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FinerCam:
         similar: how many of the most similar classes.
         strength: the γ of the contrast; at 0 it is the CAM of the class alone.
         method: the CAM, of those of one gradient.
-        rectify: cut negative values off, as the paper does; without, what speaks for the other classes is negative.
+        rectify: clamp negative values to 0, as the paper does; otherwise evidence for the other classes is negative.
     """
 
     against: Annotated[

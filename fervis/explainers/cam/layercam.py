@@ -1,6 +1,6 @@
 """LayerCAM: each activation weighted by its own gradient where that is positive (Jiang et al. 2021).
 
-A weight per position instead of one per channel keeps fine detail at shallow layers (doi:10.1109/TIP.2021.3089943).
+A weight per position instead of one per channel preserves fine detail at shallow layers (doi:10.1109/TIP.2021.3089943).
 Maps of several layers are fused by ``explainer=refine explainer.method=layercam explainer.fusion=maximum``.
 """
 

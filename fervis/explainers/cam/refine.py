@@ -46,7 +46,7 @@ class RefineCam:
     default_layer: ClassVar = INPUT
 
     def explain(self, batch: Batch) -> LayerMaps:
-        """Explain all targets in one forward pass and a backward pass per target, whatever the number of layers."""
+        """Explain all targets in one forward pass and a backward pass per target, for any number of layers."""
         with frozen(batch.model), torch.no_grad():
             layers = fused_layers(batch.model, self.layers, batch.images[:1])
         height, width = batch.images.shape[2:]
@@ -61,7 +61,7 @@ class RefineCam:
 
 
 def fused_layers(model: nn.Module, spec: str | Sequence[str], image: Tensor) -> tuple[Layer, ...]:
-    """Return the layers that ``explainer.layers`` stands for; where there are no stages, ``all`` of them.
+    """Return the layers that ``explainer.layers`` selects; where there are no stages, ``all`` of them.
 
     Raises:
         ConfigError: there is no such layer, or it is the pixels.

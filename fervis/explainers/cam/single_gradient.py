@@ -1,4 +1,4 @@
-"""What the CAMs of one gradient share: one forward pass, a backward pass per target, and a function of both."""
+"""The passes that CAMs of one gradient share: one forward pass, and a backward pass per target."""
 
 from __future__ import annotations
 

@@ -16,13 +16,10 @@ from fervis.models.checks.declarations import (
     expect_yaml_of_knobs,
     yaml_summary,
 )
+from fervis.models.checks.table import has_yaml
 
 _SCOPES = {"image", "network"}
 _TAKEN = {"layers", "pixels", "classes", "filters"}
-
-
-def _registered(subject: Subject) -> bool:
-    return isinstance(subject.explainer, str)
 
 
 @contract()
@@ -35,7 +32,7 @@ def check_scope_is_known(subject: Subject) -> None:
 
 @contract()
 def check_result_has_a_kind(subject: Subject) -> None:
-    """``result`` is a kind of result with a name, by which its visualizer is found."""
+    """``result`` is a kind of result with a name, which selects its visualizer."""
     result = getattr(subject.cls, "result", None)
     kind: Any = getattr(result, "kind", None)
     named = is_dataclass(result) and isinstance(kind, str) and kind != ""
@@ -71,7 +68,7 @@ def check_default_layer_is_lawful(subject: Subject) -> None:
 
 @contract()
 def check_knobs_have_lawful_defaults(subject: Subject) -> None:
-    """Every setting has a default that its own constraint allows, so that the name alone can be asked."""
+    """Every setting has a default that its own constraint allows, so that the name alone can be chosen."""
     expect_lawful_defaults(subject)
 
 
@@ -81,13 +78,13 @@ def check_knobs_refuse_wrong_types(subject: Subject) -> None:
     expect_wrong_types_refused(subject)
 
 
-@contract(_registered)
+@contract(has_yaml)
 def check_yaml_states_every_knob(subject: Subject) -> None:
     """The YAML file states every setting of the class, and no other."""
     expect_yaml_of_knobs(subject)
 
 
-@contract(_registered)
+@contract(has_yaml)
 def check_yaml_has_a_summary(subject: Subject) -> None:
-    """The first comment of the YAML file says in a line what the explainer does."""
+    """The first comment of the YAML file states in one line what the explainer does."""
     expect(yaml_summary(subject), "the YAML file begins without a comment.")

@@ -71,7 +71,7 @@ def check_inside_inference_mode(subject: Subject) -> None:
 
 @contract(gives_maps)
 def check_any_layout_in_memory(subject: Subject) -> None:
-    """Images that do not lie row by row in memory have the same maps."""
+    """Images that are not contiguous in memory have the same maps."""
     spread = subject.images().transpose(2, 3).contiguous().transpose(2, 3)
     assert not spread.is_contiguous()
     expect_close(_maps(subject, subject.network(), spread), subject.maps(), "images that lie apart in memory")
@@ -122,7 +122,7 @@ def _same_or_refused(subject: Subject, activation: str) -> None:
 
 
 def _last_layer(subject: Subject) -> dict[str, Any]:
-    """Return the last convolution as ``layer=``: what the default stands for depends on the modules that follow."""
+    """Return the last convolution as ``layer=``: the default layer depends on the modules that follow."""
     return {"layer": subject.layer_names[-1]} if subject.has("layers") else {}
 
 
@@ -140,7 +140,7 @@ def check_hooks_of_others_run(subject: Subject) -> None:
 
 @contract(lambda subject: gives_maps(subject) and torch.cuda.is_available())
 def check_cuda_is_as_the_processor(subject: Subject) -> None:
-    """On CUDA the maps are the same, and lie there."""
+    """On CUDA the maps are the same, and are on that device."""
     result = subject.explain(subject.network().cuda(), subject.images().cuda())
-    expect(result.maps.is_cuda, "the maps do not lie on the images' device.")
+    expect(result.maps.is_cuda, "the maps are not on the images' device.")
     expect_close(by_layer(result, CHECK_IMAGES).cpu(), subject.maps(), "on CUDA", 1e-2)

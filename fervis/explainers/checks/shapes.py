@@ -1,4 +1,4 @@
-"""Checks of the maps that an explainer returns: shapes, values and what it says of them."""
+"""Checks of the maps that an explainer returns: shapes, values and their description."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_maps_are_images_by_targets(subject: Subject) -> None:
 
 @contract(gives_maps)
 def check_maps_are_of_known_layers(subject: Subject) -> None:
-    """No maps but those of the run's layers, and of the pixels beside them."""
+    """There are maps of the run's layers, possibly of the pixels too, and of nothing else."""
     known = {layer.name for layer in subject.raw_batch().layers} | {INPUT}
     wrong = sorted(set(_layer_maps(subject).maps) - known)
     expect(not wrong, f"maps at {wrong}, expected of {sorted(known)}.")
@@ -78,7 +78,7 @@ def check_maps_are_not_normalized(subject: Subject) -> None:
     """Maps are raw: neither their largest value nor their sum or norm is the same for all images and targets."""
     raw = _layer_maps(subject).maps[subject.raw_batch().layers[0].name].double().flatten(0, 1)
     varied = raw[raw.flatten(1).amax(1) > raw.flatten(1).amin(1)].flatten(1)
-    if len(varied) < 2 or torch.equal(varied, varied[:1].expand_as(varied)):  # a map that looks at no image
+    if len(varied) < 2 or torch.equal(varied, varied[:1].expand_as(varied)):  # a map that does not depend on the image
         return
     norms = {"largest value": varied.abs().amax(1), "sum": varied.abs().sum(1), "norm": varied.norm(dim=1)}
     for what, norm in norms.items():
@@ -126,7 +126,7 @@ def check_result_has_the_images_size(subject: Subject) -> None:
 
 @contract(gives_maps)
 def check_one_image_and_one_target(subject: Subject) -> None:
-    """A batch of one image with one target keeps both axes."""
+    """Maps of one image with one target have both axes."""
     method, batch = subject.batch(subject.network(), subject.images(1), target=0)
     for name, values in method.explain(batch).maps.items():
         expect(tuple(values.shape[:2]) == (1, 1), f"maps of {list(values.shape)} at {name}, expected [1,1,h,w].")

@@ -1,4 +1,4 @@
-"""What a check is given: the explainer with networks and images to try it on, and what it answered before."""
+"""The subject of a check: the explainer with networks and images to test it on, and its earlier results."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Subject(CheckedPlugin):
         return not isinstance(self.model, nn.Module)
 
     def network(self, **form: Any) -> nn.Module:
-        """Return a network of its own, always with the same weights; ``form`` as ``CheckNetwork`` takes it."""
+        """Return a new network, always with the same weights; ``form`` as ``CheckNetwork`` takes it."""
         if isinstance(self.model, nn.Module):
             return copy.deepcopy(self.model).eval()
         if self.model is None:
@@ -144,7 +144,7 @@ class Subject(CheckedPlugin):
     def batch(
         self, network: nn.Module, images: Tensor, layer: Any = None, target: Any = "all", seed: int = 0
     ) -> tuple[Any, Batch]:
-        """Return the plug-in and a batch as ``fervis.explain`` hands it over, for a call of ``explain`` alone."""
+        """Return the plug-in and a batch as ``fervis.explain`` passes it, for a call of ``explain`` alone."""
         method = self.build()
         if not self.gives_maps:
             target = torch.arange(len(images)) % self.classes

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from fervis.core.registry import is_plugin, names
-from fervis.errors import ConfigError, unknown_name
+from fervis.errors import ConfigError
 from fervis.explainers.checks import (  # noqa: F401, each module registers its checks, in this order
     batches,
     declarations,
@@ -25,7 +23,7 @@ from fervis.explainers.checks import (  # noqa: F401, each module registers its 
 from fervis.explainers.checks.subject import CHECK_IMAGES, Subject
 from fervis.explainers.checks.table import TABLE
 from fervis.explainers.explain import checked_images
-from fervis.models.checks.outcomes import CheckOutcome, outcomes_of
+from fervis.models.checks.outcomes import CheckOutcome, NamedCheck, outcomes_of
 
 NetworkOrBuilder = nn.Module | Callable[..., nn.Module]
 
@@ -39,7 +37,7 @@ def check_explainer(
     expected_failures: Mapping[str, str] | None = None,
     raise_error: bool = True,
 ) -> list[CheckOutcome]:
-    """Check whether an explainer keeps the contract: shapes, determinism, batches, targets, state, and much else.
+    """Check whether an explainer fulfills the contract: shapes, determinism, batches, targets, state, and more.
 
     Args:
         explainer: a registered name, a plug-in's class, or a plug-in that is built.
@@ -52,7 +50,7 @@ def check_explainer(
         raise_error: raise at the end if any check failed.
 
     Returns:
-        What came of each check that concerns the explainer.
+        The outcome of each check that concerns the explainer.
 
     Raises:
         AssertionError: checks failed, or passed that were expected to fail; each is named with its reason.
@@ -68,12 +66,12 @@ def explainer_checks(
     model: NetworkOrBuilder | None = None,
     images: Tensor | None = None,
     knobs: Mapping[str, Any] | None = None,
-) -> list[tuple[str, Callable[[], None]]]:
+) -> list[NamedCheck]:
     """Return the name of each check that concerns an explainer, with a function that runs it.
 
     They are for ``pytest.mark.parametrize(("name", "check"), ...)``; nothing is computed yet. The functions share what
     they compute. Each raises AssertionError where the contract is broken, and ``unittest.SkipTest``, which pytest
-    knows, where the network that was given does not serve the check.
+    understands, where the given network is not suitable for the check.
 
     Args:
         explainer: as in ``check_explainer``.
@@ -82,10 +80,7 @@ def explainer_checks(
         knobs: as in ``check_explainer``.
     """
     subject = Subject(explainer, dict(knobs or {}), model, None if images is None else checked_images(images))
-    if isinstance(explainer, str) and explainer not in names("explainer"):
-        raise unknown_name("explainer", explainer, names("explainer"))
-    if not is_plugin("explainer", subject.cls):
-        raise ConfigError(f"explainer={subject.name}: expected a dataclass with a method explain.")
+    checks = TABLE.checks_of(subject)
     if subject.given is not None and len(subject.given) < CHECK_IMAGES:
         raise ConfigError(f"images: expected at least {CHECK_IMAGES}, not {len(subject.given)}.")
-    return [(entry.name, partial(entry.run, subject)) for entry in TABLE.values() if entry.applies(subject)]
+    return checks

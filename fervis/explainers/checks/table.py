@@ -1,42 +1,12 @@
-"""The table of checks: each is a function of a subject, with the condition under which it applies."""
+"""The table of checks of explainers, and the conditions under which they apply."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from fervis.explainers.checks.subject import Subject
+from fervis.models.checks.table import CheckTable
 
-Check = Callable[[Subject], None]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A check of the contract.
-
-    Attributes:
-        name: name of the function without ``check_``.
-        run: raises AssertionError with a sentence where the contract is broken.
-        applies: whether it concerns an explainer, known from its class alone.
-    """
-
-    name: str
-    run: Check
-    applies: Callable[[Subject], bool]
-
-
-TABLE: dict[str, Entry] = {}
-
-
-def contract(applies: Callable[[Subject], bool] = lambda subject: True) -> Callable[[Check], Check]:
-    """Register a check under the name of its function."""
-
-    def register(check: Check) -> Check:
-        name = check.__name__.removeprefix("check_")
-        TABLE[name] = Entry(name, check, applies)
-        return check
-
-    return register
+TABLE: CheckTable[Subject] = CheckTable()
+contract = TABLE.register
 
 
 def gives_maps(subject: Subject) -> bool:

@@ -50,7 +50,7 @@ def check_another_class_has_another_map(subject: Subject) -> None:
 
 @contract(lambda subject: subject.gives_maps and not subject.has("classes"))
 def check_classes_play_no_part(subject: Subject) -> None:
-    """Classes have the same map where the explainer says that it takes none."""
+    """Classes have the same map where the explainer declares that it takes none."""
     maps = subject.maps()
     expect_close(maps[:, :, 1:], maps[:, :, :1].expand_as(maps[:, :, 1:]), "an explainer that takes no classes")
 

@@ -24,7 +24,7 @@ RANDOM_IMAGES_OF_A_SET = 10  # sets of random images are made smaller for more o
 
 @dataclass(frozen=True)
 class ConceptSets:
-    """Sets of images, each of a partition of its own, so that no image is in two of them.
+    """Sets of images, each from its own partition, so that no image is in two of them.
 
     Attributes:
         concepts: name -> [P,n,C,H,W] float32 in [0, 1], sets of images that show the concept.
@@ -90,7 +90,7 @@ def _action_unit_pools(spec: Any, batch: Batch, intensity: float) -> tuple[dict[
     faces = batch.data.split("train") if batch.data is not None else None
     if faces is None or faces.truth is None:
         raise ConfigError(
-            f"explainer.concepts={spec}: the data does not know which faces show an action unit; expected "
+            f"explainer.concepts={spec}: the data has no action units of its faces; expected "
             f"dataset=synthetic, or a folder with a folder of images per concept and one named {RANDOM_FOLDER}."
         )
     known = faces.truth.action_unit_names

@@ -7,7 +7,7 @@ random images, and compared with directions between two sets of random images by
 multiplied by the number of tests (Bonferroni). The partitions share no image: the t-test takes its samples to be
 independent, and with the same concept images in each a set of random images would be called significant.
 
-The classifier is logistic regression with the penalty ``|w|² / 2`` times ``penalty`` beside the mean loss, on outputs
+The classifier is logistic regression with the penalty ``|w|² / 2`` times ``penalty`` plus the mean loss, on outputs
 divided by the root mean square of their lengths, so that the penalty means the same at every layer. It is fitted in the
 space that its few images span, which holds the solution, and is therefore exact and fast at layers of any width.
 """
@@ -49,7 +49,7 @@ class Tcav:
     Attributes:
         concepts: ``action_units`` for all that enough training faces show, a list of them, or a folder that holds a
             folder of images per concept and one named ``random``.
-        partitions: number of directions per concept, each of images of its own.
+        partitions: number of directions per concept, each computed from its own images.
         random: most directions between random images; their scores vary most, so that more of them sharpen the test.
         per_set: most images of a concept, and random images, per partition.
         intensity: least intensity of an action unit in a face that shows it.
@@ -83,7 +83,7 @@ class Tcav:
             ConfigError: a layer is the pixels, or there are too few images of a concept.
         """
         if any(layer.is_input for layer in batch.layers):
-            raise ConfigError("layer=input: concepts are looked for at a layer's output; expected one such as conv7.")
+            raise ConfigError("layer=input: concepts are directions of a layer's output; expected one such as conv7.")
         generator = batch.generator("explainer/tcav")
         sets = concept_sets(self.concepts, batch, self.partitions, self.random, self.per_set, self.intensity, generator)
         faces = _faces_of_classes(batch, self.faces, generator)

@@ -3,8 +3,8 @@
 The faces of a class are explained by a method of images for that class, each map is averaged down to a small grid and
 divided by the sum of its magnitudes, and the maps are clustered spectrally: by the graph of their nearest neighbours,
 its normalised Laplacian ``I - D^-1/2 A D^-1/2`` and k-means on the rows of its first eigenvectors (Ng, Jordan and Weiss
-2001). The number of clusters is where the eigenvalues leap most (eigengap). A small cluster whose maps point beside
-the face, to a mark in a corner say, is a strategy that accuracy does not show.
+2001). The number of clusters is at the largest gap between eigenvalues (eigengap). A small cluster whose maps point
+outside the face, such as to a mark in a corner, is a strategy that accuracy does not show.
 """
 
 from __future__ import annotations

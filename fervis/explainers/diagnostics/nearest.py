@@ -2,9 +2,9 @@
 
 A layer's output is a vector, flattened or averaged over its positions (pooled features), and faces are compared by the
 cosine distance ``1 - a · b / (|a| |b|)`` or the Euclidean distance of their vectors. If the neighbours in a late layer
-share the face's label, the layer separates the classes; neighbours that look alike but are labelled otherwise show
-doubtful labels, and training faces that are nearly the same show copies across splits. The explanation by example is
-that of the deep k-nearest neighbours of Papernot and McDaniel (2018, arXiv:1803.04765).
+share the face's label, the layer separates the classes; neighbours that look alike but have another label show doubtful
+labels, and training faces that are nearly the same show copies across splits. The explanation by example is that of the
+deep k-nearest neighbours of Papernot and McDaniel (2018, arXiv:1803.04765).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REFERENCE_BATCH = 64
 
 @dataclass(frozen=True)
 class _References:
-    """The faces among which neighbours are looked for, in the order of their rows."""
+    """The faces among which neighbours are searched, in the order of their rows."""
 
     images: Tensor
     rows: Tensor

@@ -65,7 +65,7 @@ class BiasGradients(TorchFunctionMode):
         return self
 
     def attach(self, scores: Tensor) -> None:
-        """Do nothing: hooks are put where a bias is found."""
+        """Do nothing: hooks are registered where an operation has a bias."""
 
     def take(self) -> tuple[Tensor | float, list[Tensor]]:
         """Return the sum [N] of bias times gradient in the last backward pass, and the maps of outputs [N,c,h,w]."""

@@ -1,8 +1,8 @@
 """Deconvolution network: the target projected back through rectifiers that pass positive signals (Zeiler, Fergus 2014).
 
-At every rectifier the arriving gradient is itself rectified, whatever the rectifier did in the forward pass
+At every rectifier the incoming gradient is itself rectified, independently of the forward pass
 (arXiv:1311.2901); poolings send it to the positions of their largest values, and convolutions are transposed, as in the
-plain gradient. Which activations are rectifiers says ``fervis/models/rectifiers.py``.
+plain gradient. ``fervis/models/rectifiers.py`` defines which activations are rectifiers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 from fervis.core.knobs import Choice
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
-from fervis.explainers.gradient.passes import LAYERS_AND_PIXELS, OVER_CHANNELS, maps_of_targets
+from fervis.explainers.gradient.passes import LAYERS_AND_PIXELS, OVER_CHANNELS, rectified_maps
 from fervis.models.batch import Batch
 from fervis.models.rectifiers import RectifierRules
 
@@ -34,7 +34,5 @@ class DeconvNet:
 
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain all layers and targets of a batch in one forward pass and a backward pass per target."""
-        passes = batch.gradients(RectifierRules("deconvolution", "deconvnet"))
-        maps = maps_of_targets(passes, lambda _, signal: OVER_CHANNELS[self.channels](signal))
-        signed = self.channels == "sum"
-        return LayerMaps(maps, "deconvolved signal at {layer}" if signed else "|deconvolved signal at {layer}|", signed)
+        rules = RectifierRules("deconvolution", "deconvnet")
+        return rectified_maps(batch, rules, self.channels, "deconvolved signal at {layer}")

@@ -28,7 +28,7 @@ class DeepLift:
 
     Attributes:
         baseline: what images are compared with: the value of every pixel, 0 being black; ``mean``, the mean of the
-            images of reference (of a run, of its training faces); or ``blur``, the image itself without its details.
+            reference images (of a run, its training faces); or ``blur``, the image itself without its details.
     """
 
     baseline: Annotated[float | str, BASELINE_CHOICES] = 0.0

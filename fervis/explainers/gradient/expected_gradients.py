@@ -1,7 +1,7 @@
 """Expected gradients: integrated gradients averaged over real images as baselines (Erion et al. 2021).
 
-``E[(x - b) * ∂ logit / ∂ x at b + a (x - b)]`` over images ``b`` of reference and ``a`` uniform in [0, 1]
-(arXiv:1906.10670), summed over the channels. Unlike a black baseline, which says nothing of dark pixels, real faces as
+``E[(x - b) * ∂ logit / ∂ x at b + a (x - b)]`` over reference images ``b`` and ``a`` uniform in [0, 1]
+(arXiv:1906.10670), summed over the channels. Unlike a black baseline, for which dark pixels contribute 0, real faces as
 baselines ask what sets a face apart from others. The values of a map add up to the logit of the image less the mean
 logit of the references in expectation; by how much the samples miss it is reported as ``completeness_gap``.
 """

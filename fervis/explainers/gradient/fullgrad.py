@@ -1,7 +1,7 @@
 """FullGrad: input times gradient, and bias times gradient of every operation (Srinivas and Fleuret 2019).
 
 A target is the sum of ``x · ∂ logit / ∂ x`` and of ``b · ∂ logit / ∂ out`` over the biases of all operations, explicit
-and implicit (arXiv:1905.00780; ``biases.py`` says which). The map adds up their magnitudes: at the pixels, and at every
+and implicit (arXiv:1905.00780; ``biases.py`` lists them). The map adds up their magnitudes: at the pixels, and at every
 output with height and width, summed over channels and resized to the image. Biases without positions (of the linear
 head, say) are in no map. By how much all of them together miss the target is reported as ``completeness_gap``.
 """

@@ -1,8 +1,8 @@
-"""Guided Grad-CAM: guided backpropagation where Grad-CAM looks (Selvaraju et al. 2017, arXiv:1610.02391).
+"""Guided Grad-CAM: guided backpropagation weighted by Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391).
 
 The product of the guided gradient at the pixels, which is fine but nearly the same for every class, and of Grad-CAM at
-a layer, which knows the class but is coarse, resized to the image by bilinear interpolation as in the paper. A map of a
-layer has the size of the image.
+a layer, which depends on the class but is coarse, resized to the image by bilinear interpolation as in the paper. A map
+of a layer has the size of the image.
 """
 
 from __future__ import annotations

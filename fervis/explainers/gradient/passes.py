@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from fervis.core.layers import INPUT, Layer
+from fervis.core.results import LayerMaps
 from fervis.models.batch import Batch
 from fervis.models.hooks import TargetPass
+from fervis.models.rectifiers import RectifierRules
 
 LAYERS_AND_PIXELS = frozenset({"layers", "pixels", "classes", "filters"})
 OVER_CHANNELS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -47,3 +49,17 @@ def maps_of_targets(passes: Iterable[TargetPass], map_of: Callable[[Tensor, Tens
         for name, gradient in target_pass.gradients.items():
             maps.setdefault(name, []).append(map_of(target_pass.activations[name], gradient))
     return {name: torch.stack(parts, 1) for name, parts in maps.items()}
+
+
+def rectified_maps(batch: Batch, rules: RectifierRules, channels: str, unit: str) -> LayerMaps:
+    """Map the gradient that rectifiers pass by rules of their own, at all layers for all targets.
+
+    Args:
+        batch: N images with T targets each.
+        rules: of the rectifiers.
+        channels: a key of ``OVER_CHANNELS``.
+        unit: of the sum over the channels.
+    """
+    maps = maps_of_targets(batch.gradients(rules), lambda _, gradient: OVER_CHANNELS[channels](gradient))
+    signed = channels == "sum"
+    return LayerMaps(maps, unit if signed else f"|{unit}|", signed)

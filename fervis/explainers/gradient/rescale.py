@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from fervis.errors import ConfigError
 
-Call = tuple[str, list[Tensor], Tensor]  # name, tensors that went in, what came out
+Call = tuple[str, list[Tensor], Tensor]  # name, input tensors, output
 _EQUAL = 1e-10  # differences below are 0, as in captum
 _POOLS: dict[str, Callable[..., Any]] = {
     "max_pool1d": F.max_pool1d,

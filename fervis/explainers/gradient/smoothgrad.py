@@ -33,7 +33,7 @@ STATISTIC_UNITS = {
 def noisy_copies(image: Tensor, samples: int, noise: float, generator: Generator) -> Iterator[Tensor]:
     """Yield copies [n,C,H,W] of an image [C,H,W] with Gaussian noise of ``noise`` times the image's range.
 
-    Each copy's noise is drawn by itself, so that it does not depend on the chunks.
+    Each copy's noise is drawn separately, so that it does not depend on the chunks.
     """
     deviation = noise * (image.max() - image.min())
     for start in range(0, samples, COPIES_PER_CHUNK):

@@ -1,6 +1,6 @@
 """Coalitions of features: Shapley values and interactions from all of them, and estimates from some.
 
-A game gives each coalition z, a row of zeros and ones that says which of d features are shown, a value v(z). The
+A game gives each coalition z, a row of d zeros and ones, 1 for each feature that is shown, a value v(z). The
 Shapley value of feature i is the mean, over all orders in which features are added, of what it adds (Shapley 1953).
 """
 

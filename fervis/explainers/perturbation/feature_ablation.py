@@ -7,19 +7,24 @@ parts hold in common shows in none of them: ``part_shapley`` shares it out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from fervis.core.knobs import Above, Choice, Number, Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
-from fervis.explainers.perturbation.image_maps import ImageMaps, bf16_difference, output_name, stack_images
+from fervis.explainers.perturbation.image_maps import (
+    ImageMaps,
+    bf16_difference,
+    explain_images,
+    output_name,
+    stack_images,
+)
 from fervis.explainers.perturbation.superpixels import SEGMENTATIONS, image_features
 from fervis.models.batch import Batch
-from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, MaskedPasses, masked_passes
-from fervis.system.progress import progress
+from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, MaskedPasses
 
 
 @dataclass
@@ -48,16 +53,13 @@ class FeatureAblation:
 
     def explain(self, batch: Batch) -> LayerMaps:
         """Explain each image for all its targets with the same masked passes, one more than it has superpixels."""
-        rows = []
-        with masked_passes(
-            batch.model, batch.images, batch.targets, output=self.output, precision=self.precision
-        ) as passes:
-            for number in progress(range(len(batch)), "feature_ablation", "face", quiet=batch.quiet):
-                rows.append(self._explain_image(passes, batch.images[number], number))
+        explain = partial(self._explain_image, batch)
+        maps = explain_images(batch, "feature_ablation", self.output, self.precision, explain)
         unit = f"fall of the {output_name(self.output, batch.targets)} without the superpixel"
-        return stack_images(rows, unit, batch.images.device)
+        return stack_images(maps, unit, batch.images.device)
 
-    def _explain_image(self, passes: MaskedPasses, image: Tensor, number: int) -> ImageMaps:
+    def _explain_image(self, batch: Batch, passes: MaskedPasses, number: int) -> ImageMaps:
+        image = batch.images[number]
         features = image_features(
             image, self.superpixels, segments=self.segments, compactness=self.compactness, fill=self.fill
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 from fervis.core.layers import INPUT
 from fervis.core.results import LayerMaps
 from fervis.core.targets import Targets
-from fervis.models.masking import MaskedPasses
+from fervis.models.batch import Batch
+from fervis.models.masking import MaskedPasses, masked_passes
+from fervis.system.progress import progress
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,23 @@ class ImageMaps:
     scores: dict[str, Tensor] = field(default_factory=dict)
     errors: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+def explain_images(
+    batch: Batch, method: str, output: str, precision: str, explain: Callable[[MaskedPasses, int], ImageMaps]
+) -> list[ImageMaps]:
+    """Explain the images of a batch one after the other, through a network that is prepared once.
+
+    Args:
+        batch: N images with T targets each.
+        method: name of the explainer, for the progress bar.
+        output: of a class, as ``masked_passes`` takes it.
+        precision: of the passes, as ``masked_passes`` takes it.
+        explain: the passes and the position of an image in the batch -> its maps.
+    """
+    with masked_passes(batch.model, batch.images, batch.targets, output=output, precision=precision) as passes:
+        positions = progress(range(len(batch)), method, "face", quiet=batch.quiet)
+        return [explain(passes, number) for number in positions]
 
 
 def stack_images(images: Sequence[ImageMaps], unit: str, device: torch.device, *, signed: bool = True) -> LayerMaps:

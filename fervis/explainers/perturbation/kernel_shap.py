@@ -8,6 +8,7 @@ Lee 2021, arXiv:2012.01536). Where there are no more coalitions than samples, al
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -26,14 +27,14 @@ from fervis.explainers.perturbation.coalitions import (
 from fervis.explainers.perturbation.image_maps import (
     ImageMaps,
     bf16_difference,
+    explain_images,
     output_name,
     relative_error,
     stack_images,
 )
 from fervis.explainers.perturbation.superpixels import SEGMENTATIONS, Features, image_features
 from fervis.models.batch import Batch
-from fervis.models.masking import MASKS_PER_CHUNK, OUTPUTS, PASS_PRECISIONS, MaskedPasses, masked_passes
-from fervis.system.progress import progress
+from fervis.models.masking import MASKS_PER_CHUNK, OUTPUTS, PASS_PRECISIONS, MaskedPasses
 
 
 @dataclass
@@ -72,16 +73,12 @@ class KernelShap:
         their range; ``samples``, the number of coalitions; ``base``, the output where all is hidden; and
         ``superpixels``, their number.
         """
-        rows = []
-        with masked_passes(
-            batch.model, batch.images, batch.targets, output=self.output, precision=self.precision
-        ) as passes:
-            for number in progress(range(len(batch)), "kernel_shap", "face", quiet=batch.quiet):
-                rows.append(self._explain_image(passes, batch, number))
+        explain = partial(self._explain_image, batch)
+        maps = explain_images(batch, "kernel_shap", self.output, self.precision, explain)
         unit = f"Shapley value: the superpixel's share of the {output_name(self.output, batch.targets)}"
-        return stack_images(rows, unit, batch.images.device)
+        return stack_images(maps, unit, batch.images.device)
 
-    def _explain_image(self, passes: MaskedPasses, batch: Batch, number: int) -> ImageMaps:
+    def _explain_image(self, batch: Batch, passes: MaskedPasses, number: int) -> ImageMaps:
         image = batch.images[number]
         features = image_features(
             image, self.superpixels, segments=self.segments, compactness=self.compactness, fill=self.fill

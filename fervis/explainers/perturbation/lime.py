@@ -9,6 +9,7 @@ from the same samples: a standard error of each weight, and the stability of the
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -20,6 +21,7 @@ from fervis.core.results import HeatMaps, LayerMaps
 from fervis.explainers.perturbation.image_maps import (
     ImageMaps,
     bf16_difference,
+    explain_images,
     output_name,
     relative_error,
     stack_images,
@@ -35,8 +37,7 @@ from fervis.explainers.perturbation.surrogate import (
     split_half_stability,
 )
 from fervis.models.batch import Batch
-from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, MaskedPasses, masked_passes
-from fervis.system.progress import progress
+from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, MaskedPasses
 
 STABILITY_SEEDS = 2**62
 HALVINGS = 20  # of the samples into halves
@@ -55,7 +56,7 @@ class Lime:
         output: what is explained of a class: its ``probability`` or its ``logit``.
         kernel_width: how fast a sample's weight falls with its distance from the whole image.
         alpha: of the ridge regression.
-        top: how many of the strongest superpixels are kept in the map; 0 for all.
+        top: number of the strongest superpixels that the map shows; 0 for all.
         repeats: further sets of samples over which the stability is measured; 0 to estimate it from the first.
         precision: of the network's passes: ``fp32``, or ``bf16``: faster, and weights move by about 1 % of the largest.
     """
@@ -89,18 +90,15 @@ class Lime:
         # Drawn one by one, so that more repeats do not change the first.
         seeds = [int(torch.randint(STABILITY_SEEDS, (), generator=generator)) for _ in range(1 + self.repeats)]
         splits = torch.rand(HALVINGS, self.samples, generator=batch.generator("explainer/lime/splits")).argsort(1)
-        rows = []
-        with masked_passes(
-            batch.model, batch.images, batch.targets, output=self.output, precision=self.precision
-        ) as passes:
-            for number in progress(range(len(batch)), "lime", "face", quiet=batch.quiet):
-                rows.append(self._explain_image(passes, batch.images[number], number, seeds, splits))
+        explain = partial(self._explain_image, batch, seeds, splits)
+        maps = explain_images(batch, "lime", self.output, self.precision, explain)
         unit = f"LIME weight: what showing the superpixel adds to the {output_name(self.output, batch.targets)}"
-        return stack_images(rows, unit, batch.images.device)
+        return stack_images(maps, unit, batch.images.device)
 
     def _explain_image(
-        self, passes: MaskedPasses, image: Tensor, number: int, seeds: list[int], splits: Tensor
+        self, batch: Batch, seeds: list[int], splits: Tensor, passes: MaskedPasses, number: int
     ) -> ImageMaps:
+        image = batch.images[number]
         features = image_features(
             image, self.superpixels, segments=self.segments, compactness=self.compactness, fill=self.fill
         )

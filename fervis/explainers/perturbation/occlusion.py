@@ -16,10 +16,9 @@ from fervis.core.knobs import Choice, Range, Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
 from fervis.errors import ConfigError
-from fervis.explainers.perturbation.image_maps import ImageMaps, bf16_difference, stack_images
+from fervis.explainers.perturbation.image_maps import ImageMaps, bf16_difference, explain_images, stack_images
 from fervis.models.batch import Batch
-from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, masked_passes
-from fervis.system.progress import progress
+from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, MaskedPasses
 
 
 @dataclass
@@ -56,20 +55,18 @@ class Occlusion:
         counts = hidden.sum(0)
         fill = torch.tensor(self.fill, dtype=batch.images.dtype, device=batch.images.device)[None, None, None]
         shown = torch.cat([torch.ones(1, height, width), masks])
-        rows = []
-        with masked_passes(
-            batch.model, batch.images, batch.targets, output=self.output, precision=self.precision
-        ) as passes:
-            for number in progress(range(len(batch)), "occlusion", "face", quiet=batch.quiet):
-                image = batch.images[number]
-                values = passes(image, shown, fill)
-                columns = passes.columns(number, values)
-                falls = values[:1, columns] - values[1:, columns]
-                maps = torch.einsum("mt,mhw->thw", falls, hidden) / counts
-                rows.append(ImageMaps(maps, bf16_difference(passes, image, shown, fill, columns)))
-        what = "logit" if self.output == "logit" and batch.targets.classes is not None else self.output
-        unit = f"mean fall of the {what if batch.targets.classes is not None else 'filter'} where the window hides"
-        return stack_images(rows, unit, batch.images.device)
+
+        def explain(passes: MaskedPasses, number: int) -> ImageMaps:
+            image = batch.images[number]
+            values = passes(image, shown, fill)
+            columns = passes.columns(number, values)
+            falls = values[:1, columns] - values[1:, columns]
+            maps = torch.einsum("mt,mhw->thw", falls, hidden) / counts
+            return ImageMaps(maps, bf16_difference(passes, image, shown, fill, columns))
+
+        maps = explain_images(batch, "occlusion", self.output, self.precision, explain)
+        what = self.output if batch.targets.classes is not None else "filter"
+        return stack_images(maps, f"mean fall of the {what} where the window hides", batch.images.device)
 
 
 def window_masks(height: int, width: int, window: int, stride: int) -> Tensor:

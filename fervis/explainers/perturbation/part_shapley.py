@@ -1,27 +1,32 @@
 """Part Shapley: the exact Shapley values of ten parts of the face, and what pairs of them do together (Shapley 1953).
 
 The network scores all 1,024 coalitions of parts that are shown; the values follow exactly, without samples, and add up
-to f(whole face) - f(all hidden). The Shapley interaction index of a pair says what the two add together beyond what
-each adds alone: positive where they need each other, negative where one does for both (Grabisch and Roubens 1999).
+to f(whole face) - f(all hidden). The Shapley interaction index of a pair is what the two add together beyond what
+each adds alone: positive if they depend on each other, negative if either suffices (Grabisch and Roubens 1999).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from fervis.core.knobs import Choice, Number, Whole
 from fervis.core.layers import INPUT
 from fervis.core.results import HeatMaps, LayerMaps
 from fervis.explainers.perturbation.coalitions import all_coalitions, shapley_interactions, shapley_values
-from fervis.explainers.perturbation.image_maps import ImageMaps, bf16_difference, output_name, stack_images
+from fervis.explainers.perturbation.image_maps import (
+    ImageMaps,
+    bf16_difference,
+    explain_images,
+    output_name,
+    stack_images,
+)
 from fervis.explainers.perturbation.superpixels import image_features
 from fervis.models.batch import Batch
-from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, MaskedPasses, masked_passes
-from fervis.system.progress import progress
+from fervis.models.masking import OUTPUTS, PASS_PRECISIONS, MaskedPasses
 
 
 @dataclass
@@ -53,16 +58,13 @@ class PartShapley:
         share of an interaction: the largest absolute interaction, divided by the sum of absolute values. The extras are
         ``part_values`` [N,T,d] and ``interactions`` [N,T,d,d], in the order of ``AREAS`` or of the cells.
         """
-        rows = []
-        with masked_passes(
-            batch.model, batch.images, batch.targets, output=self.output, precision=self.precision
-        ) as passes:
-            for number in progress(range(len(batch)), "part_shapley", "face", quiet=batch.quiet):
-                rows.append(self._explain_image(passes, batch.images[number], number))
+        explain = partial(self._explain_image, batch)
+        maps = explain_images(batch, "part_shapley", self.output, self.precision, explain)
         unit = f"Shapley value: the part's share of the {output_name(self.output, batch.targets)}"
-        return stack_images(rows, unit, batch.images.device)
+        return stack_images(maps, unit, batch.images.device)
 
-    def _explain_image(self, passes: MaskedPasses, image: Tensor, number: int) -> ImageMaps:
+    def _explain_image(self, batch: Batch, passes: MaskedPasses, number: int) -> ImageMaps:
+        image = batch.images[number]
         features = image_features(image, self.parts, segments=self.segments, compactness=1.0, fill=self.fill)
         coalitions = all_coalitions(len(features))
         values = passes(image, features.masks(coalitions), features.fill)

@@ -1,4 +1,4 @@
-"""RISE: the mean of random masks, weighted by what the network says of the image under each (arXiv:1806.07421).
+"""RISE: the mean of random masks, weighted by the network's output for the image under each (arXiv:1806.07421).
 
 Petsiuk, Das and Saenko 2018: a grid of zeros and ones is enlarged to a smooth mask and shifted by a random part of a
 cell; the map is S = 1/(N p) Σ f(x under M) M over N masks M, whose cells are shown with the probability p. The masks

@@ -24,7 +24,7 @@ class Surrogate:
         intercepts: [K], the value where every feature is 0.
         r2: [K], weighted coefficient of determination on the samples it was fitted to; 1 for a label that never
             changes.
-        errors: [d,K], standard errors of the coefficients: how far they would lie from those of other samples.
+        errors: [d,K], standard errors of the coefficients: how far they would differ from those of other samples.
     """
 
     coefficients: Tensor
@@ -91,8 +91,8 @@ def _standard_errors(x: Tensor, residuals: Tensor, w: Tensor, factor: Tensor) ->
 
     Sample i moves the coefficients by (X'WX + alpha I)^-1 x_i w_i r_i; the sum of squares over the samples estimates
     their variance, without an assumption on how the linear model errs (White 1980, Econometrica 48(4)). Residuals are
-    divided by 1 - h_i, h_i the leverage, which makes it the jackknife (HC3: MacKinnon and White 1985): without, d
-    coefficients of few samples look surer than they are.
+    divided by 1 - h_i, h_i the leverage, which makes it the jackknife (HC3: MacKinnon and White 1985):
+    otherwise the errors of d coefficients from few samples are too small.
 
     Args:
         x: [S,d] features less their weighted means.
@@ -142,7 +142,7 @@ def rank_correlation(one: Tensor, two: Tensor) -> Tensor:
 def keep_top(coefficients: Tensor, count: int) -> Tensor:
     """Return [d,K] coefficients of which all but the ``count`` largest of each label in absolute value are 0.
 
-    A count of 0 keeps all.
+    A count of 0 returns all.
     """
     if not 0 < count < len(coefficients):
         return coefficients

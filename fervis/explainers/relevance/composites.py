@@ -1,4 +1,4 @@
-"""Which rule a linear layer gets, by its role in the network."""
+"""The choice of a rule for each linear layer, by its role in the network."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ COMPOSITES = {
 def rule_names(tape: Tape, layers: Mapping[Operation, LinearLayer], composite: Composite) -> dict[Operation, str]:
     """Return the name of the rule of each linear layer.
 
-    The network's last layer is dense, whatever it is: a rule that divides evenly or by positive contributions alone
-    would lose what speaks against the target there. A BatchNorm by itself is no layer in this sense.
+    The network's last layer always has the rule of dense layers: a rule that divides evenly or by positive
+    contributions alone would lose evidence against the target. A BatchNorm alone does not count as a layer.
     """
     weighted = {operation for operation, layer in layers.items() if layer.kind != "scale"}
     seen: set[Operation] = set()  # operations with a layer before them

@@ -1,4 +1,4 @@
-"""How relevance passes through each operation of a tape under a composite: linear layers by their rules."""
+"""Propagation of relevance through each operation of a tape under a composite: linear layers by their rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAY_PRECEDE_BOX = {"add", "sub", "rsub", "mul", "div", "expand", "permute", "me
 
 
 def flows(tape: Tape, fixed: Value, composite: Composite, settings: RuleSettings) -> Callable[[Operation], Flow]:
-    """Return a function that says how relevance passes through an operation.
+    """Return a function that propagates relevance through an operation.
 
     Args:
         tape: of a forward pass.

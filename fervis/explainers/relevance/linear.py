@@ -29,7 +29,7 @@ class LinearLayer:
         bias: of the output's shape, broadcast; or None.
         apply: (input, weight) -> output, without the bias.
         adjoint: (values at the output, weight) -> values at the input.
-        kind: ``conv`` for a convolution, ``product`` for a matrix product, ``scale`` for a BatchNorm by itself.
+        kind: ``conv`` for a convolution, ``product`` for a matrix product, ``scale`` for a BatchNorm alone.
         groups: of a convolution.
         transposed: whether it is a transposed convolution.
     """
@@ -125,7 +125,7 @@ def normalization(operation: Operation) -> tuple[Value, Tensor, Tensor]:
 
 
 def _alone(x: Tensor, output: Tensor, scale: Tensor, shift: Tensor) -> LinearLayer:
-    """Return a BatchNorm by itself: a linear layer of each channel by itself."""
+    """Return a BatchNorm alone: a linear layer of each channel separately."""
     shape = (1, -1, *[1] * (x.ndim - 2))
     return LinearLayer(x, output, scale.view(shape), shift.view(shape), torch.mul, torch.mul, "scale")
 
@@ -139,7 +139,7 @@ def merged_layers(tape: Tape, fixed: Value) -> tuple[dict[Operation, LinearLayer
 
     Args:
         tape: of a pass.
-        fixed: a value that keeps its own layer: the target, which the layer's own weights compute.
+        fixed: a value that remains a separate layer: the target, which the layer's own weights compute.
     """
     layers = {operation: layer for operation in tape.operations if (layer := linear_layer(operation))}
     merged: set[Operation] = set()

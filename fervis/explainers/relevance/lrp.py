@@ -42,8 +42,8 @@ class Lrp:
         composite: which layer has which rule, named by the rules of linear layers, of convolutions, and of the first
             layer where it has one of its own.
         first: rule of the first layer instead of the composite's; None for the composite's.
-        conv: of the convolutions, likewise.
-        dense: of the linear layers, likewise.
+        conv: the same for convolutions.
+        dense: the same for linear layers.
         epsilon: stabiliser of the epsilon rule; a large one absorbs weak relevance.
         gamma: how much more contributions of an output's own sign count, of the gamma rule.
         alpha: weight of positive contributions of the alpha-beta rule; beta is alpha - 1.

@@ -1,11 +1,11 @@
 """The rules of layer-wise relevance propagation for a linear layer, each a few lines on one function that shares.
 
-Every rule says what each input adds to each output (its *contributions*) and lets the outputs divide their relevance
+Every rule defines what each input adds to each output (its *contributions*), by which outputs divide their relevance
 among the inputs in proportion: ``R_i = Σ_j contribution_ij / (Σ_i contribution_ij + bias_j) R_j``. The contributions
 are products of a modified input and a modified weight, so that a division costs a pass forwards and one backwards
-through the layer, whatever its kind.
+through the layer, of any kind.
 
-Notation of the rules: ``x⁺ = max(x, 0)``, ``x⁻ = min(x, 0)``, likewise of weights and biases.
+Notation of the rules: ``x⁺ = max(x, 0)``, ``x⁻ = min(x, 0)``, and the same for weights and biases.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RuleSettings:
         alpha: weight of the positive contributions, of the alpha-beta rule; beta is alpha - 1.
         share_biases: whether inputs get the biases' shares too, in proportion to the magnitude of their contributions.
         low: lowest value of the layer's inputs, broadcast; for the box rule.
-        high: highest value likewise.
+        high: highest value, in the same units.
     """
 
     epsilon: float = STABILIZER
@@ -46,7 +46,7 @@ class RuleSettings:
 
 @dataclass(frozen=True)
 class Contributions:
-    """What inputs add to outputs, by which outputs divide their relevance.
+    """The contributions of inputs to outputs, by which outputs divide their relevance.
 
     Attributes:
         terms: pairs of modified input and modified weight; contributions are the sum of their products.

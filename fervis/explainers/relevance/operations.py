@@ -1,4 +1,4 @@
-"""How relevance passes through operations that are no linear layer: sums, poolings, activations, changes of shape."""
+"""Propagation of relevance through operations other than linear layers: sums, poolings, activations, reshaping."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PASSING = {
     "tanh",
 }
 _UNCHANGED = {"_to_copy", "neg", "dropout", "native_dropout", "contiguous"}
-# Each output is one of the inputs, or they are dealt out: the gradient says which.
+# Each output is one of the inputs, or the inputs are rearranged: the gradient gives the mapping.
 _ROUTES = {
     *("max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "amax", "max", "maximum"),
     *(
@@ -142,7 +142,7 @@ def _signal(factors: list[Value]) -> Value | None:
 
 
 def _is_gate(value: Value) -> bool:
-    """Whether a value is what a sigmoid gave, in whatever shape."""
+    """Whether a value is the output of a sigmoid, in any shape."""
     while value.producer and value.producer.name in RESHAPES | {"unsqueeze", "expand", "permute", "transpose"}:
         (value,) = value.producer.inputs
     return value.producer is not None and value.producer.name in _GATES

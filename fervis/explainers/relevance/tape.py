@@ -27,10 +27,10 @@ Key = tuple[Any, ...]
 
 @dataclass(eq=False)
 class Value:
-    """A tensor at one moment of the pass; an in-place operation gives another value.
+    """A tensor at one point of the pass; an in-place operation creates another value.
 
     Attributes:
-        tensor: its content at that moment.
+        tensor: its content at that point.
         producer: the operation that computed it; None for the start of the tape.
         consumers: the operations that took it.
     """
@@ -47,7 +47,7 @@ class Operation:
     Attributes:
         function: torch's operator.
         args: its arguments; a ``Value`` where they depend on the start of the tape.
-        kwargs: its named arguments, likewise.
+        kwargs: its named arguments.
         module: dotted path of the innermost module that it ran in.
         results: what it returned, flattened.
         outputs: those of the results that are values, None for others, such as indices.
@@ -165,7 +165,7 @@ class Tape(TorchDispatchMode):
 
 
 def _memory_of(tensor: Tensor) -> Key:
-    """Return what tells a tensor from others: its memory, and which part of it in which order."""
+    """Return what identifies a tensor: its memory, and its shape and strides within it."""
     memory = tensor.untyped_storage().data_ptr()
     # The stride of an axis of one position addresses nothing.
     strides = tuple(stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1)

@@ -47,19 +47,19 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a network on the labelled faces of each split.
 
-    Whatever was selected of the network must have been selected before, on ``val`` alone: ``test`` is used once.
+    Every choice about the network must have been made before, on ``val`` alone: ``test`` is used once.
 
     Args:
         network: the classifier; it runs on its own device.
         faces: all splits, since copies are searched in ``train``.
-        views: one or several of ``fervis.models.predict.TTA_KINDS``, each evaluated by itself.
+        views: one or several of ``fervis.models.predict.TTA_KINDS``, each evaluated separately.
         seed: of the bootstrap.
         splits: which to evaluate on; those without labelled faces are skipped.
         crop: side of the ten crops, as in ``fervis.models.predict.tta_views``.
         resamples: of the bootstrap.
 
     Raises:
-        ConfigError: no split has labelled faces, or the network lacks one of their classes.
+        ConfigError: no split has labelled faces, or the network does not have one of their classes.
     """
     kinds = (views,) if isinstance(views, str) else tuple(views)
     labelled = {split: own for split in splits if len(own := labelled_faces(faces, split))}

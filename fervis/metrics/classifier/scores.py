@@ -62,7 +62,7 @@ def metrics_of(sums: Tensor, classes: int) -> dict[str, Tensor]:
     """Compute the metrics of a set of images, given the sum of its ``per_image_terms``.
 
     Args:
-        sums: [..., K*K + BINS + 2] float64; leading dimensions, such as resamples, are kept.
+        sums: [..., K*K + BINS + 2] float64; leading dimensions, such as resamples, are batched over.
         classes: K.
 
     Returns:
@@ -128,7 +128,7 @@ def reliability(probabilities: Tensor, labels: Tensor) -> list[dict[str, float |
     """Return ``above``, ``to``, ``n`` and the mean ``confidence`` and ``accuracy`` of each of ``BINS`` confidence bins.
 
     The last two are None in an empty bin. scikit-learn's ``calibration_curve`` gives the same means but leaves out
-    empty bins and their counts, without which the bins cannot be told apart; the tests compare the two.
+    empty bins and their counts, without which the bins cannot be distinguished; the tests compare the two.
     """
     confidence, prediction = probabilities.double().max(1)
     bins, right = bin_of(confidence), (prediction == labels).double()
@@ -155,9 +155,9 @@ def bootstrap_metrics(
 
     Images are drawn with replacement and the ends are percentiles of the resampled values. Those of ``ece`` are
     reflected at the estimate (the basic interval) and cut at 0: noise only adds to a sum of absolute values, once in
-    the estimate and again in every resample, so its percentiles lie above the truth of a well calibrated network. In a
+    the estimate and again in every resample, so its percentiles are above the truth of a well calibrated network. In a
     simulation of 3,589 images with true errors 0.005, 0.02, 0.05 and 0.1 the reflected interval covered 80, 88, 93 and
-    95 %, the percentiles 0, 57, 97 and 93 %. The estimate itself stays biased upwards and may lie above its interval.
+    95 %, the percentiles 0, 57, 97 and 93 %. The estimate itself stays biased upwards and may be above its interval.
 
     No interval sees what did not happen: a class that is never taken for another has the interval 0 to 0 there.
 

@@ -49,7 +49,7 @@ def evaluation_split(faces: Faces, split: str, classes: Sequence[str]) -> Evalua
     """Return the labelled faces of a split and the subsets that hold any of them; those of FER+ where there are votes.
 
     Args:
-        faces: all splits, since copies are looked for in ``train``.
+        faces: all splits, since copies are searched in ``train``.
         split: ``val`` or ``test``.
         classes: the network's; true classes are numbered by them.
 
@@ -59,7 +59,7 @@ def evaluation_split(faces: Faces, split: str, classes: Sequence[str]) -> Evalua
     labelled = labelled_faces(faces, split)
     missing = sorted({faces.classes[label] for label in labelled.labels.unique().tolist()} - set(classes))
     if missing:
-        raise ConfigError(f"model: the network has no class {missing[0]}; it knows {', '.join(classes)}.")
+        raise ConfigError(f"model: the network has no class {missing[0]}; it has {', '.join(classes)}.")
     number = {name: index for index, name in enumerate(classes)}
     labels = torch.tensor([number.get(name, -1) for name in faces.classes])[labelled.labels]
     pictures, learnt = _bytes(labelled), set(_bytes(faces.split("train")))

@@ -1,4 +1,4 @@
-"""Linear centred kernel alignment: how similarly two layers represent faces, whatever their filters' order and scale.
+"""Linear centred kernel alignment: how similarly two layers represent faces, for any order and scale of filters.
 
 Kornblith et al. 2019 (arXiv:1905.00414). It is 1 where one layer's features are those of the other turned and scaled,
 and 0 where the two have nothing in common. A layer has many more features than there are faces, and there the plain

@@ -49,14 +49,14 @@ _IDENTICAL = 1e-9
 
 @dataclass(frozen=True)
 class SymmetricPairs:
-    """How well each two of N images can be aligned.
+    """The alignment of each two of N images.
 
     Attributes:
         correlation: [N,N] float64, the highest Pearson correlation of two images over symmetries and shifts; nan on the
             diagonal, and 0 for an image of one value.
         symmetry: [N,N] int64, the number in ``SYMMETRIES`` of the symmetry that gives it.
         shift: [N,N,2] int64, rows and columns to roll by, from 0: ``apply_symmetry(images[j], symmetry[i,j],
-            shift[i,j])`` correlates with image i as ``correlation[i,j]`` says.
+            shift[i,j])`` has the correlation ``correlation[i,j]`` with image i.
         null: [S,N] float64, each image's best correlation in each of S sets of phase-randomised images.
         baseline: [N] float64, the 95th percentile of each image's best correlation by chance.
         size: height and width of the images in pixels.
@@ -217,7 +217,7 @@ def _correlate_pairs(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     position = torch.zeros(count, count, dtype=torch.int64)
     for number, one, others, values in _correlations(images):
         peaks = values.amax(1)
-        # The first of equal peaks, whatever the rounding: a periodic image has many.
+        # The first of equal peaks, independent of rounding: a periodic image has many.
         first = (values >= peaks[:, None] - _IDENTICAL).to(torch.uint8).argmax(1)
         better = peaks > correlation[one, others] + _IDENTICAL
         correlation[one, others] = torch.where(better, peaks, correlation[one, others])

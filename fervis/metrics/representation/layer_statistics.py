@@ -1,6 +1,6 @@
 """Statistics of a network's layers over many faces, in one pass: filters that are active at all, share of zeros.
 
-A pass keeps no outputs, only what can be compared and resampled by face afterwards: two numbers per filter or layer,
+A pass stores no outputs, only what can be compared and resampled by face afterwards: two numbers per filter or layer,
 and the layer's inner products between the faces of a batch, from which CKA is made.
 """
 

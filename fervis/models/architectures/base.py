@@ -1,4 +1,4 @@
-"""What fervis's own architectures share: checkpoints, normalisation, and the smallest image they take."""
+"""Shared by fervis's own architectures: checkpoints, normalisation, and the smallest image size they accept."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Architecture:
         return [weights_file(self.checkpoint)] if self.checkpoint else []
 
     def _as_saved(self, settings: dict[str, Any]) -> Self:
-        """Return these knobs with those of a file of weights; knobs that the file does not know stay."""
+        """Return these knobs with those of a file of weights; knobs that the file does not state are unchanged."""
         if settings.get("name") != self.name:
             raise ConfigError(
                 f"model.checkpoint={self.checkpoint}: it holds the weights of a {settings.get('name')}; ask with "
@@ -85,7 +85,7 @@ class Architecture:
 
 
 def network_settings(name: str, knobs: Any) -> dict[str, Any]:
-    """Return what a file of weights says of its network: the name and the knobs that shape it."""
+    """Return the description of a network in its file of weights: the name and the knobs that shape it."""
     return {"name": name, **{knob: value for knob, value in asdict(knobs).items() if knob not in UNSHAPING_KNOBS}}
 
 

@@ -12,7 +12,7 @@ from fervis.models.architectures.base import Architecture
 
 
 def _separable(channels: int, filters: int) -> nn.Sequential:
-    """Build a 3x3 convolution of each channel by itself, then a 1x1 convolution across channels, without biases."""
+    """Build a depthwise 3x3 convolution, then a 1x1 convolution across channels, without biases."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
         nn.Conv2d(channels, filters, 1, bias=False),

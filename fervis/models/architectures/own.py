@@ -102,7 +102,7 @@ class Own:
         return [*source, *([weights_file(self.checkpoint)] if self.checkpoint else [])]
 
     def _not_installed(self, error: ModuleNotFoundError) -> Exception:
-        """Return our sentence for a module that is not there; the error itself where that module lacks another."""
+        """Return a ConfigError for a module that does not exist; the error itself if one of its own imports fails."""
         if error.name is None or not f"{self.module}.".startswith(f"{error.name}."):
             return error
         return ConfigError(f"model.module={self.module}: there is no module {error.name} installed.")
@@ -148,7 +148,7 @@ class Own:
 
     @contextmanager
     def _user_code(self) -> Iterator[None]:
-        """Run the user's code with its neighbours at hand; an error in it is one sentence with file and line."""
+        """Run the user's code with its folder importable; an error in it becomes one sentence with file and line."""
         files = local_files(Path(self.path)) if self.path else module_files(str(self.module))
         with (
             importing_from(Path(self.path)) if self.path else contextlib.nullcontext(),

@@ -13,7 +13,7 @@ from fervis.models.architectures.base import Architecture
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut around them: each ReLU is a module of its own."""
+    """Two 3x3 convolutions and a shortcut around them: each ReLU is a separate module."""
 
     def __init__(self, channels: int, filters: int, stride: int) -> None:
         super().__init__()

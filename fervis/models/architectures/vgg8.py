@@ -18,7 +18,7 @@ class VGG8(nn.Module):
 
     Two convolutions per stage (Simonyan & Zisserman 2015, arXiv 1409.1556, configuration B without its last stage) with
     BatchNorm and LeakyReLU (slope 0.1), then global average pooling, dropout and one linear layer. Convolutions have
-    no bias, since BatchNorm has one. Every layer is a module of its own and none works in place.
+    no bias, since BatchNorm has one. Every layer is a separate module and none works in place.
 
     Args:
         channels: of the input.

@@ -1,1 +1,1 @@
-"""What contract suites of plug-ins share: a small network, snapshots of state, and outcomes."""
+"""Shared by the contract suites of plug-ins: tables of checks, a small network, snapshots of state, and outcomes."""

@@ -1,4 +1,4 @@
-"""Run named checks and say what came of each."""
+"""Run named checks and report the outcome of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NamedCheck = tuple[str, Callable[[], None]]
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What came of one check.
+    """The outcome of one check.
 
     Attributes:
         check: its name.

@@ -11,7 +11,7 @@ from fervis.core.registry import build_from_class, option_settings, plugin_class
 
 
 class CheckedPlugin(ABC):
-    """What checks of plug-ins of any kind need.
+    """The subject of a check: a plug-in of any kind.
 
     Attributes:
         kind: kind of plug-in, such as ``explainer``.
@@ -40,7 +40,7 @@ class CheckedPlugin(ABC):
 
     @property
     def key(self) -> str:
-        """Where the settings stand, as messages say it."""
+        """The key of the settings in messages."""
         return f"{self.kind}.{self.name}" if self.kind == "evidence" else self.kind
 
     def settings(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an explainer must leave as it was: the network, the images, random states and global modes."""
+"""State that an explainer must not change: the network, the images, random states and global modes."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from fervis.reporting.rendering import render_template
 
 @dataclass(frozen=True)
 class ModelCardInfo:
-    """What a card states besides the evaluation. None means that it was not recorded.
+    """The contents of a card besides the evaluation. None means that it was not recorded.
 
     Attributes:
         name: of the network.

@@ -1,7 +1,7 @@
-"""What a sweep swept: which settings differ between its jobs, from their commands and their resolved configs.
+"""The axes of a sweep: settings that differ between its jobs, from their commands and their resolved configs.
 
 Hydra's ``multirun.yaml`` lists the overrides of the sweep as a whole, but a sweep's folder may be filled by several
-commands, an override may stand for many settings (``trainer=quick``), and ``layer=each`` names no layer. Hence the axes
+commands, an override may imply many settings (``trainer=quick``), and ``layer=each`` names no layer. Hence the axes
 are read off what the jobs themselves record.
 """
 
@@ -86,7 +86,7 @@ def parse_value(override: str) -> str:
         value = yaml.safe_load(override.replace("\\", ""))
     except yaml.YAMLError:
         return override
-    # YAML 1.1 takes 1e-3, which lacks a point, for a word.
+    # YAML 1.1 reads 1e-3, without a point, as a string.
     return format_setting(float(value) if isinstance(value, str) and "e" in value and is_number(value) else value)
 
 

@@ -27,7 +27,7 @@ class Job:
         command: the command that repeats the job.
         seconds: wall time, None where it is not known.
         error: why it failed, in one sentence.
-        warnings: what a reader should know before relying on the result.
+        warnings: reasons to doubt the result, for its reader.
         manifest: the manifest.
     """
 

@@ -173,7 +173,7 @@ def line_chart(series: SweepSeries) -> Markup:
 
 
 def key_mark(index: int) -> Markup:
-    """Draw the look of a line for a legend."""
+    """Draw a sample of a line for a legend."""
     stroke = _Stroke(index % COLOR_COUNT, "M1 6H25", _line_dash(index))
     return Markup(render_template("key_mark.html.j2", stroke=stroke, marker=_marker(index, 13, 6)).strip())
 

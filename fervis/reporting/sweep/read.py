@@ -28,7 +28,7 @@ from fervis.system.files import CHUNKS_FOLDER
 COMMAND_FILE = "command.txt"
 """The command of a sweep as it was typed, next to its page: with other words it starts another sweep."""
 _UNFINISHED_FILES = (CHUNKS_FOLDER, "wandb", "tensorboard")
-"""What an interrupted job may have written."""
+"""Files that an interrupted job may leave."""
 _LAYER_GROUPS = ("all", "each", "last_conv", "last_map")
 """Words for layers whose own names the entries list."""
 

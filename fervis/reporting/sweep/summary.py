@@ -1,4 +1,4 @@
-"""What a sweep is about, in words, and what its jobs share."""
+"""A sweep's question in words, and the settings that its jobs share."""
 
 from __future__ import annotations
 

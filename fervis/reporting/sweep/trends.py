@@ -1,4 +1,4 @@
-"""How the numbers of a sweep's jobs change over what was swept."""
+"""The changes of a sweep's numbers along its axes."""
 
 from __future__ import annotations
 

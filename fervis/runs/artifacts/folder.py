@@ -104,7 +104,7 @@ def claimed_folder(folder: Path) -> Iterator[None]:
 
 
 def claim_folder(folder: Path) -> None:
-    """Mark a new or empty folder as fervis's own, so that later runs may replace what lies in it.
+    """Mark a new or empty folder as fervis's own, so that later runs may replace its content.
 
     Raises:
         ConfigError: the folder is neither empty nor marked, nor a run folder of an earlier version.
@@ -119,7 +119,7 @@ def claim_folder(folder: Path) -> None:
 
 
 def is_own_folder(folder: Path) -> bool:
-    """Return whether fervis may replace what lies in a folder: it is new, empty, or a run folder."""
+    """Return whether fervis may replace the content of a folder: it is new, empty, or a run folder."""
     files = RunFolder(folder)
     if files.marker.is_file() or not folder.exists():
         return True

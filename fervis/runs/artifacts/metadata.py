@@ -1,4 +1,4 @@
-"""What a run's manifest states besides the config: how it was run, from what, and the hashes of its files."""
+"""Contents of a run's manifest besides the config: how it was run, from which data, and the hashes of its files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNHASHED = (RunFolder.MANIFEST, RunFolder.REPORT)  # the page can be written ag
 
 @dataclass
 class RunMetadata:
-    """What the manifest states besides the config: how it was run, when, how long it took, from what.
+    """Contents of the manifest besides the config: how and when it was run, how long it took, and from which data.
 
     Attributes:
         command: the command that runs the same again.
@@ -39,7 +39,7 @@ class RunMetadata:
         started: UTC, ISO 8601.
         seconds: wall time by stage.
         hashes: SHA-256 of the faces and of the weights' file.
-        warnings: what a reader should know before believing the result.
+        warnings: reasons to doubt the result, for its reader.
     """
 
     command: str
@@ -96,12 +96,12 @@ def build_manifest(record: RunMetadata, config: str, inputs: Mapping[str, str]) 
 
 
 def _sweep_of(info: RunInfo) -> dict[str, str]:
-    """Return the sweep whose folder the run lies in, for its page's link; the group of a study's part is none."""
+    """Return the sweep whose folder contains the run, for its page's link; the group of a study's part is none."""
     return {"sweep": info.group} if info.group and info.folder.parent.name == info.group else {}
 
 
 def _recipe_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    """How the weights that come with fervis were made, in all stages of their training; empty for other weights."""
+    """Return how the weights that come with fervis were trained, in all stages; empty for other weights."""
     if not model.get("weights") or model.get("checkpoint"):
         return {}
     return pretrained_recipe(str(model["name"]), str(model["weights"]))

@@ -92,6 +92,7 @@ def map_facts(result: HeatMaps) -> dict[str, Any]:
 def summary_table(explanation: Explanation) -> list[dict[str, Any]]:
     """Return a row per entry: its face, where it was explained, and its result's own numbers."""
     several = explanation.several_checkpoints
+    labels = explanation.faces.label_names()
     entries = []
     for number, (layer, target) in enumerate(zip(explanation.layers, explanation.targets, strict=True)):
         place = {
@@ -99,7 +100,7 @@ def summary_table(explanation: Explanation) -> list[dict[str, Any]]:
             "target": target,
             **({"checkpoint": explanation.checkpoints[number]} if several else {}),
         }
-        face = _face_columns(explanation, number) if explanation.of_faces else {}
+        face = _face_columns(explanation, number, labels[number]) if explanation.of_faces else {}
         scores = _score_columns(explanation, number)
         words = {"sentence": explanation.sentences[number]} if explanation.sentences else {}
         entries.append(face | place | explanation.result.summary_row(number) | scores | words)
@@ -112,19 +113,14 @@ def _score_columns(explanation: Explanation, number: int) -> dict[str, Any]:
     return {name: round(score, 6) if score == score else None for name, score in scores.items()}
 
 
-def _face_columns(explanation: Explanation, number: int) -> dict[str, Any]:
-    """Which face an entry is of, and what the network says of it."""
+def _face_columns(explanation: Explanation, number: int, label: str) -> dict[str, Any]:
+    """Return the face of an entry, and the network's prediction for it."""
     guess = int(explanation.predictions[number])
     names = explanation.faces.names
     return {
         "row": int(explanation.faces.rows[number]),
         **({"file": names[number]} if names else {}),
-        "label": label_names(explanation)[number],
+        "label": label,
         "predicted": explanation.classes[guess],
         "probability": round(float(explanation.probabilities[number, guess]), 6),
     }
-
-
-def label_names(explanation: Explanation) -> list[str]:
-    """Return the true class of each entry, ``?`` where it is unknown."""
-    return [explanation.faces.classes[int(label)] if label >= 0 else "?" for label in explanation.faces.labels]

@@ -1,6 +1,6 @@
 """Runs over many faces, explained chunk by chunk: in bounded memory, resumable, split over jobs, and joined.
 
-Every chunk of faces is explained in the same way by every job and saved in a file of its own. A run that is split over
+Every chunk of faces is explained in the same way by every job and saved in its own file. A run that is split over
 jobs (``shard=2/4``) and one that is not have the same chunks, so the joined results are equal to the byte.
 """
 

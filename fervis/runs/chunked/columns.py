@@ -21,7 +21,7 @@ class Column:
     """An array that is written item by item, in any order, to a file and from there into an archive.
 
     Args:
-        file: an open file of its own.
+        file: an open file that it owns.
         total: how many items there will be.
         like: an empty array of the items' shape and type.
     """

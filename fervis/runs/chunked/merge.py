@@ -95,7 +95,7 @@ def _stored_config(folder: Path, stored: Mapping[str, Any], overrides: Sequence[
 
 
 def _outputs_of(folder: Path) -> str:
-    """Return the outputs folder that a run folder lies in; the default one for a folder that lies elsewhere."""
+    """Return the outputs folder that contains a run folder; the default one for a folder elsewhere."""
     parents = [folder.resolve(), *folder.resolve().parents]
     for depth, name in ((1, "runs"), (2, "sweeps")):
         if len(parents) > depth + 1 and parents[depth].name == name:
@@ -128,7 +128,7 @@ def chunk_files(folder: Path) -> list[Path]:
 
 
 def copy_chunks(other: Path, folder: Path, metadata: dict[str, Any]) -> None:
-    """Copy the chunks that another folder has and this one lacks.
+    """Copy the chunks of another folder that are missing in this one.
 
     Raises:
         ConfigError: they are of another run, of other data, weights or versions.

@@ -52,7 +52,7 @@ def register_configs() -> None:
 def _resolve_run_name(*, _root_: DictConfig) -> str:
     """Resolve ``${run_name:}`` in the folders of a run and of a sweep's jobs.
 
-    Hydra asks for it before it makes the folder, so that a wrong config leaves none. In a sweep the job is to fail
+    Hydra calls this before it makes the folder, so that a wrong config leaves none. In a sweep the job is to fail
     alone: it is composed and refused once more where its error is caught.
     """
     try:

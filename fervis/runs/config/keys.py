@@ -20,7 +20,7 @@ def run_key(config: RunConfig) -> str:
     """Return 64 hex digits that name the result of a config, on any machine and from any working directory.
 
     Raises:
-        ConfigError: an unknown plug-in, a setting that it refuses, or a device that this machine lacks.
+        ConfigError: an unknown plug-in, a setting that it refuses, or a device that this machine does not have.
     """
     plain = {key: value for key, value in config.plain().items() if key not in EXCLUDED_FROM_KEY}
     plain |= {kind: plugin_fingerprint(kind, plain[kind], config.cache) for kind in _PLUGINS}
@@ -43,7 +43,7 @@ def _checkpoint_content(spec: Any, config: RunConfig) -> Any:
 
 
 def _machine(config: RunConfig) -> list[Any]:
-    """Return what the machine changes in the result: nothing, unless the config needs a training of its own."""
+    """Return how the machine affects the result: not at all, unless the config requires a training."""
     if not trains(config):
         return []
     from fervis.system.device import choose_device, choose_precision

@@ -26,7 +26,7 @@ def run_name(config: DictConfig, run: RunConfig) -> str:
     """Return ``vgg8-saliency-conv7-1f0c2a9b37d4``: readable, and the same for runs of the same result.
 
     Args:
-        config: as Hydra composed it; it says which options and which preset were chosen.
+        config: as Hydra composed it; it states which options and which preset were chosen.
         run: the same config, checked.
     """
     choices = config.hydra.runtime.choices
@@ -64,7 +64,7 @@ def sweep_name(overrides: Sequence[str]) -> str:
 
 
 def _is_sweep(override: str) -> bool:
-    """Whether an override stands for several values; one that cannot be read is refused where it is composed."""
+    """Whether an override has several values; one that cannot be read is refused where it is composed."""
     try:
         return OverridesParser.create().parse_override(override).is_sweep_override() or override == "layer=each"
     except HydraException:

@@ -20,7 +20,7 @@ _SEED_BITS = 63
 
 @dataclass
 class RunConfig:
-    """All settings of a run. ``conf/config.yaml`` says what each key means."""
+    """All settings of a run. ``conf/config.yaml`` documents each key."""
 
     dataset: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
@@ -174,7 +174,7 @@ def _check_checkpoints(config: RunConfig) -> None:
 
 
 def trains(config: RunConfig) -> bool:
-    """Return whether any checkpoint of a config comes from a training of its own."""
+    """Return whether any checkpoint of a config comes from a training of the run."""
     given = config.model.get("checkpoint") or config.model.get("weights") not in (None, "auto")
     return not given and any(spec in ("best", "last") or str(spec).isdecimal() for spec in config.checkpoints)
 

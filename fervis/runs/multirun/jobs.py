@@ -22,7 +22,7 @@ def log_job(number: int, sweep: Path, overrides: Sequence[str]) -> None:
     """
     task_overrides, jobs = job_position(sweep / "multirun.yaml")
     own = [override for override in overrides if override not in task_overrides]
-    log.info("job %d of %d: %s", number, max(jobs, number), " ".join(own) or "as asked")
+    log.info("job %d of %d: %s", number, max(jobs, number), " ".join(own) or "as given")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Jobs of a sweep in other processes: who speaks is said, what is written into files is heard, nothing is left."""
+"""Jobs of a sweep in other processes: log lines name their job, logs in files are repeated, no process is left over."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tqdm import tqdm
 from fervis.system.console import configure_logging, log
 from fervis.system.progress import line_progress, quiet_progress
 
-LOG_LISTENERS = 0.2  # seconds between two looks at what jobs have written
+LOG_LISTENERS = 0.2  # seconds between two reads of the jobs' log files
 
 
 @cache
 def exit_with_parent(process: int) -> None:
     """End this process with the one that launched it, where that is its parent: a worker of loky's would work on.
 
-    Jobs of a scheduler, which has processes of its own in between, are meant to outlive the command.
+    Jobs of a scheduler, which has intermediate processes, are meant to outlive the command.
     """
 
     def watch() -> None:
@@ -35,14 +35,14 @@ def exit_with_parent(process: int) -> None:
         os._exit(1)
 
     if os.getppid() == process:
-        # Loky leaves a start method here that the processes of trainer.devices=2 would not know.
+        # Loky leaves a start method here that the processes of trainer.devices=2 cannot use.
         multiprocessing.set_start_method("spawn", force=True)
         threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
 def prefix_logs(job: int, *, quiet: bool) -> Iterator[None]:
-    """In a process that a launcher started: say of every log word which job says it, and draw no progress bars.
+    """Prefix every log line with its job, in a process that a launcher started, and draw no progress bars.
 
     Args:
         job: its number in the sweep, from 1.
@@ -97,7 +97,7 @@ def _log_text(sweep: Path) -> list[Path]:
 
 
 def _relay_record(sweep: Path, read: dict[Path, int]) -> None:
-    """Repeat whole new lines; ``read`` says how much of each file is known, and is brought up to date."""
+    """Repeat whole new lines; ``read`` holds how much of each file was repeated, and is updated."""
     for path in _log_text(sweep):
         with path.open("rb") as file:
             file.seek(read.get(path, 0))

@@ -30,7 +30,7 @@ _current: ContextVar[_SweepPasses | None] = ContextVar("sweep passes", default=N
 
 @dataclass
 class _SweepPasses:
-    """What the jobs of one sweep share.
+    """Objects that the jobs of one sweep share.
 
     Attributes:
         jobs: returns the overrides of each job.
@@ -91,7 +91,7 @@ def _layers_of(job: Sequence[str]) -> Iterator[str]:
 
 
 def _known_layers(model: nn.Module, names: Sequence[str], image: Tensor) -> tuple[Layer, ...]:
-    """Return the layers of those names that the network knows; another job may name layers of another network."""
+    """Return the layers of those names that the network has; another job may name layers of another network."""
     with suppress(ConfigError):
         return resolve_layers(model, names, image) if names else ()
     known: list[Layer] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fervis.errors import ConfigError, nearest_name
+from fervis.runs.study.claims.draw import draw_verdicts_of
 from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.runs.study.gallery import draw_gallery_of
 from fervis.runs.study.leaderboard import draw_leaderboard_of
@@ -18,6 +19,7 @@ from fervis.runs.study.leaderboard import draw_leaderboard_of
 KINDS: Mapping[str, Callable[[Drawing, Sequence[Path], Path], Drawn]] = {
     "gallery": draw_gallery_of,
     "leaderboard": draw_leaderboard_of,
+    "verdicts": draw_verdicts_of,
 }
 _KEYS = ("title", "draw", "dpi")
 

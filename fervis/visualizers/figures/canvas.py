@@ -1,7 +1,7 @@
 """Sheets measured in inches from their upper left corner: pictures, text, colour bars, and files.
 
 The object-oriented interface of matplotlib only: no pyplot, no figure that outlives its file, no global state. The
-same arguments give the same bytes on one machine, whatever the user's own matplotlib settings are.
+same arguments give the same bytes on one machine, for any matplotlib settings of the user.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Sheet(Canvas):
 
 
 def file_name(*parts: object, used: set[str]) -> str:
-    """Return ``299_angry_conv7`` from its parts: safe on every file system, and added to ``used``, which lacks it."""
+    """Return ``299_angry_conv7`` from its parts: safe on every file system, not yet in ``used``, and added to it."""
     stem = "_".join(re.sub(r"[^\w.=+]+", "-", str(part)).strip("-.") or "-" for part in parts)[:120]
     name, count = stem, 1
     while name.lower() in used:

@@ -30,7 +30,7 @@ Colormap = Annotated[str, _ColormapName()]
 
 @dataclass(frozen=True)
 class Scale:
-    """Which value gets which colour: ``low`` the first, ``high`` the last, in between linearly.
+    """A colour scale: ``low`` has the first colour, ``high`` the last, linear in between.
 
     Attributes:
         low: value of the first colour; ``-high`` where ``signed``.
@@ -68,7 +68,7 @@ def scale_of(values: NDArray[Any], *, signed: bool, percentile: float = 100.0) -
     Args:
         values: any shape, finite.
         signed: whether 0 is the middle.
-        percentile: the last colour stands for this percentile of the (absolute) values, 100 for the largest.
+        percentile: the last colour is this percentile of the (absolute) values, 100 for the largest.
     """
     least, most = float(values.min()), float(values.max())
     sizes = np.abs(values) if signed else values
@@ -106,9 +106,9 @@ def overlay(
 ) -> NDArray[np.uint8]:
     """Draw the map over the darkened face, [H,W,3] uint8: the stronger the map, the less is seen of the face.
 
-    The map's share is ``opacity`` times the root of its strength, which keeps middling values in sight. The face
-    keeps 70 % of its brightness, so that the bright end of the scale is brighter than any skin and the overlay can
-    be read in grey too.
+    The map's share is ``opacity`` times the root of its strength, so that medium values stay visible. The face retains
+    70 % of its brightness, so that the bright end of the scale is brighter than any skin and the overlay can be read in
+    grey too.
     """
     share = opacity * np.sqrt(scale.strength(values))[..., None]
     return np.rint(0.7 * face * (1 - share) + colorize(values, scale, colormap) * share).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Confusion matrices of several networks on one scale, and how far the first of two lies above the second.
+"""Confusion matrices of several networks on one scale, and the difference between two of them.
 
 All lengths are in inches.
 """
@@ -114,7 +114,7 @@ def difference_figure(first: LabelledMatrix, second: LabelledMatrix) -> tuple[ND
     Returns:
         [K,K] from -1 to 1, nan in rows without faces; [K,K] bool, all false where one has no intervals. That two 95 %
         intervals do not meet is a stricter test than that of the difference. Where none or all of n faces are in a
-        cell, of which a bootstrap says nothing, the interval ends 3 / n from there (Hanley and Lippman-Hand 1983).
+        cell, for which a bootstrap is uninformative, the interval ends 3 / n from there (Hanley and Lippman-Hand 1983).
     """
     change = shares_of(first.counts) - shares_of(second.counts)
     if first.intervals is None or second.intervals is None:

@@ -61,7 +61,7 @@ def draw_confusion(
         dpi: dots per inch.
 
     Returns:
-        The picture and a caption that says its accuracy, the best and the worst recall and the largest confusion: the
+        The picture and a caption that states its accuracy, the best and the worst recall and the largest confusion: the
         cell off the diagonal with the largest share of its true class, of equals the one of the most faces.
 
     Raises:
@@ -88,7 +88,7 @@ class MatrixGrid:
         side: of a cell.
         left: where the cells begin.
         top: where the cells begin.
-        names: width of the names beside the rows.
+        names: width of the names next to the rows.
         heads: height of the names above the columns.
         upright: whether these stand upright.
     """
@@ -181,7 +181,7 @@ def matrix(
         title: which network on which faces.
         intervals: [K,K,2] ends of the 95 % intervals of the shares, or None.
         dpi: dots per inch.
-        show: what a cell says: ``share``, ``counts`` or ``both``.
+        show: the text of a cell: ``share``, ``counts`` or ``both``.
         everywhere: whether the intervals of all cells are written, instead of the diagonal's alone.
         subtitle: the line below the title; by default the accuracy.
         words: lines at the foot, such as the best and the worst cells.

@@ -71,7 +71,7 @@ class ScaledMap:
         )
 
     def where(self) -> str:
-        """Describe where the strongest 10 % of the pixels lie."""
+        """Describe where the strongest 10 % of the pixels are."""
         strength = np.abs(self.values) if self.signed else self.values - self.values.min()
         least = np.sort(strength, axis=None)[-max(1, strength.size // 10)]
         y, x = np.nonzero((strength >= least) & (strength > 0))
@@ -102,7 +102,7 @@ class HeatmapItem:
     model: str
     dataset: str
     name: str = ""  # of the face's file; empty where the data set has none
-    sentence: str = ""  # what the evidence says of the map
+    sentence: str = ""  # description of the map's evidence
 
     @property
     def labelled(self) -> bool:
@@ -111,7 +111,7 @@ class HeatmapItem:
 
     @property
     def mark(self) -> str:
-        """Whether the prediction is the label, as a sign and a word, or nothing where the network lacks the class."""
+        """Whether the prediction is the label, as a sign and a word; empty if the network does not have the class."""
         return "" if not self.known else " ✓ right" if self.predicted == self.label else " ✗ wrong"
 
     @property
@@ -132,7 +132,7 @@ class HeatmapItem:
 
     @property
     def verdict(self) -> str:
-        """What the network predicts for the face, and which target is explained."""
+        """The network's prediction for the face, where it is known, and the explained target."""
         predicted = f"predicted {self.predicted} {self.probability:.2f}{self.mark} · " if self.predicted else ""
         return f"{predicted}explained: {self.target}"
 
@@ -192,7 +192,7 @@ def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> lis
             ]
         )
     predictions = explanation.predictions.tolist()
-    labels = [faces.classes[label] if label >= 0 else "?" for label in faces.labels.tolist()]
+    labels = faces.label_names()
     return [
         HeatmapItem(
             row=int(faces.rows[i]),
@@ -225,7 +225,7 @@ def format_extent(values: NDArray[np.float32]) -> str:
 
 def _scaled_map(values: NDArray[np.float32], unit: str, scale: Scale, shared: str, clip: float) -> ScaledMap:
     constant = is_constant(values)
-    if constant:  # flat, whatever rounding left
+    if constant:  # flat up to rounding
         values = np.full_like(values, values.mean(dtype=np.float64))
     note = shared or _own_scale_note(values, scale, constant)
     if clip < 100:

@@ -143,7 +143,7 @@ def _null_strip(sheet: Sheet, twins: SymmetricPairs, left: float, top: float, bo
 
 
 def _pairs_key(sheet: Sheet, left: float, top: float, text: str, **style: Any) -> None:
-    """Draw a line of the legend: a marker or a bar and what it stands for."""
+    """Draw a line of the legend: a marker or a bar and its meaning."""
     width, height = sheet.get_size_inches()
     y = 1 - (top + 0.05) / height
     ends = [left + 0.05] if "marker" in style else [left, left + 0.1]

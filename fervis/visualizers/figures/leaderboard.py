@@ -29,7 +29,7 @@ def draw_leaderboard(
         methods: in the order of the rows.
         scores: measure -> method -> score.
         higher: whether higher scores of a measure are better.
-        baselines: those of the methods that know nothing of the network, which are grey.
+        baselines: those of the methods that do not depend on the network, which are grey.
         dpi: dots per inch.
     """
     height = _HEAD + _ROW * len(methods) + _FOOT

@@ -170,7 +170,7 @@ def _format_best(quantity: str, value: float | None) -> str:
 
 
 def _pace(history: Sequence[Mapping[str, float]]) -> str:
-    """Describe how long, at which learning rates and how fast it was trained, as far as the history says."""
+    """Describe how long, at which learning rates and how fast it was trained, as far as the history states it."""
     rates, speeds = (_column(history, key) for key in ("lr", "images_per_second"))
     parts = [f"{len(history)} epoch{'s' * (len(history) > 1)}"]
     if np.isfinite(rates).all():

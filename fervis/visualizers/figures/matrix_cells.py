@@ -71,7 +71,7 @@ def cells_of(
     linearly with the size of type; it is written in that size or in the one wanted, whichever is smaller.
 
     Returns:
-        The lines from above with their size in points, and a sentence that says what they are.
+        The lines from above with their size in points, and a sentence that describes them.
     """
     totals = counts.sum(1)
 

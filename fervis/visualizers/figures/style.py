@@ -42,5 +42,5 @@ for _axis in ("xtick", "ytick"):
 
 
 def plain_style() -> AbstractContextManager[Any]:
-    """Return a context in which figures have this style, whatever the user's own matplotlib settings are."""
+    """Return a context in which figures have this style, for any matplotlib settings of the user."""
     return matplotlib.style.context(["default", _SETTINGS])

@@ -166,7 +166,7 @@ def test_sets_of_action_units_show_them_and_share_no_face():
 @pytest.mark.parametrize(
     ("concepts", "words"),
     [
-        ("action_units", "the data does not know which faces show an action unit; expected dataset=synthetic"),
+        ("action_units", "the data has no action units of its faces; expected dataset=synthetic"),
         ("gone", "gone"),
         ([], r"expected action_units, a list such as \[AU12,AU4\]"),
     ],

@@ -200,7 +200,7 @@ def test_a_filters_mean_output_can_be_explained(residual: nn.Module):
         ({"segments": 1}, "explainer.segments=1: expected a whole number from 2."),
         ({"alpha": 0.0}, "explainer.alpha=0.0: expected a number above 0."),
         ({"repeats": -1}, "explainer.repeats=-1: expected a whole number from 0."),
-        ({"layer": "conv5"}, "layer=conv5: explainer=lime looks at no layer of its own; expected layer=input."),
+        ({"layer": "conv5"}, "layer=conv5: explainer=lime takes no inner layer; expected layer=input."),
         ({"target": 7}, "target=7: the network has 7 classes"),
     ],
 )

@@ -89,7 +89,7 @@ def test_a_single_superpixel_is_said(caplog: pytest.LogCaptureFixture):
         ({"num_samples": 1}, "explainer.num_samples=1: expected a whole number from 2 to 1e+07."),
         (
             {"layer": "conv5"},
-            "layer=conv5: explainer=lime_reference looks at no layer of its own; expected layer=input.",
+            "layer=conv5: explainer=lime_reference takes no inner layer; expected layer=input.",
         ),
         ({"target": 3}, "target=3: the network has 3 classes"),
     ],

@@ -126,7 +126,7 @@ def test_labels_are_numbered_as_the_network_does():
     found = evaluate_predictions(answers, faces, ("c", "b", "a"), seed=0, resamples=20)
     assert found.report["results"]["test"]["none"]["full"]["accuracy"]["value"] == 1
     assert found.report["results"]["test"]["none"]["full"]["per_class"]["a"]["recall"]["n"] == 1
-    with pytest.raises(ConfigError, match=r"^model: the network has no class a; it knows b, c\.$"):
+    with pytest.raises(ConfigError, match=r"^model: the network has no class a; it has b, c\.$"):
         evaluate_predictions(answers, faces, ("b", "c"), seed=0)
     # A class of the data set that no labelled face has is no obstacle.
     assert evaluate_predictions(

@@ -1,0 +1,214 @@
+"""Read the runs that claims are tested on: maps by method and network, and numbers of layers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fervis.core.faces import Faces
+from fervis.core.registry import build_plugin, plugin_class
+from fervis.core.results import HeatMaps
+from fervis.datasets.landmarks.regions import FACE_REGIONS, face_regions
+from fervis.evidence.regions.region_shares import region_mass
+from fervis.models.image_edges import sobel_magnitude
+from fervis.reporting.run_files import read_config
+from fervis.runs.checkpoints import INITIAL_CHECKPOINT
+from fervis.system.files import read_json
+
+MEAN_MAP = "mean map"
+CONTROL_CHECKPOINTS = {INITIAL_CHECKPOINT: "random weights", "1": "one epoch"}
+_ONLY_EFFECTS = "everything_map"  # a map that says nothing: its run measures what hiding regions does
+_EDGE_SHARE = 0.2  # of an image's pixels that count as its edges
+
+
+@dataclass(frozen=True)
+class MapCase:
+    """The maps of one method for one network.
+
+    Attributes:
+        method: the explainer.
+        network: model, seed and checkpoint in words.
+        control: which control the case is, such as ``edge_map`` or ``random weights``; empty for none.
+        classes: names of the classes.
+        labels: [N] number of each image's class.
+        correct: [N] bool, whether the network takes the image for its class.
+        maps: [N,H,W] float32, each the map of its image for the image's class.
+        shares: region -> [N] share of the map in the region.
+        areas: region -> [N] share of the image.
+        gains: region -> [N] by how much more hiding the region lowers the class's probability than patches do.
+        edges: [N,H,W] bool, the strongest fifth of the image's edges.
+    """
+
+    method: str
+    network: str
+    control: str
+    classes: tuple[str, ...]
+    labels: Tensor
+    correct: Tensor
+    maps: Tensor
+    shares: Mapping[str, Tensor]
+    areas: Mapping[str, Tensor]
+    gains: Mapping[str, Tensor]
+    edges: Tensor
+
+    @property
+    def magnitudes(self) -> Tensor:
+        """Return the maps' magnitudes [N,H,W] float64, each with a sum of 1; NaN for a map of zeros."""
+        magnitudes = self.maps.double().abs()
+        return magnitudes / magnitudes.sum((1, 2), keepdim=True)
+
+    def take(self, index: Tensor) -> MapCase:
+        """Return the case of some of its images."""
+        columns = {name: {key: values[index] for key, values in getattr(self, name).items()} for name in _BY_REGION}
+        tensors = {name: getattr(self, name)[index] for name in ("labels", "correct", "maps", "edges")}
+        return replace(self, **columns, **tensors)
+
+
+_BY_REGION = ("shares", "areas", "gains")
+
+
+@dataclass(frozen=True)
+class NumberCase:
+    """Numbers of the entries of a run of layers.
+
+    Attributes:
+        explainer: of the run.
+        network: model, seed and checkpoint in words.
+        entries: rows of the run's summary, in its order.
+    """
+
+    explainer: str
+    network: str
+    entries: Sequence[Mapping[str, Any]]
+
+
+def read_cases(answers: Sequence[Path]) -> tuple[list[MapCase], list[NumberCase]]:
+    """Read the run folders of a study.
+
+    Runs of heat maps that are scored by ``region_shares`` are cases of maps; the effects of hiding regions are taken
+    from whichever run of the same network measured them. Each method with its network also gives a control, in which
+    every image has the mean map of all classes.
+    """
+    maps, numbers, effects = [], [], {}
+    load = _dataset_loader()
+    for answer in answers:
+        config = read_config(answer)[1]
+        name = str(config["explainer"]["name"])
+        if plugin_class("explainer", name).result is not HeatMaps:
+            numbers.append(NumberCase(name, _network(config), read_json(answer / "summary.json")["entries"]))
+            continue
+        if "region_shares" not in (config.get("evidence") or {}):
+            continue
+        case, faces = _read_maps(answer, config, load)
+        if case.gains:
+            effects[case.network] = case.gains
+        if name != _ONLY_EFFECTS:
+            maps.append((case, faces))
+    cases = [replace(case, gains=effects.get(case.network, {})) for case, _ in maps]
+    controls = [
+        with_mean_map(case, face_regions(faces.images, faces.truth).masks)
+        for case, (_, faces) in zip(cases, maps, strict=True)
+        if not case.control
+    ]
+    return [*cases, *controls], numbers
+
+
+def _read_maps(answer: Path, config: Mapping[str, Any], load: Callable[[str], Faces]) -> tuple[MapCase, Faces]:
+    """Return the case of a run, of images that are no copies of each other, and these images."""
+    entries = read_json(answer / "summary.json")["entries"]
+    with np.load(answer / "arrays.npz", allow_pickle=False) as arrays:
+        maps = torch.from_numpy(arrays["maps"])
+        columns = {
+            name: {
+                region: torch.from_numpy(arrays[key]).double()
+                for region in FACE_REGIONS
+                if (key := f"scores/region_shares/{region}/{name}") in arrays.files
+            }
+            for name in ("share", "area", "drop", "random")
+        }
+        classes = tuple(str(name) for name in arrays["classes"])
+    everything = load(json.dumps([config["dataset"], config["outputs"]]))
+    position = {row: number for number, row in enumerate(everything.rows.tolist())}
+    faces = everything.take(torch.tensor([position[entry["row"]] for entry in entries]))
+    unique = _unique(faces)
+    gains = {name: columns["drop"][name] - columns["random"][name] for name in columns["random"]}
+    case = MapCase(
+        method=str(config["explainer"]["name"]),
+        network=_network(config),
+        control=_control(config),
+        classes=classes,
+        labels=faces.labels,
+        correct=torch.tensor([entry["label"] == entry["predicted"] for entry in entries]),
+        maps=maps,
+        shares=columns["share"],
+        areas=columns["area"],
+        gains=gains,
+        edges=strong_edges(faces.images),
+    )
+    return case.take(unique), faces.take(unique)
+
+
+def strong_edges(images: Tensor) -> Tensor:
+    """Return [N,H,W] bool, the fifth of each image's pixels with the strongest edges."""
+    magnitudes = sobel_magnitude(images).flatten(1)
+    count = round(magnitudes.shape[1] * _EDGE_SHARE)
+    strongest = magnitudes.argsort(dim=1, descending=True, stable=True)[:, :count]
+    edges = torch.zeros_like(magnitudes, dtype=torch.bool).scatter_(1, strongest, True)
+    return edges.unflatten(1, images.shape[2:])
+
+
+def with_mean_map(case: MapCase, regions: Tensor) -> MapCase:
+    """Return the control of a case in which every image has the mean of all classes' mean maps.
+
+    Args:
+        case: the maps.
+        regions: [N,R,H,W] bool, the regions of its images, R as ``FACE_REGIONS``.
+    """
+    of_classes = [case.magnitudes[case.labels == number].nanmean(0) for number in case.labels.unique()]
+    maps = torch.stack(of_classes).nanmean(0).expand_as(case.maps).float()
+    shares = region_mass(maps[:, None], regions)[0][:, 0]
+    of_regions = {name: shares[:, FACE_REGIONS.index(name)] for name in case.shares}
+    return replace(case, control=MEAN_MAP, maps=maps, shares=of_regions)
+
+
+def _dataset_loader() -> Callable[[str], Faces]:
+    """Return a function that loads the data set of a run, each once, from its settings and its outputs as JSON."""
+
+    @cache
+    def load(stated: str) -> Faces:
+        settings, outputs = json.loads(stated)
+        return build_plugin("dataset", settings).load(Path(outputs) / "cache")
+
+    return load
+
+
+def _unique(faces: Faces) -> Tensor:
+    """Return the positions of the images that are no exact copy of an earlier one with the same label.
+
+    Copies are no independent observations.
+    """
+    first: dict[tuple[bytes, int], int] = {}
+    for number, (image, label) in enumerate(zip(faces.images.numpy(), faces.labels.tolist(), strict=True)):
+        first.setdefault((image.tobytes(), label), number)
+    return torch.tensor(list(first.values()))
+
+
+def _network(config: Mapping[str, Any]) -> str:
+    """Name the network of a run: its model, the training's seed where it is not 0, and the checkpoint."""
+    seed = f" seed {config['seed']}" * (config["seed"] != 0)
+    return f"{config['model']['name']}{seed} {config['checkpoint']}"
+
+
+def _control(config: Mapping[str, Any]) -> str:
+    name = str(config["explainer"]["name"])
+    if plugin_class("explainer", name).__module__.split(".")[-2] == "baselines":
+        return name
+    return CONTROL_CHECKPOINTS.get(str(config["checkpoint"]), "")
