@@ -67,7 +67,7 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
     Raises:
         ConfigError: a folder does not exist or holds no answer.
     """
-    found: dict[Path, None] = {}
+    answered: dict[Path, None] = {}
     for folder in folders:
         summaries = [folder / RunFolder.SUMMARY]
         for depth in range(1, _LEVELS_BELOW + 1):
@@ -75,8 +75,8 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
         complete = [path.parent for path in summaries if path.is_file() and RunFolder(path.parent).config.is_file()]
         if not complete:
             raise ConfigError(f"table {folder}: it holds no answer ({RunFolder.SUMMARY} next to {RunFolder.CONFIG}).")
-        found |= dict.fromkeys(complete)
-    return list(found)
+        answered |= dict.fromkeys(complete)
+    return list(answered)
 
 
 def read_row(folder: Path) -> RunRow:
