@@ -23,7 +23,7 @@ class MapScores(dict[str, Tensor]):
     def __repr__(self) -> str:
         shape = next((values.shape for values in self.values()), torch.Size([0]))
         targets = f" and {shape[1]} targets" if len(shape) > 1 else ""
-        lines = [f"  {name}: {_spread(values)}" for name, values in self.items()]
+        lines = [f"  {name}: {_mean_and_range(values)}" for name, values in self.items()]
         return "\n".join([f"Scores of {shape[0]} image{'s' * (shape[0] != 1)}{targets}", *lines])
 
     def to_dataframe(self) -> Any:
@@ -39,7 +39,7 @@ class MapScores(dict[str, Tensor]):
         return data_frame(columns | {name: values.flatten().numpy() for name, values in self.items()})
 
 
-def _spread(values: Tensor) -> str:
+def _mean_and_range(values: Tensor) -> str:
     """Return the mean and the range of the scores that are numbers."""
     known = values[values.isfinite()]
     if not len(known):

@@ -21,7 +21,7 @@ from fervis.system.files import atomic_path, read_json
 
 _FORMAT = "fervis maps 1"
 _TENSORS = ("maps", "pixel_maps", "errors", "rows")
-_BY_NAME = ("scores", "extras", "images")
+_NAMED_TENSORS = ("scores", "extras", "images")
 _WORDS = ("unit", "pixel_unit", "layer_unit", "signed", "layers", "targets", "explainer")
 
 
@@ -29,7 +29,7 @@ def save_maps_file(result: ExplainedMaps, path: Path) -> Path:
     """Write maps, images and names into one file; ``.npz`` is added to a name without it."""
     path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
     arrays = {name: getattr(result, name) for name in _TENSORS if getattr(result, name) is not None}
-    for table in _BY_NAME:
+    for table in _NAMED_TENSORS:
         arrays |= {f"{table}/{name}": values for name, values in (getattr(result, table) or {}).items()}
     metadata = {"format": _FORMAT, **{name: getattr(result, name) for name in _WORDS}}
     with atomic_path(path) as partial:
@@ -65,7 +65,7 @@ def load_result(path: str | Path) -> ExplainedMaps:
         metadata = {}
     if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
         raise ConfigError(f"{path}: expected a file that result.save wrote, or a run folder.")
-    tables: dict[str, dict[Any, Tensor]] = {name: {} for name in _BY_NAME}
+    tables: dict[str, dict[Any, Tensor]] = {name: {} for name in _NAMED_TENSORS}
     for key, values in arrays.items():
         table, _, name = key.partition("/")
         if name:
