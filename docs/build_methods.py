@@ -39,6 +39,8 @@ OVERRIDES: dict[str, list[str]] = {  # what shows a method at its best in a thum
     "feature_maps": ["layer=conv3", "explainer.filters=8"],
     "top_faces": ["layer=conv7", "explainer.filters=1"],
     "gradcam": ["layer=last_conv"],
+    # Drawn faces are told apart too well by a network that was trained on them.
+    "confused": ["model.weights=fer2013", "explainer.faces=10", "explainer.examples=8"],
     "attention_gradient": TRANSFORMER,
     "attention_rollout": TRANSFORMER,
 }
@@ -122,6 +124,7 @@ def write_thumbnail(name: str, overrides: Sequence[str]) -> None:
         "feature_maps": draw_outputs,
         "top_faces": draw_top_faces,
         "confusion": draw_confusion,
+        "confused": draw_contrasts,
         "progress": draw_progress,
         "concept_scores": draw_concepts,
         "nearest": draw_nearest,
@@ -184,6 +187,14 @@ def draw_confusion(arrays: dict[str, Any]) -> Picture:
     shares = counts / counts.sum(1, keepdims=True)
     enlarged = np.kron(1 - shares, np.ones((HEIGHT // len(counts),) * 2))  # squares stay sharp
     return beside([colored(enlarged, "gray")])
+
+
+def draw_contrasts(arrays: dict[str, Any]) -> Picture:
+    """Draw the contrast maps of the confused faces on which the region with most effect has most."""
+    confused = arrays["groups"] == arrays["groups"][0]
+    entry = int(np.nanargmax(np.where(confused, np.abs(arrays["beyond"]), np.nan)))
+    maps = arrays["maps"][entry][arrays["example_rows"][entry] >= 0][:8]
+    return montage([colored(values / (2 * np.abs(values).max() or 1) + 0.5, "cividis") for values in maps])
 
 
 def draw_concepts(arrays: dict[str, Any]) -> Picture:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fervis.core.faces import Faces
 from fervis.core.layers import Layer, find_layer
-from fervis.errors import ConfigError, unknown_name
+from fervis.errors import ConfigError, nearest_name, unknown_name
 
 
 def resolve_targets(spec: Any, faces: Faces, classes: Sequence[str], predictions: Tensor) -> Tensor:
@@ -56,13 +56,38 @@ def _labels_as(faces: Faces, classes: Sequence[str]) -> Tensor:
     return torch.tensor([numbers[name] for name in named], dtype=torch.int64)
 
 
-def class_index(spec: Any, classes: Sequence[str]) -> int:
-    """Return the number of a class given by name or number; a name wins where classes are named by numbers."""
+TARGET_FORMS = ("auto", "label", "predicted", "all", "<layer>/<filter>")
+"""What ``target=`` may be other than a class."""
+
+
+def class_index(spec: Any, classes: Sequence[str], forms: Sequence[str] = TARGET_FORMS) -> int:
+    """Return the number of a class given by name or number; a name wins where classes are named by numbers.
+
+    Args:
+        spec: a name or a number.
+        classes: names of the network's classes, in logit order.
+        forms: what else ``target=`` could be, for the error.
+    """
     if str(spec) in classes:
         return list(classes).index(str(spec))
     if str(spec).isdecimal() and int(spec) < len(classes):
         return int(spec)
-    raise unknown_name("target", spec, [*classes, "auto", "label", "predicted", "all", "<layer>/<filter>"])
+    raise unknown_name("target", spec, [*classes, *forms])
+
+
+def contrasted_class(spec: Any, classes: Sequence[str]) -> int:
+    """Return the number of a class that ``against=`` names or numbers; a name wins, as for ``target=``.
+
+    Raises:
+        ConfigError: there is no such class.
+    """
+    if str(spec) in classes:
+        return list(classes).index(str(spec))
+    if str(spec).isdecimal() and int(str(spec)) < len(classes):
+        return int(str(spec))
+    raise ConfigError(
+        f"against={spec}: the network has no such class.{nearest_name(str(spec), classes)} Known: {', '.join(classes)}."
+    )
 
 
 def parse_filter_target(spec: Any) -> tuple[str, int] | None:

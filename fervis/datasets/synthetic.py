@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fervis.core.faces import FER2013_CLASSES, SPLITS, Faces, Truth
-from fervis.core.knobs import Whole
+from fervis.core.knobs import Choice, Whole
 from fervis.datasets.portraits import render
 from fervis.datasets.portraits.action_units import ACTION_UNIT_NAMES, CODEBOOK, draw_units
 from fervis.datasets.portraits.identity import draw_identity
 from fervis.datasets.portraits.paint_layers import REGIONS
-from fervis.datasets.portraits.shortcut import draw_mark
+from fervis.datasets.portraits.shortcut import draw_mark, mark_box
+from fervis.errors import ConfigError
 from fervis.system.cache import cached_tensors
 
 _EXPRESSION, _ORDER, _MARK = 2, 3, 4  # random streams; 0 and 1 are those of identity and camera
@@ -41,8 +42,9 @@ class SyntheticFaces:
         size: pixels per side, a multiple of 8 from 24 to 192.
         shortcut: whether a mark (``portraits.shortcut.draw_mark``) in the upper left corner gives the label away in
             ``train`` and ``val`` and is drawn at random in ``test``: a network that relies on it is right in training
-            for the wrong reason, and a faithful explanation points to ``portraits.shortcut.mark_box(size)``. The mark
-            is no part of ``truth.evidence``.
+            for the wrong reason, and a faithful explanation points to ``portraits.shortcut.mark_box(size)``.
+        truth: what ``truth.evidence`` is: the ``expression``, as above, of which the mark is no part; or the ``mark``
+            of the shortcut, which a network that has learned it looks at.
         seed: of all randomness.
     """
 
@@ -51,7 +53,12 @@ class SyntheticFaces:
     per_class_test: Annotated[int, Whole(0)] = 100
     size: Annotated[int, render.PORTRAIT_SIZE] = 48
     shortcut: bool = False
+    truth: Annotated[str, Choice("expression", "mark")] = "expression"
     seed: Annotated[int, Whole(0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.truth == "mark" and not self.shortcut:
+            raise ConfigError("dataset.truth=mark: there is no mark; expected dataset.shortcut=true beside it.")
 
     def files(self) -> list[Path]:
         """Return no file: the faces come from this code."""
@@ -68,11 +75,14 @@ class SyntheticFaces:
             return {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
 
         drawn = cached_tensors([], cache, name, draw)
-        images, labels = drawn["images"], drawn["labels"]
+        images, labels, evidence = drawn["images"], drawn["labels"], drawn["evidence"]
         splits = torch.arange(len(SPLITS), dtype=torch.uint8)
         splits = splits.repeat_interleave(torch.tensor(counts) * len(FER2013_CLASSES))
         if self.shortcut:
             images = _with_marks(images, labels, splits, self.seed)
+        if self.truth == "mark":
+            evidence = torch.zeros_like(evidence)
+            evidence[(slice(None), *mark_box(self.size))] = True
         return Faces(
             images=images[:, None],
             labels=labels,
@@ -80,7 +90,7 @@ class SyntheticFaces:
             splits=splits,
             classes=FER2013_CLASSES,
             truth=Truth(
-                evidence=drawn["evidence"],
+                evidence=evidence,
                 regions=drawn["regions"],
                 region_names=REGIONS,
                 action_units=drawn["action_units"],

@@ -30,7 +30,7 @@ def resample_indices(faces: int, generator: torch.Generator) -> Tensor:
     return torch.cat(list(resampled_counts(faces, RESAMPLES, generator)))
 
 
-def bootstrap_mean(values: Tensor, weights: Tensor) -> Interval:
+def bootstrap_mean(values: Tensor, weights: Tensor, confidence: float = CONFIDENCE) -> Interval:
     """Compute the mean of one number per face with its percentile interval; faces whose number is NaN are left out.
 
     One face has a number and no interval, none has neither.
@@ -38,16 +38,17 @@ def bootstrap_mean(values: Tensor, weights: Tensor) -> Interval:
     Args:
         values: [n] float64.
         weights: [R,n] float64, as ``resample_indices`` draws them.
+        confidence: share of the resampled means within the interval.
     """
     known = values.isfinite()
     values, weights = values[known].double(), weights[:, known]
     if len(values) < 2:
         return Interval(float(values.mean()))
-    return Interval(float(values.mean()), *interval_ends((weights * values).sum(1) / weights.sum(1)))
+    return Interval(float(values.mean()), *interval_ends((weights * values).sum(1) / weights.sum(1), confidence))
 
 
-def interval_ends(values: Tensor) -> tuple[float, float]:
-    """Return the ends of the interval that holds ``CONFIDENCE`` of the resampled values, NaN left out."""
-    ends = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
+def interval_ends(values: Tensor, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the ends of the interval that holds this share of the resampled values, NaN left out."""
+    ends = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     low, high = values.double().nanquantile(ends).tolist()
     return low, high

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -122,12 +122,15 @@ class Batch:
             return self.targets.scores(self.model(self.images.clone()), captured)
 
     def reference_images(self, index: Tensor) -> Tensor:
-        """Return some of the reference images as the network takes them, on the device of the images."""
+        """Return some of the reference images as the network takes them, on the device of the images.
+
+        Where the images are larger, such as grids, reference images are repeated until they have their size.
+        """
         if len(self.references) or self.data is None:
             images = self.references if len(self.references) else self.images
-            return images[index].to(self.images.device)
+            return _repeated(images[index].to(self.images.device), self.images.shape[2:])
         chosen = self.data.images[_positions_of_reference(self.data)[index]]
-        return chosen.to(self.images.device, self.images.dtype) / 255
+        return _repeated(chosen.to(self.images.device, self.images.dtype) / 255, self.images.shape[2:])
 
     def reference_count(self) -> int:
         """Return the number of reference images."""
@@ -175,3 +178,12 @@ def _positions_of_reference(faces: Faces) -> Tensor:
     """Return the positions [R] int64 of the training faces, or of all faces where there are none."""
     training = (faces.splits == SPLITS.index("train")).nonzero()[:, 0]
     return training if len(training) else torch.arange(len(faces))
+
+
+def _repeated(images: Tensor, size: Sequence[int]) -> Tensor:
+    """Repeat images [M,C,h,w] downwards and to the right until they cover a larger size, and cut them to it."""
+    height, width = size
+    if height <= images.shape[2] and width <= images.shape[3]:
+        return images
+    rows, columns = -(-height // images.shape[2]), -(-width // images.shape[3])
+    return images.repeat(1, 1, rows, columns)[..., :height, :width]

@@ -83,7 +83,9 @@ def describe_run(settings: Mapping[str, Any], *, of_faces: bool = True) -> str:
         words.append(f"for {explained}, on" if of_faces else "on")
         words.append(f"the faces found in {Path(str(settings.get('dataset.path', ''))).name}")
     else:
-        words.append(f"for {_target_phrase(target)}, on {_faces_phrase(faces)} of" if of_faces else "on")
+        named = of_faces or target != "auto"
+        words.append(f"for {_target_phrase(target)}{_contrast_phrase(settings)}, on" if named else "on")
+        words += [f"{_faces_phrase(faces)} of"] if of_faces else []
         dataset = _each_phrase(settings["dataset.name"])
         words.append(f"the {_each_phrase(settings.get('split', 'test'))} split of {dataset}")
     sentence = " ".join(words).replace("the all split", "all splits")
@@ -132,6 +134,11 @@ def _target_phrase(target: Any) -> str:
         layer, _, number = target.rpartition("/")
         return f"filter {number} of {layer}"
     return f"the class {format_setting(target)}"
+
+
+def _contrast_phrase(settings: Mapping[str, Any]) -> str:
+    against = settings.get("explainer.against")
+    return "" if against in (None, "auto", "similar") else f" against {_each_phrase(against)}"
 
 
 def _faces_phrase(faces: Any) -> str:

@@ -21,6 +21,7 @@ from fervis.core.results import HeatMaps
 from fervis.core.targets import (
     FilterSpec,
     Targets,
+    class_index,
     class_targets,
     resolve_filter,
     resolve_targets,
@@ -149,6 +150,8 @@ def check_inputs(setup: RunSetup, faces: Faces, pixels: Tensor, network: Network
     if setup.explainer.result is HeatMaps:
         predictions = torch.zeros(len(faces), dtype=torch.int64)
         plan_targets(config.target, faces, network, network.classes, pixels, predictions)
+    elif "classes" in setup.explainer.takes and config.target not in ("auto", "all"):
+        class_index(config.target, network.classes, ("auto",))
     return layers
 
 

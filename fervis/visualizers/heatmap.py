@@ -43,6 +43,8 @@ class HeatMap:
         title: of a single figure, such as ``Saliency map for class {label}, picture number {row}``; empty for the
             usual one. It may name each of ``TITLE_WORDS``.
         max_single: a run of more entries than this gets overviews only.
+        overview: whether there are overviews. Without them a run of more than ``max_single`` entries has no figure, as
+            suits the parts of a study of which numbers alone are read.
     """
 
     dpi: Dpi = 300
@@ -53,6 +55,7 @@ class HeatMap:
     clip: Annotated[float, Range(50, 100)] = 100.0
     title: Annotated[str, TitleTemplate()] = ""
     max_single: FigureLimit = 16
+    overview: bool = True
     kind: ClassVar[str] = "heatmaps"
 
     def draw(self, explanation: Explanation, folder: Path) -> list[Figure]:
@@ -67,11 +70,11 @@ class HeatMap:
         if explanation.several_checkpoints and self.scale != "shared":
             return replace(self, scale="shared").draw(explanation, folder)
         entries = heatmap_items(explanation, shared=self.scale == "shared", clip=self.clip)
-        pages = _pages(entries) if len(entries) > 1 else []
+        pages = _pages(entries) if len(entries) > 1 and self.overview else []
         with FigureWriter(folder, self.dpi) as writer:
             for page, blocks in enumerate(pages, 1):
                 name = "overview" if len(pages) == 1 else f"overview_{page:0{len(str(len(pages)))}d}"
-                writer.save(self.overview(blocks), name, _overview_caption(blocks))
+                writer.save(self.draw_overview(blocks), name, _overview_caption(blocks))
             for entry in progress(entries if len(entries) <= self.max_single else (), "drawing", "figure"):
                 name = writer.name(entry.row, entry.target, entry.layer, *entry.checkpoint.split())
                 writer.save(self.single(entry), name, entry.caption())
@@ -91,7 +94,7 @@ class HeatMap:
             entries = heatmap_items(explanation, shared=self.scale == "shared", clip=self.clip)
             if len(entries) == 1:
                 return self.single(entries[0], title)
-            return self.overview(_pages(entries)[0], title)
+            return self.draw_overview(_pages(entries)[0], title)
 
     def single(self, entry: HeatmapItem, title: str = "") -> Sheet:
         """Draw one entry as wide as a paper's text: face, map, overlay and, if there is one, the map of the pixels."""
@@ -125,7 +128,7 @@ class HeatMap:
         canvas.add_text(sheet, lefts[2], below, covers, room=side, size=6.0, color=FAINT_COLOR)
         return sheet
 
-    def overview(self, blocks: list[list[HeatmapItem]], title: str = "") -> Sheet:
+    def draw_overview(self, blocks: list[list[HeatmapItem]], title: str = "") -> Sheet:
         """Draw entries on one sheet, one block per face: the face and its maps, in the same order in every block."""
         first = blocks[0][0]
         several = max(map(len, blocks)) > 1

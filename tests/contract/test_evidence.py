@@ -11,8 +11,9 @@ from support.contract_cases import contract_cases
 import fervis
 from fervis.core.registry import names, option_settings
 
-# Their truth is known of certain data alone, which their own tests score: drawn faces, and networks set by hand.
-OF_OWN_DATA = {"part_removal", "true_attribution"}
+# They score certain data alone, and their own tests do: drawn faces, networks set by hand, and images that the network
+# is sure of.
+OF_OWN_DATA = {"part_removal", "true_attribution", "grid_pointing_game", "disconnected_grid"}
 MEASURES = [
     name for name in names("evidence") if "name" in option_settings("evidence", name) and name not in OF_OWN_DATA
 ]

@@ -29,6 +29,7 @@ NEEDS_TRAINING = {"training"}  # reads the epochs of a training, which a lone ne
 # as these.
 KNOBS: dict[str, dict[str, Any]] = {
     "class_image": {"steps": 2},
+    "confused": {"resamples": 20, "patches": 2, "examples": 2},
     "confusion": {"resamples": 20},
     "filters": {"steps": 2, "filters": [0, 2]},
     "expected_gradients": {"samples": 6},

@@ -152,3 +152,13 @@ def test_wrong_knobs_are_refused_by_name_and_value(knobs):
     (name, value), *_ = knobs.items()
     with pytest.raises(ConfigError, match=f"^dataset.{name}={value}: expected"):
         build_plugin("dataset", "synthetic", **knobs)
+
+
+def test_the_mark_can_be_the_truth(drawn, cache):
+    marked = SyntheticFaces(**SMALL, shortcut=True, truth="mark").load(cache)
+    expected = torch.zeros(48, 48, dtype=torch.bool)
+    expected[mark_box(48)] = True
+    assert torch.equal(marked.truth.evidence, expected.expand(len(marked), -1, -1))
+    assert torch.equal(marked.images, SyntheticFaces(**SMALL, shortcut=True).load(cache).images)
+    with pytest.raises(ConfigError, match=r"^dataset.truth=mark: there is no mark; expected dataset.shortcut=true"):
+        SyntheticFaces(truth="mark")

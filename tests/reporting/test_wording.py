@@ -61,6 +61,17 @@ def test_results_without_faces_and_studies() -> None:
     sentence = "What confusion says about resnet18 trained for 8 epochs, on all splits of faces; seed 0 or 1."
     settings = BASE | {"explainer.name": "confusion", "split": "all", "seed": ("0", "1")}
     assert describe_run(settings, of_faces=False) == sentence
+    contrast = settings | {
+        "explainer.name": "confused",
+        "explainer.against": "surprise",
+        "target": "fear",
+        "split": "val",
+    }
+    sentence = (
+        "What confused says about resnet18 trained for 8 epochs, for the class fear against surprise, on the val split"
+    )
+    assert describe_run(contrast, of_faces=False) == f"{sentence} of faces; seed 0 or 1."
+    assert " for the class fear, on" in describe_run(contrast | {"explainer.against": "auto"}, of_faces=False)
     assert describe_run(BASE | {"parts": [1, 2]}) == "2 questions about resnet18 trained for 8 epochs on faces."
 
 

@@ -195,7 +195,7 @@ def test_no_text_leaves_the_sheet_or_meets_another(
     visualizer = HeatMap(scale=scale, clip=99.0)
     entries = heatmap_items(explanation, shared=scale == "shared", clip=99.0)
     with plain_style():
-        sheets = [visualizer.single(entries[0]), *(visualizer.overview(page) for page in _pages(entries))]
+        sheets = [visualizer.single(entries[0]), *(visualizer.draw_overview(page) for page in _pages(entries))]
         for sheet in sheets:
             width, height = sheet.get_size_inches() * sheet.dpi
             assert width / sheet.dpi <= 6.5 + 1e-6
@@ -283,7 +283,8 @@ def test_the_range_of_a_signed_map_is_not_that_of_its_colours() -> None:
 def test_the_legend_fills_the_half_beside_an_odd_face() -> None:
     with plain_style():
         odd, even = (
-            HeatMap().overview(_pages(heatmap_items(explained(noise(n)), shared=False, clip=100))[0]) for n in (7, 8)
+            HeatMap().draw_overview(_pages(heatmap_items(explained(noise(n)), shared=False, clip=100))[0])
+            for n in (7, 8)
         )
     assert odd.get_size_inches()[1] < even.get_size_inches()[1]
     legend = next(text for text in odd.texts if text.get_text() == "largest").get_window_extent()
@@ -327,3 +328,9 @@ def test_wrong_knobs_are_named(knobs: dict, message: str) -> None:
 def test_yaml_states_every_knob() -> None:
     stated = OmegaConf.to_container(OmegaConf.load(Path(__file__).parents[2] / "conf" / "visualizer" / "heatmap.yaml"))
     assert stated == {"name": "heatmap"} | dataclasses.asdict(HeatMap())
+
+
+def test_without_overviews_a_run_of_many_entries_has_no_figure(tmp_path):
+    assert HeatMap(dpi=40, max_single=1, overview=False).draw(explained(noise(2)), tmp_path / "none") == []
+    few = HeatMap(dpi=40, max_single=2, overview=False).draw(explained(noise(2)), tmp_path / "few")
+    assert [figure.path.name for figure in few] == ["299_angry_conv7.png", "300_disgust_conv7.png"]

@@ -1,6 +1,6 @@
 """Results of explainers, of a few kinds, un-normalised. The kind selects the visualizer."""
 
-from fervis.core.results.data_set_kinds import ConceptScores, ExplanationClusters, NearestFaces
+from fervis.core.results.data_set_kinds import ConceptScores, ExplanationClusters, NearestFaces, RegionContrasts
 from fervis.core.results.explained_maps import ExplainedMaps, named_result
 from fervis.core.results.explanation import ExplainerOutput, Explanation, Figure
 from fervis.core.results.heat_maps import HeatMaps, LayerMaps
@@ -33,6 +33,7 @@ __all__ = [
     "MapScores",
     "NearestFaces",
     "Progress",
+    "RegionContrasts",
     "Result",
     "TopActivations",
     "as_array",

@@ -1,14 +1,17 @@
-"""Kinds of results over a data set: scores of concepts, clusters of explanations, nearest faces."""
+"""Kinds of results over a data set: scores of concepts, clusters of explanations, nearest faces, regions of faces."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fervis.core.results.result import SHARED, ShortRepr, finite_number, tensor_arrays
+from fervis.core.intervals import Interval
+from fervis.core.results.result import SHARED, ShortRepr, as_array, finite_number, tensor_arrays
 
 SIGNIFICANT = 0.05
 """Corrected p-values below it are called significant."""
@@ -131,3 +134,75 @@ class NearestFaces(ShortRepr):
         """Return the neighbours' rows, the least distance and the agreement of labels."""
         numbers = {name: finite_number(getattr(self, name)[entry]) for name in ("agreement", "predicted")}
         return {"nearest": self.rows[entry].tolist(), "distance": finite_number(self.distances[entry, 0]), **numbers}
+
+
+@dataclass(frozen=True, repr=False)
+class RegionContrasts(ShortRepr):
+    """What hiding a region of the face does to the margin of two classes, one entry per layer, group and region.
+
+    The margin is the logit of the target less that of the other class. A group holds the faces of one label that are
+    predicted as one class.
+
+    Attributes:
+        groups: N names of groups, such as ``fear taken for surprise``.
+        regions: N names of regions.
+        pairs: N pairs of names: the target and the class it is contrasted with.
+        values: name -> [N] float32, means over the group's faces, with the ends of their 95 % intervals as
+            ``<name>/low`` and ``<name>/high``; NaN where there is none. ``effect``: by how much the margin falls when
+            the region is hidden, so that above 0 the region speaks for the target; ``random``: when random patches of
+            its area are; ``beyond``: the difference; ``flips``: share of the faces that are then predicted as the
+            other class of the pair; ``flips/random`` and ``flips/beyond`` likewise; ``elsewhere``: share of those that
+            are predicted as a third class; ``area``: of the image.
+        clear: [N] bool, whether ``beyond`` differs from 0 by an interval that is corrected for the number of regions.
+        clear_flips: [N] bool, whether ``flips/beyond`` does.
+        rows: N tensors [n] int64, rows of the group's faces.
+        margins: N tensors [n] float32, their margins.
+        effects: N tensors [n] float32, NaN where the face lacks the region.
+        predicted: N tensors [n] int64, the class predicted of each face without the region.
+        flipped: N tensors int64, rows of the faces that are then predicted as the other class of the pair.
+        example_rows: [N,E] int64, the faces on which the region has most effect, -1 where there are fewer.
+        images: [N,E,C,H,W] uint8, these faces; drawn, not written among the arrays.
+        masks: [N,E,H,W] bool, the region on them, likewise.
+        maps: [N,E,H,W] float32, their contrast maps, above 0 where they speak for the target.
+        sentences: N texts, what a group shows in words, with its first region; else empty.
+    """
+
+    groups: tuple[str, ...]
+    regions: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    values: dict[str, Tensor]
+    clear: Tensor
+    clear_flips: Tensor
+    rows: tuple[Tensor, ...]
+    margins: tuple[Tensor, ...]
+    effects: tuple[Tensor, ...]
+    predicted: tuple[Tensor, ...]
+    flipped: tuple[Tensor, ...]
+    example_rows: Tensor
+    images: Tensor
+    masks: Tensor
+    maps: Tensor
+    sentences: tuple[str, ...]
+    kind: ClassVar[str] = "confused"
+
+    def interval(self, name: str, entry: int) -> Interval:
+        """Return a mean of an entry with its 95 % interval, NaN where there is none."""
+        ends = (self.values.get(f"{name}{end}") for end in ("", "/low", "/high"))
+        return Interval(*(math.nan if values is None else float(values[entry]) for values in ends))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the means under their names, and ``face_rows_<n>``, ``margins_<n>``, ... of entry n."""
+        arrays = tensor_arrays(self) | {name: as_array(values) for name, values in self.values.items()}
+        arrays = {name: values for name, values in arrays.items() if name not in ("images", "masks")}
+        arrays |= {name: np.array(getattr(self, name)) for name in ("groups", "regions", "pairs")}
+        each = {"face_rows": self.rows, "margins": self.margins, "effects": self.effects}
+        each |= {"predicted": self.predicted, "flipped": self.flipped}
+        return arrays | {f"{name}_{n}": as_array(of) for name, parts in each.items() for n, of in enumerate(parts)}
+
+    def summary_row(self, entry: int) -> dict[str, Any]:
+        """Return group, region, means and intervals, the rows of the faces that flip, and the group's sentence."""
+        row: dict[str, Any] = {"faces": self.groups[entry], "region": self.regions[entry]}
+        row["n"] = int(self.effects[entry].isfinite().sum())
+        row |= {name: finite_number(values[entry]) for name, values in self.values.items()}
+        row |= {"clear": bool(self.clear[entry]), "clear_flips": bool(self.clear_flips[entry])}
+        return row | {"flipped_rows": self.flipped[entry].tolist(), "sentence": self.sentences[entry]}

@@ -24,8 +24,21 @@ FACE_REGIONS = (
 
 OUTSIDE_FACE = ("background", "hair")
 
+PLURAL_REGIONS = ("cheeks", "eyes", "brows")
+_REGION_WORDS = {"below_eyes": "skin below the eyes", "cheek_outline": "outline of the cheeks"}
+
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise")
 """Those of which the codebook has action units."""
+
+
+def region_words(name: str) -> str:
+    """Return a region's name in words.
+
+    Example:
+        >>> region_words("below_eyes")
+        'skin below the eyes'
+    """
+    return _REGION_WORDS.get(name, name)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from fervis.core.faces import Truth
 from fervis.datasets.portraits.action_units import PART_UNITS
 from fervis.errors import ConfigError
+from fervis.evidence.faithfulness.target_sensitivity import target_sensitivity
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
@@ -39,6 +40,8 @@ class PartRemoval:
     - ``deleted`` (DC): without the important parts the prediction changes.
     - ``distraction`` (D): part of the parts that do not matter to the network that is not important.
     - ``order`` (SD): (1 + Spearman) / 2 of the drop of the logit without each part with the mass of the part.
+
+    - ``sensitive`` (TS): of maps of several classes, ``target_sensitivity``; for one class there is none.
 
     The measure itself is ``completeness_and_correctness`` of them. Faces without an expression have no scores.
     """
@@ -90,7 +93,7 @@ def part_scores(mass: Tensor, whole: Tensor, logits: Tensor, classes: Tensor, ac
         active: [N,P] whether the face has the part.
 
     Returns:
-        The scores of ``PartRemoval``, [N,T] each.
+        The scores of ``PartRemoval``, [N,T] each; ``sensitive`` for T > 1.
     """
     count, parts = active.shape
     bits = 1 << torch.arange(parts)
@@ -108,12 +111,15 @@ def part_scores(mass: Tensor, whole: Tensor, logits: Tensor, classes: Tensor, ac
     irrelevant = (drops < IRRELEVANT * full.abs()[..., None]) & active[:, None]
     marked = (important & irrelevant[..., None]).sum(2).double() / irrelevant.sum(2, keepdim=True)
     found = active.any(1)[:, None]
+    several = classes.shape[1] > 1
+    sensitive = {"sensitive": target_sensitivity(mass, whole, drops, active)} if several else {}
     return {
         "sufficient": _sufficient(important, same, everything, bits),
         "preserved": preserved.where(found, torch.nan),
         "deleted": deleted.where(found, torch.nan),
         "distraction": (1 - marked).mean(2),
         "order": (1 + _rank_correlation(mass, drops, active)) / 2,
+        **sensitive,
     }
 
 

@@ -8,7 +8,7 @@ probability falls when the region is hidden, compared with patches of the same a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -20,8 +20,8 @@ from fervis.datasets.landmarks.regions import FACE_REGIONS, OUTSIDE_FACE, FaceRe
 from fervis.evidence.protocol import ExplainAgain
 from fervis.evidence.regions.action_units import action_unit_scores
 from fervis.models.batch import Batch
-from fervis.models.hiding import blurred_twice
-from fervis.models.masking import MASKS_PER_CHUNK, masked_passes
+from fervis.models.hiding import hidden_scores, patch_order, stand_in
+from fervis.models.masking import masked_passes
 from fervis.system.tensor_hash import tensors_hash
 
 _EFFECTS: tuple[str, ...] = ("drop", "random")  # of hiding a region, and patches of its area
@@ -81,11 +81,9 @@ class RegionShares:
             parts["classes"] = batch.targets.classes
         key = tensors_hash(parts, [batch.seed, batch.targets.layer, batch.targets.filters, str(batch.model)])
         if self._last[0] != key:
-            self._last = key, hiding_effects(batch, regions, self._fill(batch.images), self.patches)
+            fill = stand_in(batch.images, self.fill, self.blur)
+            self._last = key, hiding_effects(batch, regions, fill, self.patches)
         return self._last[1]
-
-    def _fill(self, images: Tensor) -> Tensor:
-        return blurred_twice(images, self.blur) if self.fill == "blur" else images.mean((2, 3), keepdim=True)
 
 
 def region_mass(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,42 +115,16 @@ def hiding_effects(batch: Batch, regions: FaceRegions, fill: Tensor, patches: in
     whole = torch.zeros(len(batch), batch.targets.count)
     with masked_passes(batch.model, batch.images, batch.targets, output="probability") as scores:
         for number, image in enumerate(batch.images):
-            hidden = _hidden_parts(regions.masks[number], order[number], areas[number])
-            values = scores(image, (~part.to(image.device) for part in hidden), fill[number])
-            values = values[:, scores.columns(number, values)]
-            whole[number] = values[0]
-            drops[number, :, :, 0] = (values[0] - values[1 : 1 + count]).T
-            drops[number, :, :, 1] = (values[0] - values[1 + count :].unflatten(0, (patches, count)).mean(0)).T
+            found = hidden_scores(scores, image, regions.masks[number], order[number], fill[number])
+            columns = scores.columns(number, found[1])
+            before, without, patched = (values[..., columns] for values in found)
+            whole[number] = before
+            drops[number, :, :, 0] = (before - without).T
+            drops[number, :, :, 1] = (before - patched.mean(0)).T
     drops = drops.where((areas > 0)[:, None, :, None], torch.nan)
     effects: dict[str, Tensor] = dict(zip(_EFFECTS, drops.unbind(-1), strict=True))
     named = _by_region(effects, regions.names)
     return {"probability": whole} | {name: values for name, values in named.items() if name not in _NOT_ON_FACE}
-
-
-def patch_order(face: Tensor, draws: Tensor) -> Tensor:
-    """Return [N,D,H,W] int64: how many pixels of the face are nearer to a random one than each pixel is.
-
-    The pixels below a number are then a patch of this area, as round as the face's outline allows.
-
-    Args:
-        face: [N,H,W] bool.
-        draws: [D] in [0, 1): which of the face's pixels, in the order of the image, is the middle.
-    """
-    height, width = face.shape[1:]
-    flat = face.flatten(1)
-    counts = flat.sum(1)
-    wanted = (draws[None] * counts[:, None]).long()
-    middle = torch.searchsorted(flat.cumsum(1), wanted + 1).clamp(max=height * width - 1)
-    y, x = torch.arange(height * width) // width, torch.arange(height * width) % width
-    distances = (y - y[middle][..., None]).square() + (x - x[middle][..., None]).square()
-    distances = distances.where(flat[:, None], 2 * (height**2 + width**2))  # beyond the face: farther than anything
-    return distances.argsort(dim=-1, stable=True).argsort(-1).unflatten(-1, (height, width))
-
-
-def _hidden_parts(masks: Tensor, order: Tensor, areas: Tensor) -> Iterator[Tensor]:
-    """Masks [.,H,W] of what is hidden: nothing, each region, then of each draw a patch of each region's area."""
-    patches = (order[:, None] < areas[:, None, None]).flatten(0, 1)
-    yield from torch.cat([torch.zeros_like(masks[:1]), masks, patches]).split(MASKS_PER_CHUNK)
 
 
 def _by_region(columns: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from fervis.datasets.landmarks.regions import FACE_REGIONS, expression_units
+from fervis.datasets.landmarks.regions import FACE_REGIONS, PLURAL_REGIONS, expression_units, region_words
 
-_NAMES = {"below_eyes": "skin below the eyes", "cheek_outline": "outline of the cheeks"}
-_PLURAL = ("cheeks", "eyes", "brows")
 _FLAT = 0.02  # of the map: a region that holds no more than this beyond its area is not singled out
 
 
@@ -36,9 +34,9 @@ def region_sentence(scores: Mapping[str, float], target: str, codebook: str = "e
 
 
 def _of_region(scores: Mapping[str, float], name: str, target: str) -> str:
-    several = name in _PLURAL
+    several = name in PLURAL_REGIONS
     share, area = (_percent(_score(scores, f"{name}/{part}")) for part in ("share", "area"))
-    words = f"The {_NAMES.get(name, name)} {'hold' if several else 'holds'} {share} of the map on {area} of the image"
+    words = f"The {region_words(name)} {'hold' if several else 'holds'} {share} of the map on {area} of the image"
     before, drop, random = (_score(scores, key) for key in ("probability", f"{name}/drop", f"{name}/random"))
     if math.isfinite(before) and math.isfinite(drop):
         words += f"; hiding {'them' if several else 'it'} {_change(before, drop, target)}"

@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from fervis.core.targets import class_targets
-from fervis.errors import ConfigError, nearest_name
+from fervis.core.targets import class_targets, contrasted_class
+from fervis.errors import ConfigError
 from fervis.models.batch import Batch
 
 SIMILAR = "similar"
@@ -54,7 +54,7 @@ class ContrastNetwork(nn.Module):
             others = listed & ~own
             if not others.any(2).all():
                 raise ConfigError(
-                    f"explainer.against={self.classes[self.references[0]]}: this class is itself explained, so it has "
+                    f"against={self.classes[self.references[0]]}: this class is itself explained, so it has "
                     "no contrast; expected another class, or similar."
                 )
             return others.to(logits)
@@ -72,20 +72,10 @@ def contrast_batch(batch: Batch, references: Sequence[int], similar: int, streng
 
 
 def class_numbers(against: object, classes: Sequence[str]) -> list[int]:
-    """Return the numbers of the classes that ``explainer.against`` names, one or a list; none for ``similar``.
+    """Return the numbers of the classes that ``against=`` names, one or a list; none for ``similar``.
 
     Raises:
         ConfigError: there is no such class.
     """
-    numbers = []
-    for item in [] if against == SIMILAR else against if isinstance(against, list | tuple) else [against]:
-        if str(item) in classes:
-            numbers.append(list(classes).index(str(item)))
-        elif str(item).isdecimal() and int(str(item)) < len(classes):
-            numbers.append(int(str(item)))
-        else:
-            raise ConfigError(
-                f"explainer.against={item}: the network has no such class.{nearest_name(str(item), classes)} "
-                f"Known: {', '.join(classes)}."
-            )
-    return numbers
+    listed = against if isinstance(against, list | tuple) else [against]
+    return [] if against == SIMILAR else [contrasted_class(item, classes) for item in listed]

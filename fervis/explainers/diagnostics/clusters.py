@@ -24,6 +24,7 @@ from fervis.core.registry import build_plugin
 from fervis.core.results import ExplainerOutput, ExplanationClusters, HeatMaps, join_results
 from fervis.core.targets import class_targets
 from fervis.errors import ConfigError
+from fervis.explainers.diagnostics.examples import byte_pictures, filled
 from fervis.models.batch import Batch
 from fervis.models.predict import predict
 from fervis.system.progress import progress
@@ -151,10 +152,10 @@ class ClustersOfExplanations:
                     share=torch.tensor([len(members) / len(chosen)]),
                     accuracy=right[members].nanmean()[None].float(),
                     mean_maps=sized[members].mean(0)[None],
-                    rows=_filled(rows[shown], self.examples, -1)[None],
-                    images=_filled(_pictures(batch.pool[chosen[shown]]), self.examples, 0)[None],
-                    maps=_filled(sized[shown], self.examples, 0)[None],
-                    eigenvalues=_filled(torch.from_numpy(found.eigenvalues).float(), self.most + 1, torch.nan)[None],
+                    rows=filled(rows[shown], self.examples, -1)[None],
+                    images=filled(byte_pictures(batch.pool[chosen[shown]]), self.examples, 0)[None],
+                    maps=filled(sized[shown], self.examples, 0)[None],
+                    eigenvalues=filled(torch.from_numpy(found.eigenvalues).float(), self.most + 1, torch.nan)[None],
                     gap=torch.tensor([found.gap]),
                     members=(rows[members],),
                 )
@@ -191,14 +192,3 @@ def spectral_clusters(maps: NDArray[Any], clusters: Any, most: int, neighbours: 
     labels = means.fit_predict(rows) if chosen > 1 else np.zeros(count)
     _, labels = np.unique(labels, return_inverse=True)
     return Clustering(labels.astype(np.int64), values[: most + 1], float(values[chosen] - values[chosen - 1]))
-
-
-def _filled(values: Tensor, count: int, fill: float) -> Tensor:
-    """Return [count,...] the values, with ``fill`` behind them."""
-    missing = values.new_full((max(0, count - len(values)), *values.shape[1:]), fill)
-    return torch.cat([values[:count], missing])
-
-
-def _pictures(images: Tensor) -> Tensor:
-    """Return images as uint8; floats are in [0, 1]."""
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8) if images.is_floating_point() else images

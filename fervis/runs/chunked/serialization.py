@@ -41,7 +41,7 @@ def save_chunk(
     metadata |= {name: list(getattr(explanation, name)) for name in ("layers", "targets", "checkpoints", "classes")}
     metadata |= {name: getattr(explanation, name) for name in ("explainer", "model", "dataset")}
     metadata |= {"numbers": [dict(table) for table in numbers]}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    tensors = _of_own_memory(tensors)
     metadata = json.loads(json.dumps(metadata))  # as it is read back: tuples become lists
     with atomic_path(path) as partial:
         save_file(tensors, partial, {"metadata": json.dumps(metadata), "sha256": tensors_hash(tensors, metadata)})
@@ -111,6 +111,18 @@ def entry_count(path: Path) -> int:
     """Return the number of entries of a chunk's file."""
     with safe_open(path, "pt") as file:
         return file.get_slice("of/positions").get_shape()[0]
+
+
+def _of_own_memory(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors on the CPU; the format refuses two of the same memory, of which one is copied."""
+    own: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, given in tensors.items():
+        tensor = given.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        own[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return own
 
 
 def pack_result(result: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -36,6 +37,10 @@ class _PluginSearchPath(SearchPathPlugin):
             search_path.prepend(provider="user", path=f"file://{folder}")
 
 
+_stored: dict[str, tuple[Path, int, int]] = {}
+"""Presets that Hydra has, with path, time and size of their files: a study of many parts composes as many configs."""
+
+
 def register_configs() -> None:
     """Register the schema, the presets, other people's options and the resolvers with Hydra; safe to call twice."""
     store = ConfigStore.instance()
@@ -43,7 +48,12 @@ def register_configs() -> None:
     for name, path in preset_files().items():
         if path.parent.parent in (*config_sources.folders, *config_sources.primary):
             continue  # Hydra finds it there
-        store.store(name=name, node=OmegaConf.load(path), group="experiment", package="_global_", provider=str(path))
+        state = path.stat()
+        version = path, state.st_mtime_ns, state.st_size
+        if _stored.get(name) != version:
+            node = OmegaConf.load(path)
+            store.store(name=name, node=node, group="experiment", package="_global_", provider=str(path))
+            _stored[name] = version
     Plugins.instance().register(_PluginSearchPath)
     OmegaConf.register_new_resolver("run_name", _resolve_run_name, replace=True)
     OmegaConf.register_new_resolver("for_dataset", for_dataset, replace=True)

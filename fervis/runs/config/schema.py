@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from fervis.core.registry import KINDS, option_files
+from fervis.core.registry import KINDS, option_files, option_settings
 from fervis.errors import ConfigError, nearest_name, unknown_name
 from fervis.runs.config.shards import parse_shard
 
@@ -33,6 +33,7 @@ class RunConfig:
     faces: Any = "auto"
     layer: Any = None
     target: Any = "auto"
+    against: Any = None
     checkpoint: Any = "best"
     seed: int = 0
     shard: Any = None
@@ -77,11 +78,25 @@ class RunConfig:
         if config.layer is not None:
             config.layer = _layer_names(config.layer)
         _check(config)
+        if config.against is not None and not config.parts:  # of a study, its parts take it
+            config.explainer, config.against = _contrasted(config.explainer, config.against), None
         return config
 
     def plain(self) -> dict[str, Any]:
-        """Return the config as plain data, as ``config.yaml`` states it."""
-        return asdict(self)
+        """Return the config as plain data, as ``config.yaml`` states it; ``against`` is a setting of the explainer."""
+        return {key: value for key, value in asdict(self).items() if key != "against"}
+
+
+def _contrasted(explainer: dict[str, Any], against: Any) -> dict[str, Any]:
+    """Return the explainer's settings with the classes of ``against=``, which is short for ``explainer.against=``."""
+    if "against" not in explainer:
+        able = [name for name in option_files("explainer") if "against" in option_settings("explainer", name)]
+        shown = f"[{','.join(map(str, against))}]" if isinstance(against, list) else against
+        raise ConfigError(
+            f"against={shown}: explainer={explainer['name']} contrasts its target with no other class; expected "
+            f"explainer={' or '.join(able)}."
+        )
+    return {**explainer, "against": against}
 
 
 def _layer_names(spec: Any) -> str | list[str]:

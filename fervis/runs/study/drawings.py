@@ -1,7 +1,7 @@
 """The drawings of a study: figures, rows and numbers over the run folders of its parts.
 
 A preset lists them among its ``parts``, as ``{title: ..., draw: <kind>, dpi: ...}``. A kind is a function of a module
-of this package, named in ``KINDS``.
+of this package, named in ``DRAWING_KINDS``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.runs.study.gallery import draw_gallery_of
 from fervis.runs.study.leaderboard import draw_leaderboard_of
 
-KINDS: Mapping[str, Callable[[Drawing, Sequence[Path], Path], Drawn]] = {
+DRAWING_KINDS: Mapping[str, Callable[[Drawing, Sequence[Path], Path], Drawn]] = {
     "gallery": draw_gallery_of,
     "leaderboard": draw_leaderboard_of,
     "verdicts": draw_verdicts_of,
@@ -38,13 +38,15 @@ def study_drawings(settings: Sequence[Mapping[str, Any]], seed: int) -> list[Dra
     for stated in settings:
         if set(stated) != set(_KEYS):
             raise ConfigError(f"parts: {dict(stated)}: expected {', '.join(_KEYS)}.")
-        if stated["draw"] not in KINDS:
-            known = f"expected one of {', '.join(KINDS)}"
-            raise ConfigError(f"parts: draw: {stated['draw']}: {known}.{nearest_name(str(stated['draw']), KINDS)}")
+        if stated["draw"] not in DRAWING_KINDS:
+            known = f"expected one of {', '.join(DRAWING_KINDS)}"
+            raise ConfigError(
+                f"parts: draw: {stated['draw']}: {known}.{nearest_name(str(stated['draw']), DRAWING_KINDS)}"
+            )
         drawings.append(Drawing(str(stated["title"]), int(stated["dpi"]), str(stated["draw"]), seed))
     return drawings
 
 
 def draw_over_parts(drawing: Drawing, answers: Sequence[Path], folder: Path) -> Drawn:
     """Draw over the run folders of a study's parts; figures are written into ``folder``."""
-    return KINDS[drawing.kind](drawing, answers, folder)
+    return DRAWING_KINDS[drawing.kind](drawing, answers, folder)

@@ -15,7 +15,7 @@ from fervis.reporting.run_files import read_config
 from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
-from fervis.visualizers.figures.gallery import CLIP, GalleryRow, draw_gallery
+from fervis.visualizers.figures.study.gallery import CLIP, GalleryRow, draw_gallery
 
 GALLERY = "gallery"
 

@@ -23,7 +23,7 @@ from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.system.console import log
 from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
-from fervis.visualizers.figures.leaderboard import draw_leaderboard
+from fervis.visualizers.figures.study.leaderboard import draw_leaderboard
 
 LEADERBOARD = "leaderboard"
 _NO_SCORE = "chance"  # a part of a measure that describes the data
@@ -231,7 +231,7 @@ def _board_caption(board: Leaderboard, parts: int) -> str:
         f"{len(board.methods)} methods by the mean of their ranks, of {parts} runs; grey ones do not know the network. "
         "Whiskers are 95 % bootstrap intervals over images."
     )
-    taus = [f"{format_number(value, '.2f')} ({name})" for name, value in board.between_settings.items()]
+    taus = [f"{format_number(value, 'z.2f')} ({name})" for name, value in board.between_settings.items()]
     text += f" Kendall's tau of the rankings by two seeds or networks: {', '.join(taus)}." if taus else ""
-    pairs = [f"{format_number(value, '.2f')} ({one}, {two})" for (one, two), value in board.between_measures.items()]
+    pairs = [f"{format_number(value, 'z.2f')} ({one}, {two})" for (one, two), value in board.between_measures.items()]
     return text + (f" By two measures: {', '.join(pairs)}." if pairs else "")

@@ -57,9 +57,9 @@ def plan_parts(parts: Sequence[Part], own: Sequence[str]) -> list[PartRun]:
 def assign_overrides(parts: Sequence[Part], own: Sequence[str]) -> list[PartRun]:
     """Give each part the overrides that concern it.
 
-    ``layer=`` concerns parts whose explainer uses layers, ``faces=`` those that explain faces, and a setting such as
-    ``explainer.filters=`` those whose explainer has it. Where ``faces=`` is given without ``split=``, all parts that
-    explain faces take the split of the first of them, so that a row number means the same face in each.
+    ``layer=`` concerns parts whose explainer uses layers, ``faces=`` those that explain faces, and ``against=`` or a
+    setting such as ``explainer.filters=`` those whose explainer has it. Where ``faces=`` is given without ``split=``,
+    all parts that explain faces take the split of the first of them, so that a row number means the same face in each.
     """
     shared = [override for override in own if not _is_selective(override)]
     # The study itself has no such setting, to which it was added by ``++``; the parts have it.
@@ -88,7 +88,7 @@ def _compose(part: Part, overrides: Sequence[str]) -> PartRun:
 def _is_selective(override: str) -> bool:
     """Whether an override concerns some parts and not others."""
     kind, dot, _ = override_key(override).partition(".")
-    return kind in ("layer", "faces") or (kind in PART_KINDS and bool(dot))
+    return kind in ("layer", "faces", "against") or (kind in PART_KINDS and bool(dot))
 
 
 def _concerns(override: str, run: PartRun) -> bool:
@@ -98,6 +98,8 @@ def _concerns(override: str, run: PartRun) -> bool:
         return bool({"layers", "pixels" if layer == INPUT else "layers"} & _explainer_class(run.config).takes)
     if kind == "faces":
         return _explains_faces(run.config)
+    if kind == "against":
+        return "against" in run.config.explainer
     return setting.partition(".")[0] in run.config[kind]
 
 

@@ -73,7 +73,7 @@ def test_scores_are_those_of_a_literal_version():
             int(classes[number, target]),
             has,
         )
-        found = [float(values[number, target]) for values in scores.values()]
+        found = [float(values[number, target]) for name, values in scores.items() if name != "sensitive"]
         assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 

@@ -16,7 +16,7 @@ from fervis.core.registry import build_plugin
 from fervis.core.targets import Targets, class_targets
 from fervis.datasets.landmarks.regions import FACE_REGIONS, FaceRegions, face_regions
 from fervis.evidence.regions import region_shares
-from fervis.evidence.regions.region_shares import patch_order, region_mass
+from fervis.evidence.regions.region_shares import region_mass
 from fervis.models.batch import Batch
 
 
@@ -141,17 +141,6 @@ def box_blur(pixels: np.ndarray) -> np.ndarray:
     for y, x in np.ndindex(*pixels.shape):
         blurred[y, x] = pixels[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2].mean()
     return blurred
-
-
-def test_patches_have_the_area_and_lie_on_the_face(faces: tuple[Tensor, Truth]):
-    face = faces[1].regions > 0
-    order = patch_order(face, torch.tensor([0.0, 0.5, 0.999]))
-    for area in (1, 5, 36):
-        patches = order < area
-        assert patches.sum((2, 3)).unique().tolist() == [area]
-        assert not (patches & ~face[:, None]).any()
-    assert order[0, 0, 1, 1] == 0  # the first pixel of the face
-    assert order[0, 2, 6, 6] == 0  # the last
 
 
 def test_hiding_is_computed_once_for_the_maps_of_the_same_images(

@@ -118,3 +118,9 @@ def test_the_working_folder_and_the_environment_do_not_count(tmp_path: Path, mon
     (tmp_path / "vgg8").mkdir()
     assert key(outputs=tmp_path / "elsewhere") == before
     assert os.fspath(ROOT) not in before
+
+
+def test_against_is_short_for_the_explainers_setting(tmp_path: Path):
+    question = ("explainer=confused", "target=happy")
+    one, two = (key(*question, f"{name}=sad", outputs=tmp_path) for name in ("against", "explainer.against"))
+    assert one == two != key(*question, outputs=tmp_path)

@@ -39,6 +39,8 @@ WRONG = {
     "explainer.name=[a]": r"explainer\.name=\[a\]: expected the name of one explainer",
     "explainer.name=salency": r"explainer=salency: there is no such explainer",
     "parts=[1]": r"parts=\[1\]: expected a list of parts",
+    "against=sad": r"against=sad: explainer=saliency contrasts .* expected explainer=confused or finer\.",
+    "agianst=sad": r"agianst: there is no such key\. Did you mean against\?",
     "+sead=1": r"\+sead=1: there is no such key\. Did you mean seed\?",
 }
 
@@ -80,3 +82,18 @@ def test_a_config_read_back_from_plain_data_is_the_same():
     assert RunConfig.from_plain(config.plain()) == config
     with pytest.raises(ConfigError, match="colour: there is no such key"):
         RunConfig.from_plain({**config.plain(), "colour": "red"})
+
+
+def test_against_is_a_setting_of_the_explainers_that_have_it():
+    for override in ("against=sad", "explainer.against=sad"):
+        config = to_run_config(compose_config(["explainer=confused", "target=fear", override]))
+        assert config.explainer["against"] == "sad"
+        assert "against" not in config.plain()
+        assert RunConfig.from_plain(config.plain()) == config
+    assert to_run_config(compose_config(["explainer=finer", "against=[sad,fear]"])).explainer["against"] == [
+        "sad",
+        "fear",
+    ]
+    assert to_run_config(compose_config(["explainer=finer"])).explainer["against"] == "similar"
+    with pytest.raises(ConfigError, match=r"against=\[sad,fear\]: explainer=lime contrasts its target"):
+        to_run_config(compose_config(["explainer=lime", "against=[sad,fear]"]))

@@ -19,7 +19,7 @@ from fervis.core.registry import names, option_settings, plugin_class
 from fervis.core.results import HeatMaps
 from fervis.errors import ConfigError
 from fervis.runs.study.drawings import study_drawings
-from fervis.visualizers.figures.gallery import GalleryRow, draw_gallery
+from fervis.visualizers.figures.study.gallery import GalleryRow, draw_gallery
 
 PRESET = """# a small gallery
 parts:
@@ -58,7 +58,7 @@ def test_parts_that_give_maps_stand_on_one_sheet(ask: Callable[..., Path]):
 def test_a_wrong_drawing_is_refused():
     with pytest.raises(ConfigError, match="expected title, draw, dpi"):
         study_drawings([{"title": "a", "draw": "gallery"}], seed=0)
-    with pytest.raises(ConfigError, match=r"expected one of gallery, leaderboard\. Did you mean gallery"):
+    with pytest.raises(ConfigError, match=r"expected one of gallery, leaderboard, verdicts\. Did you mean gallery"):
         study_drawings([{"title": "a", "draw": "galery", "dpi": 100}], seed=0)
 
 

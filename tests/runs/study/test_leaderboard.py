@@ -20,7 +20,7 @@ parts:
   - {title: Methods, draw: leaderboard, dpi: 60}
   - each: {dataset.case: [additive model.case=additive], explainer: [input_x_gradient, random_map, everything_map]}
     ask: [dataset=hand_set, model=hand_set, checkpoint=initial, faces=all, target=positive,
-          "evidence=[true_attribution,precision]", visualizer.max_single=0, visualizer.dpi=50]
+          "evidence=[true_attribution,precision]", visualizer.max_single=0, visualizer.overview=false]
 """
 
 

@@ -124,6 +124,14 @@ def test_a_setting_goes_to_the_parts_that_have_it():
         assigned("explainer.smaples=1")
 
 
+def test_a_contrast_goes_to_the_parts_whose_explainer_makes_one():
+    asked = [{"title": name, "ask": [f"explainer={name}"], "figures": {}} for name in ("finer", "saliency")]
+    runs = assign_overrides(study_parts(asked), ["against=sad"])
+    assert [run.overrides for run in runs] == [("explainer=finer", "against=sad"), ("explainer=saliency",)]
+    with pytest.raises(ConfigError, match="against=sad: no part of the study takes against="):
+        assigned("against=sad")
+
+
 def test_the_part_that_compares_checkpoints_keeps_them():
     runs = assigned("checkpoint=last")
     assert [run.config.checkpoint for run in runs] == ["last"] * 5 + [["best", 1]]

@@ -15,7 +15,7 @@ from fervis.runs.study.claims.verdicts import LEVEL, CaseVerdict, Verdict, judge
 from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.system.console import log
 from fervis.visualizers.figures.figure_writer import FigureWriter
-from fervis.visualizers.figures.verdicts import VerdictRow, draw_verdicts
+from fervis.visualizers.figures.study.verdicts import VerdictRow, draw_verdicts
 
 VERDICTS = "verdicts"
 _NETWORK = "network"  # column of statements that need no map
@@ -39,24 +39,24 @@ def draw_verdicts_of(drawing: Drawing, answers: Sequence[Path], folder: Path) ->
     verdicts = judge(statements, maps, numbers, drawing.seed)
     for verdict in verdicts:
         log.info("%d  %-62s %s", verdict.statement.claim, verdict.statement.text, verdict.verdict)
-    methods = list(dict.fromkeys(_column(case) for verdict in verdicts for case in verdict.cases))
-    controls = list(dict.fromkeys(_column(case) for verdict in verdicts for case in verdict.controls))
+    methods = list(dict.fromkeys(_column_of(case) for verdict in verdicts for case in verdict.cases))
+    controls = list(dict.fromkeys(_column_of(case) for verdict in verdicts for case in verdict.controls))
     rows = [VerdictRow(one.statement.claim, one.statement.text, one.verdict, _cells(one)) for one in verdicts]
     networks = sorted({case.network for verdict in verdicts for case in verdict.cases})
     with FigureWriter(folder, drawing.dpi) as writer:
         sheet = draw_verdicts(drawing.title, claims, rows, [*methods, *controls], controls, drawing.dpi)
-        figure = writer.save(sheet, VERDICTS, _caption(networks, controls))
-    return Drawn([figure], [_entry(verdict) for verdict in verdicts], _numbers(verdicts))
+        figure = writer.save(sheet, VERDICTS, _verdict_caption(networks, controls))
+    return Drawn([figure], [_entry(verdict) for verdict in verdicts], _effect_numbers(verdicts))
 
 
-def _column(case: CaseVerdict) -> str:
+def _column_of(case: CaseVerdict) -> str:
     return case.control or case.method or _NETWORK
 
 
 def _cells(verdict: Verdict) -> dict[str, list[str]]:
     cells: dict[str, list[str]] = {}
     for case in (*verdict.cases, *verdict.controls):
-        cells.setdefault(_column(case), []).append(case.verdict)
+        cells.setdefault(_column_of(case), []).append(case.verdict)
     return cells
 
 
@@ -72,7 +72,7 @@ def _entry(verdict: Verdict) -> dict[str, Any]:
         effects = "; ".join(
             f"{effect.name} {format_interval(effect.value, '+.3f')}{_p_text(effect.p)}" for effect in case.effects
         )
-        row[f"{_column(case)} {case.network}"] = effects
+        row[f"{_column_of(case)} {case.network}"] = effects
     return row
 
 
@@ -82,7 +82,7 @@ def _p_text(p: float) -> str:
     return f", p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
 
 
-def _numbers(verdicts: Sequence[Verdict]) -> dict[str, float]:
+def _effect_numbers(verdicts: Sequence[Verdict]) -> dict[str, float]:
     """Return every effect with its interval and its corrected p-value, of controls too."""
     numbers: dict[str, float] = {}
     for verdict in verdicts:
@@ -95,7 +95,7 @@ def _numbers(verdicts: Sequence[Verdict]) -> dict[str, float]:
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _caption(networks: Sequence[str], controls: Sequence[str]) -> str:
+def _verdict_caption(networks: Sequence[str], controls: Sequence[str]) -> str:
     text = (
         f"A statement is supported by a method if each of its tests finds it, at {LEVEL:g} after Holm's correction "
         f"over all tests of the method; contrary if one finds the opposite. Networks: {', '.join(networks) or 'none'}."

@@ -23,7 +23,7 @@ def map_effects(statement: Statement, case: MapCase, draws: Draws) -> list[Effec
     named = {stated.get("class"), *stated.get("others", ()), *stated.get("against", ())} - {None}
     if named - set(case.classes):
         return []
-    return _TESTS[statement.kind](statement, case, draws)
+    return _MAP_TESTS[statement.kind](statement, case, draws)
 
 
 def _region(statement: Statement, case: MapCase, draws: Draws) -> list[Effect]:
@@ -112,7 +112,7 @@ def _is_map_control(case: MapCase) -> bool:
     return bool(case.control) and case.control not in CONTROL_CHECKPOINTS.values()
 
 
-_TESTS: Mapping[str, Callable[[Statement, MapCase, Draws], list[Effect]]] = {
+_MAP_TESTS: Mapping[str, Callable[[Statement, MapCase, Draws], list[Effect]]] = {
     "region": _region,
     "face_share": _face_share,
     "edges": _edges,
@@ -120,6 +120,6 @@ _TESTS: Mapping[str, Callable[[Statement, MapCase, Draws], list[Effect]]] = {
     "recall": _recall,
     "scatter": _scatter,
 }
-MAP_KINDS = frozenset(_TESTS)
+MAP_KINDS = frozenset(_MAP_TESTS)
 OF_NETWORK = frozenset({"recall"})
 """Kinds that concern the network and no map; controls have no such tests."""

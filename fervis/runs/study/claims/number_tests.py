@@ -29,7 +29,7 @@ def number_effects(statement: Statement, case: NumberCase, draws: Draws) -> list
     layers = list(dict.fromkeys(entry["layer"] for entry in entries))
     if layers != stated.get("layers", layers) or not entries:
         return []
-    return _TESTS[statement.kind](stated, entries, draws)
+    return _NUMBER_TESTS[statement.kind](stated, entries, draws)
 
 
 def _trend(stated: Mapping[str, Any], entries: Entries, draws: Draws) -> list[Effect]:
@@ -50,7 +50,7 @@ def _trend(stated: Mapping[str, Any], entries: Entries, draws: Draws) -> list[Ef
     return [Effect("rank correlation with depth", Interval(correlation, *ends), p)]
 
 
-def _difference(stated: Mapping[str, Any], entries: Entries, draws: Draws) -> list[Effect]:
+def _checkpoint_difference(stated: Mapping[str, Any], entries: Entries, draws: Draws) -> list[Effect]:
     """Difference of the first checkpoint and the second, image by image."""
     checkpoints = list(dict.fromkeys(entry.get("checkpoint") for entry in entries))
     if len(checkpoints) != 2:
@@ -64,7 +64,7 @@ def _difference(stated: Mapping[str, Any], entries: Entries, draws: Draws) -> li
     return [mean_effect(f"{checkpoints[0]} against {checkpoints[1]}", differences, draws)]
 
 
-def _share(stated: Mapping[str, Any], entries: Entries, draws: Draws) -> list[Effect]:
+def _share_above(stated: Mapping[str, Any], entries: Entries, draws: Draws) -> list[Effect]:
     """Share of the entries above another of their numbers, beyond a chance, by the exact binomial test."""
     above = stated["above"]
     limits = _values(entries, above) if isinstance(above, str) else torch.full((len(entries),), float(above))
@@ -112,10 +112,10 @@ def _number(entry: Mapping[str, Any], name: str) -> float:
     return math.nan if value is None else float(value)
 
 
-_TESTS: Mapping[str, Callable[[Mapping[str, Any], Entries, Draws], list[Effect]]] = {
+_NUMBER_TESTS: Mapping[str, Callable[[Mapping[str, Any], Entries, Draws], list[Effect]]] = {
     "trend": _trend,
-    "difference": _difference,
-    "share": _share,
+    "difference": _checkpoint_difference,
+    "share": _share_above,
     "within": _within,
 }
-NUMBER_KINDS = frozenset(_TESTS)
+NUMBER_KINDS = frozenset(_NUMBER_TESTS)

@@ -90,7 +90,7 @@ def _write_rows(sheet: Sheet, lines: Sequence[Sequence[str]], rows: Sequence[Ver
     """Write claims, statements and verdicts; return the middle of each statement's line, and where the last ends."""
     middles, top = [], _HEAD
     for number, claim in enumerate(lines, 1):
-        _rule(sheet, top + 0.02)
+        _rule_above(sheet, top + 0.02)
         top += 0.05
         for line in claim:
             canvas.add_text(sheet, MARGIN, top, line, room=TEXT_WIDTH, size=6.0, color=FAINT_COLOR)
@@ -107,7 +107,7 @@ def _write_rows(sheet: Sheet, lines: Sequence[Sequence[str]], rows: Sequence[Ver
     return middles, top
 
 
-def _rule(sheet: Sheet, top: float) -> None:
+def _rule_above(sheet: Sheet, top: float) -> None:
     across, down = sheet.get_size_inches()
     y = 1 - top / down
     sheet.add_artist(Line2D([MARGIN / across, 1 - MARGIN / across], [y, y], color=RULE_COLOR, linewidth=0.5))

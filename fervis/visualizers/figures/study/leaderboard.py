@@ -11,7 +11,7 @@ from fervis.visualizers.figures.axes import add_axes
 from fervis.visualizers.figures.canvas import Sheet
 from fervis.visualizers.figures.style import BLUE, GREY, MARGIN, TEXT_WIDTH
 
-_ROW, _HEAD, _FOOT, _LABEL, _GAP = 0.145, 0.55, 0.3, 1.35, 0.16  # inches
+_ROW, _HEAD, _FOOT, _NUMBER, _LABEL, _GAP = 0.145, 0.55, 0.3, 0.17, 1.35, 0.16  # inches
 
 
 def draw_leaderboard(
@@ -37,9 +37,11 @@ def draw_leaderboard(
     canvas.add_heading(sheet, title)
     for row, method in enumerate(methods):
         color = GREY if method in baselines else "black"
-        name = f"{row + 1}  {method}"
-        middle = _HEAD + _ROW * (row + 0.5)
-        canvas.add_text(sheet, MARGIN, middle, name, room=_LABEL - 0.05, size=6.5, color=color, va="center")
+        middle, names = _HEAD + _ROW * (row + 0.5), MARGIN + _NUMBER
+        canvas.add_text(
+            sheet, names - 0.06, middle, str(row + 1), room=_NUMBER, size=6.5, color=color, va="center", ha="right"
+        )
+        canvas.add_text(sheet, names, middle, method, room=_LABEL - names, size=6.5, color=color, va="center")
     width = (TEXT_WIDTH - MARGIN - _LABEL) / max(1, len(scores)) - _GAP
     for panel, (measure, of_methods) in enumerate(scores.items()):
         left = _LABEL + panel * (width + _GAP)

@@ -1,0 +1,1 @@
+"""Figures of two classes that a network confuses."""

@@ -1,0 +1,1 @@
+"""Figures over the parts of a study."""
