@@ -5,6 +5,7 @@ From Python:
 - ``explain(model, images, explainer="saliency", layer="conv7", target=labels)`` explains any network's images.
 - ``score(model, images, maps, "deletion")`` scores maps, those of other libraries too, by measures of evidence.
 - ``agreement({"saliency": maps, "lime": others})`` measures how far methods agree about the same images.
+- ``load_result(path)`` reads maps that ``result.save(path)`` wrote, or those of a run folder.
 - ``ask(["explainer=saliency", "layer=conv7"])`` answers a question into its run folder, as ``python -m fervis`` does.
 - ``load_model("vgg8", weights="fer2013")`` returns a trained network that comes with fervis.
 - ``check_explainer("saliency")`` checks whether an explainer, such as one of your own, keeps the contract.
@@ -19,6 +20,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # not typing's: `python -m fervis` must import nothing before it has left the current folder
 if TYPE_CHECKING:
     from fervis.core.registry import names
+    from fervis.core.results.result_files import load_result
     from fervis.errors import ConfigError, RunError, WrongQuestion
     from fervis.evidence.checks.suite import check_evidence, evidence_checks
     from fervis.explainers.checks.suite import check_explainer, explainer_checks
@@ -42,6 +44,7 @@ _PUBLIC_NAMES = {
     "explain": "fervis.explainers.explain",
     "explainer_checks": "fervis.explainers.checks.suite",
     "load_model": "fervis.models.pretrained",
+    "load_result": "fervis.core.results.result_files",
     "names": "fervis.core.registry",
     "score": "fervis.runs.score",
 }
@@ -59,6 +62,7 @@ __all__ = [
     "explain",
     "explainer_checks",
     "load_model",
+    "load_result",
     "names",
     "score",
 ]

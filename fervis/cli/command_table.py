@@ -89,6 +89,15 @@ report outputs/runs/vgg8-saliency-1f0c2a9b writes that run's report.html, report
 the index.html of a sweep and the page of each of its jobs. Prints their paths.""",
         folders=True,
     ),
+    "table": Command(
+        function="fervis.reporting.number_table:table_command",
+        summary="Print every number of every answer as one CSV table, a row per run folder.",
+        usage="""\
+table outputs/sweeps/<name> prints a row per answer of a sweep: its folder, the settings that differ, and
+every number. table outputs prints those of all answers; run folders can be named too.""",
+        flags={"--to": "write it into this file, .csv, or .parquet where pyarrow is installed"},
+        folders=True,
+    ),
     "wandb-report": Command(
         function="fervis.reporting.wandb_report:wandb_report_command",
         summary="Lay out a Weights & Biases report of a sweep, and save it with --save.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import sys
@@ -32,6 +33,7 @@ from fervis.runs.config import (
     to_run_config,
 )
 from fervis.runs.config_code import refuse_code
+from fervis.runs.multirun.job_value import job_value
 from fervis.runs.multirun.jobs import completed_summary, log_job
 from fervis.runs.multirun.launchers import exit_with_parent, prefix_logs, relay_logs
 from fervis.runs.overrides import check_overrides, parse_override, prepare_overrides
@@ -71,7 +73,7 @@ def run_hydra(typed: Sequence[str]) -> None:
     launching = os.getpid()
     sources = replace(config_sources)
 
-    def job(config: DictConfig) -> str | None:
+    def job(config: DictConfig) -> str | float | None:
         if os.getpid() == launching:
             return run_job(config, failed)
         vars(config_sources).update(vars(sources))
@@ -195,8 +197,10 @@ def join_shards(sweep: Path) -> None:
             (folder / FAILURE_FILE).unlink(missing_ok=True)
 
 
-def run_job(config: DictConfig, failed: list[BaseException]) -> str | None:
+def run_job(config: DictConfig, failed: list[BaseException]) -> str | float | None:
     """One job of Hydra's: answer, print the run folder, and leave no empty folder behind a mistake.
+
+    A sweeper gets the folder, or the number that ``value=`` names: NaN where the job failed.
 
     The error of a single run goes to ``failed``, since Hydra would print its own text around it; that of a sweep's
     job is written into the job's folder as ``failure.json``, and the sweep goes on.
@@ -211,10 +215,13 @@ def run_job(config: DictConfig, failed: list[BaseException]) -> str | None:
         config = resolve_weights(config, overrides, hydra_config.runtime.choices["trainer"])
         # At once, for a launcher may end its processes without asking.
         print(run_config(config, folder, overrides, sweep), flush=True)
+        returned = str(folder) if config.value is None else job_value(folder, config.value)
+        if config.value is not None:
+            log.info("%s = %.6g", config.value, returned)
     except Exception as error:
         if sweep:
             write_failure(folder, overrides, error)
-            return None
+            return None if config.value is None else math.nan
         _remove_if_empty(folder)
         failed.append(error)
         return None
@@ -222,7 +229,7 @@ def run_job(config: DictConfig, failed: list[BaseException]) -> str | None:
         _remove_if_empty(folder)
         raise
     (folder / FAILURE_FILE).unlink(missing_ok=True)
-    return str(folder)
+    return returned
 
 
 def write_failure(folder: Path, overrides: Sequence[str], error: Exception) -> None:

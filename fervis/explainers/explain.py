@@ -16,7 +16,7 @@ from fervis.core.layers import INPUT, resolve_layers
 from fervis.core.network import Network
 from fervis.core.protocols import Explainer
 from fervis.core.registry import build_plugin, option_settings
-from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps
+from fervis.core.results import ExplainerOutput, HeatMaps, LayerMaps, named_result
 from fervis.core.targets import Targets, class_index, class_targets, resolve_filter
 from fervis.errors import ConfigError, RunError
 from fervis.models.batch import Batch
@@ -62,7 +62,7 @@ def explain(
 
     Returns:
         For a method of images, a result whose ``maps`` are [L*N*T,H,W] float32, un-normalised, on the images' device
-        (``HeatMaps``): layer by layer, image by image, target by target. For a method of the network (``filters``,
+        (``ExplainedMaps``): layer by layer, image by image, target by target. For a method of the network (``filters``,
         ``confusion``, ...) another kind of result; the images are then the faces it reads, and ``target`` their labels.
         For several methods a dictionary of their results by name.
 
@@ -88,7 +88,7 @@ def explain(
             batch = Batch(network, pixels, (), classes=known, seed=seed, rows=rows, references=references)
             if method:
                 batch = made_ready(batch, method, layer, target, batch_size)
-                return explain_batch(method, batch, batch_size=batch_size).result
+                return named_result(explain_batch(method, batch, batch_size=batch_size), pixels, name)
             from fervis.explainers.several import explain_by_each
 
             batch = replace(batch, targets=requested_targets(network, pixels, target, batch_size))

@@ -9,7 +9,7 @@ from typing import Any
 from fervis.core.layers import resolve_layers
 from fervis.core.protocols import Explainer
 from fervis.core.registry import build_plugin
-from fervis.core.results import ExplainerOutput, HeatMaps
+from fervis.core.results import ExplainerOutput, HeatMaps, named_result
 from fervis.errors import ConfigError
 from fervis.explainers.explain import check_takes, explain_batch
 from fervis.models.batch import Batch
@@ -60,7 +60,7 @@ def explain_by_each(
     resolved = {names: resolve_layers(batch.model, names, batch.images[:1]) for names in set(wanted.values())}
     batches = {name: replace(batch, layers=resolved[names]) for name, names in wanted.items()}
     outputs = explain_together(methods, batches, batch_size=batch_size)
-    return {name: output.result for name, output in outputs.items()}
+    return {name: named_result(output, batch.images, name) for name, output in outputs.items()}
 
 
 def explain_together(

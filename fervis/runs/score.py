@@ -13,7 +13,7 @@ from fervis.core.faces import Truth
 from fervis.core.layers import resolve_layers
 from fervis.core.network import Network
 from fervis.core.registry import build_plugin, is_plugin, names, option_files, option_settings
-from fervis.core.results import HeatMaps
+from fervis.core.results import HeatMaps, MapScores
 from fervis.errors import ConfigError, unknown_name
 from fervis.evidence.measured import measured
 from fervis.evidence.protocol import Evidence, ExplainAgain
@@ -40,7 +40,7 @@ def score(
     baselines: bool = False,
     output: str | int | None = None,
     seed: int = 0,
-) -> dict[str, Tensor]:
+) -> MapScores:
     """Score maps of a network's images, from any library. Needs no config and no data set.
 
     Args:
@@ -60,7 +60,8 @@ def score(
         seed: root of the measures' randomness.
 
     Returns:
-        Name of a score -> [N] for maps [N,H,W], [N,T] for maps [N,T,H,W]; float32 on the CPU.
+        Name of a score -> [N] for maps [N,H,W], [N,T] for maps [N,T,H,W]; float32 on the CPU. A dictionary that prints
+        in few lines, with ``to_dataframe()``.
 
     Raises:
         ConfigError: an unknown measure, setting or class, maps of a wrong shape, or a measure without its requirements.
@@ -80,7 +81,7 @@ def score(
             )
             _refuse_what_is_missing(measures, batch, explainer)
             scores = measured(measures, batch, wanted, _explains_again(batch, explainer), baselines=baselines)
-    return {name: values[:, 0] if single else values for name, values in scores.items()}
+    return MapScores({name: values[:, 0] if single else values for name, values in scores.items()})
 
 
 def chosen_measures(evidence: OneOrMore) -> dict[str, Evidence]:

@@ -22,7 +22,7 @@ from fervis.visualizers.figures.canvas import Sheet
 from fervis.visualizers.figures.color import Colormap, colorize, overlay
 from fervis.visualizers.figures.figure_writer import Dpi, FigureLimit, FigureWriter, MapScale
 from fervis.visualizers.figures.heatmap_items import HeatmapItem, ScaledMap, TitleTemplate, heatmap_items
-from fervis.visualizers.figures.style import FAINT_COLOR, MARGIN, TEXT_WIDTH
+from fervis.visualizers.figures.style import FAINT_COLOR, MARGIN, TEXT_WIDTH, plain_style
 
 ITEMS_PER_PAGE = 40  # entries on an overview
 LEGEND_BAR = 1.2  # inches, the length of an overview's colour bar
@@ -80,7 +80,23 @@ class HeatMap:
                 writer.save(self.single(entry), name, entry.caption())
         return writer.figures
 
-    def single(self, entry: HeatmapItem) -> Sheet:
+    def figure(self, explanation: Explanation, title: str = "") -> Sheet:
+        """Return one figure, which is written nowhere: of the only entry, or the first page of the overview.
+
+        Args:
+            explanation: N entries.
+            title: instead of the usual one.
+
+        Raises:
+            RunError: a map has values that are not finite.
+        """
+        with plain_style():
+            entries = heatmap_items(explanation, shared=self.scale == "shared", clip=self.clip)
+            if len(entries) == 1:
+                return self.single(entries[0], title)
+            return self.draw_overview(_pages(entries)[0], title)
+
+    def single(self, entry: HeatmapItem, title: str = "") -> Sheet:
         """Draw one entry as wide as a paper's text: face, map, overlay and, if there is one, the map of the pixels."""
         gap, top = 0.12, 0.51
         panels = 2 + len(entry.maps)
@@ -95,9 +111,9 @@ class HeatMap:
         below = top + side + 0.05
         sheet = canvas.new_figure(width, below + 0.24 + 0.105 * max(map(len, notes)) + 0.03, self.dpi)
 
-        canvas.add_heading(sheet, entry.titled(self.title))
+        canvas.add_heading(sheet, title or entry.titled(self.title))
         canvas.add_text(sheet, MARGIN, 0.185, entry.verdict, room=width - 2 * MARGIN - 1.7, size=7.5)
-        source = f"{entry.model} · {entry.dataset}"
+        source = " · ".join(name for name in (entry.model, entry.dataset) if name)
         canvas.add_text(sheet, width - MARGIN, 0.19, source, room=1.6, size=6.5, ha="right", color=FAINT_COLOR)
         for left, (name, _, pixels) in zip(lefts, self._tiles(entry), strict=True):
             canvas.add_text(sheet, left, top - 0.13, name, room=side, size=6.5, color=FAINT_COLOR)
@@ -112,7 +128,7 @@ class HeatMap:
         canvas.add_text(sheet, lefts[2], below, covers, room=side, size=6.0, color=FAINT_COLOR)
         return sheet
 
-    def draw_overview(self, blocks: list[list[HeatmapItem]]) -> Sheet:
+    def draw_overview(self, blocks: list[list[HeatmapItem]], title: str = "") -> Sheet:
         """Draw entries on one sheet, one block per face: the face and its maps, in the same order in every block."""
         first = blocks[0][0]
         several = max(map(len, blocks)) > 1
@@ -137,10 +153,12 @@ class HeatMap:
 
         layers = dict.fromkeys(entry.layer for block in blocks for entry in block)
         where = f" at {next(iter(layers))}" if len(layers) == 1 else ""
-        canvas.add_heading(sheet, f"{first.method}{where} · {first.model} on {first.dataset}")
+        subject = f" · {first.model} on {first.dataset}" if first.model else ""
+        canvas.add_heading(sheet, title or f"{first.method}{where}{subject}")
         for index, (block, row) in enumerate(zip(blocks, tiles, strict=True)):
             left, top = MARGIN + index % across * step_right, 0.26 + index // across * step_down
-            canvas.add_text(sheet, left, top, block[0].short, room=step_right - between, size=6.5)
+            alone = "" if several or block[0].predicted else f" · {block[0].target}"
+            canvas.add_text(sheet, left, top, block[0].short + alone, room=step_right - between, size=6.5)
             for count, (name, extent, pixels) in enumerate(row):
                 line, column = divmod(count - 1, columns - 1) if count else (0, -1)
                 x, y = left + (column + 1) * (side + gap), top + 0.13 + line * (head + side + 0.03)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fervis.core.intervals import Interval
-from fervis.core.results.result import SHARED, as_array, finite_number, tensor_arrays
+from fervis.core.results.result import SHARED, ShortRepr, as_array, finite_number, tensor_arrays
 
 SIGNIFICANT = 0.05
 """Corrected p-values below it are called significant."""
 
 
-@dataclass(frozen=True)
-class ConceptScores:
+@dataclass(frozen=True, repr=False)
+class ConceptScores(ShortRepr):
     """How often a concept's direction raises each of K classes, one entry per concept and layer.
 
     Attributes:
@@ -58,8 +58,8 @@ class ConceptScores:
         return row
 
 
-@dataclass(frozen=True)
-class ExplanationClusters:
+@dataclass(frozen=True, repr=False)
+class ExplanationClusters(ShortRepr):
     """Clusters of the maps of a class's faces, one entry per cluster.
 
     Attributes:
@@ -100,8 +100,8 @@ class ExplanationClusters:
         return {"size": int(self.size[entry]), **numbers}
 
 
-@dataclass(frozen=True)
-class NearestFaces:
+@dataclass(frozen=True, repr=False)
+class NearestFaces(ShortRepr):
     """The faces nearest to a face in a layer's space, one entry per face and layer.
 
     Attributes:
@@ -136,8 +136,8 @@ class NearestFaces:
         return {"nearest": self.rows[entry].tolist(), "distance": finite_number(self.distances[entry, 0]), **numbers}
 
 
-@dataclass(frozen=True)
-class RegionContrasts:
+@dataclass(frozen=True, repr=False)
+class RegionContrasts(ShortRepr):
     """What hiding a region of the face does to the margin of two classes, one entry per layer, group and region.
 
     The margin is the logit of the target less that of the other class. A group holds the faces of one label that are

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fervis.core.layers import INPUT, resize_maps
-from fervis.core.results.result import as_array, join_items
+from fervis.core.results.result import ShortRepr, as_array, join_items
 
 
-@dataclass(frozen=True)
-class HeatMaps:
+@dataclass(frozen=True, repr=False)
+class HeatMaps(ShortRepr):
     """One map per entry: the relevance of each pixel, in the method's own unit.
 
     Attributes:
@@ -74,8 +74,8 @@ class HeatMaps:
         )
 
 
-@dataclass(frozen=True)
-class LayerMaps:
+@dataclass(frozen=True, repr=False)
+class LayerMaps(ShortRepr):
     """The maps of N images and T targets at each layer's own grid: what an explainer of images returns.
 
     The caller resizes them to the images and lists them entry by entry (``heat_maps``).

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fervis.core.results.result import SHARED, as_array, finite_number, tensor_arrays
+from fervis.core.results.result import SHARED, ShortRepr, as_array, finite_number, tensor_arrays
 
 
-@dataclass(frozen=True)
-class FilterImages:
+@dataclass(frozen=True, repr=False)
+class FilterImages(ShortRepr):
     """Images that maximize an objective, one entry per filter or class.
 
     Attributes:
@@ -60,8 +60,8 @@ class FilterImages:
         )
 
 
-@dataclass(frozen=True)
-class FeatureMaps:
+@dataclass(frozen=True, repr=False)
+class FeatureMaps(ShortRepr):
     """Outputs of chosen filters of a layer for a face, one entry per face and layer.
 
     Attributes:
@@ -95,8 +95,8 @@ class FeatureMaps:
         return {"filters": len(self.filters[entry]), "black": finite_number(self.black[entry].mean())} | numbers
 
 
-@dataclass(frozen=True)
-class TopActivations:
+@dataclass(frozen=True, repr=False)
+class TopActivations(ShortRepr):
     """Faces that excite a filter most, one entry per filter.
 
     Attributes:
@@ -135,8 +135,8 @@ class TopActivations:
         }
 
 
-@dataclass(frozen=True)
-class Confusion:
+@dataclass(frozen=True, repr=False)
+class Confusion(ShortRepr):
     """A confusion matrix with its intervals, one entry per network.
 
     Attributes:
@@ -163,8 +163,8 @@ class Confusion:
         return dict(self.metrics[entry])
 
 
-@dataclass(frozen=True)
-class Progress:
+@dataclass(frozen=True, repr=False)
+class Progress(ShortRepr):
     """Numbers over the epochs of a training, one entry per layer and ``network`` for those of no layer.
 
     Attributes:

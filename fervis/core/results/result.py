@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_type_hints
 
 import torch
 from numpy.typing import NDArray
@@ -35,6 +35,35 @@ class Result(Protocol):
     def summary_row(self, entry: int) -> dict[str, Any]:
         """Return numbers and texts of one entry for its row of the summary's table; plain data."""
         ...
+
+
+class ShortRepr:
+    """Prints a dataclass with shapes and types in place of tensors; the dataclass is declared with ``repr=False``."""
+
+    def __repr__(self) -> str:
+        words = (f"{one.name}={describe_value(getattr(self, one.name))}" for one in fields(cast(Any, self)))
+        return f"{type(self).__name__}({', '.join(words)})"
+
+
+def describe_value(value: Any) -> str:
+    """Describe a value in a few words: a tensor by shape and type, a collection by its first items.
+
+    Example:
+        >>> describe_value(torch.zeros(2, 3)), describe_value({"a": torch.zeros(2)}), describe_value((1, 2, 3, 4))
+        ('[2,3] float32', '{a: [2] float32}', '(1, 2, 3, ... 1 more)')
+    """
+    if isinstance(value, Tensor):
+        return f"[{','.join(map(str, value.shape))}] {str(value.dtype).removeprefix('torch.')}"
+    if isinstance(value, dict):
+        return "{" + _first_items([f"{name}: {describe_value(item)}" for name, item in value.items()]) + "}"
+    if isinstance(value, tuple):
+        return f"({_first_items([describe_value(item) for item in value[:4]], len(value))})"
+    return value if isinstance(value, str) and len(value) < 60 else repr(value)[:60]
+
+
+def _first_items(words: list[str], count: int | None = None) -> str:
+    left = (len(words) if count is None else count) - 3
+    return ", ".join([*words[:3], *([f"... {left} more"] if left > 0 else [])])
 
 
 R = TypeVar("R")

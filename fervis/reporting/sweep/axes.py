@@ -20,7 +20,7 @@ from fervis.reporting.wording import format_setting
 
 _AXIS_ORDER = ("explainer.name", "model.name", "dataset.name", "layer", "target", "checkpoint", "seed")
 """Settings that are tried first as axes where the jobs' commands do not say what was swept."""
-_NOT_AXES = ("tracker", "device", "threads", "rerun", "quiet", "outputs", "hydra")
+NOT_AXES = ("tracker", "device", "threads", "rerun", "quiet", "outputs", "value", "hydra")
 """Settings of how a job ran; they do not change its result."""
 
 
@@ -47,7 +47,7 @@ def swept_axes(
     resolved = {name: flat for name, flat in settings.items() if flat}
     for key in dict.fromkeys([*_AXIS_ORDER, *(key for flat in resolved.values() for key in flat)]):
         values = {name: format_setting(flat.get(key)) for name, flat in resolved.items()}
-        if key.split(".")[0] not in _NOT_AXES and _separates(values, swept):
+        if key.split(".")[0] not in NOT_AXES and _separates(values, swept):
             for name, axes in swept.items():
                 override = overrides[name].get(key, overrides[name].get(axis_label(key)))
                 axes[key] = values.get(name, "?" if override is None else parse_value(override))
@@ -62,7 +62,7 @@ def command_overrides(command: str) -> dict[str, str]:
         words = command.split()
     pairs = (word.partition("=") for word in words if "=" in word)
     overrides = {key.lstrip("+~"): value for key, _, value in pairs}
-    return {key: value for key, value in overrides.items() if re.split(r"[./]", key)[0] not in _NOT_AXES}
+    return {key: value for key, value in overrides.items() if re.split(r"[./]", key)[0] not in NOT_AXES}
 
 
 def sweep_values(override: str) -> list[str]:

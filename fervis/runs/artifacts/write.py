@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from fervis.core.folders import RunFolder
-from fervis.core.results import Explanation, Figure
+from fervis.core.results import Explanation, Figure, HeatMaps
 from fervis.reporting.run_page import write_report
 from fervis.runs.artifacts.metadata import RunMetadata, build_manifest, write_manifest
 from fervis.runs.chunked.chunks import Chunks
@@ -76,10 +76,17 @@ def run_summary(explanation: Explanation, numbers: Mapping[str, float], figures:
     layers = ", ".join(dict.fromkeys(explanation.layers))
     return {
         "title": f"{explanation.explainer} at {layers} of {explanation.model} on {explanation.dataset}",
+        **({"maps": map_facts(explanation.result)} if isinstance(explanation.result, HeatMaps) else {}),
         "entries": summary_table(explanation),
         "numbers": dict(numbers),
         "figures": [{"file": f"figures/{figure.path.name}", "caption": figure.caption} for figure in figures],
     }
+
+
+def map_facts(result: HeatMaps) -> dict[str, Any]:
+    """Return what the values of a run's maps are."""
+    pixels = {} if result.pixel_maps is None else {"pixel_unit": result.pixel_unit}
+    return {"unit": result.unit, **pixels, "signed": result.signed}
 
 
 def summary_table(explanation: Explanation) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from fervis.errors import ConfigError, nearest_name, unknown_name
 from fervis.runs.config.shards import parse_shard
 
 # What a machine or a reader chooses without changing the result.
-EXCLUDED_FROM_KEY = ("hydra", "shard", "device", "threads", "tracker", "rerun", "quiet", "outputs")
+EXCLUDED_FROM_KEY = ("hydra", "shard", "device", "threads", "tracker", "rerun", "quiet", "outputs", "value")
 _SPLITS = ("train", "val", "test", "all")
 _PRECISIONS = ("auto", "bf16", "fp32")
 _SEED_BITS = 63
@@ -43,6 +43,7 @@ class RunConfig:
     rerun: bool = False
     quiet: bool = False
     outputs: str = "outputs"
+    value: str | None = None
     parts: list[Any] = field(default_factory=list)
 
     @property
@@ -135,6 +136,8 @@ def _check(config: RunConfig) -> None:
     for key, expected in {"outputs": "a folder", "device": "auto or a device such as cpu or cuda:1"}.items():
         if not isinstance(getattr(config, key), str) or not getattr(config, key).strip():
             raise _wrong(key, getattr(config, key), expected)
+    if config.value is not None and not (isinstance(config.value, str) and config.value.strip()):
+        raise _wrong("value", config.value, "the name of a number of the answer, such as deletion")
     if config.threads != "auto" and not _is_whole(config.threads, least=1):
         raise _wrong("threads", config.threads, "auto or a whole number of at least 1")
     parse_shard(config.shard)

@@ -6,6 +6,8 @@ same arguments give the same bytes on one machine, for any matplotlib settings o
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Sheet
+from matplotlib.figure import Figure as Canvas
 from matplotlib.image import BboxImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -25,6 +27,16 @@ from fervis.system.files import atomic_path
 from fervis.visualizers.figures.style import FAINT_COLOR, HEADING_SIZE, MARGIN, SMALLEST_TYPE
 
 _UNBROKEN = re.compile(r"\S+(?: %\S*)?(?: \[[^\]]*\]\S*)?")
+
+
+class Sheet(Canvas):
+    """A figure that a notebook shows although it has no axes."""
+
+    def _repr_html_(self) -> str:
+        data = io.BytesIO()
+        self.savefig(data, format="png", metadata={"Software": None})
+        picture = base64.b64encode(data.getvalue()).decode()
+        return f'<img alt="figure" style="max-width:100%" src="data:image/png;base64,{picture}">'
 
 
 def file_name(*parts: object, used: set[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ class HeatmapItem:
     target: str
     layer: str
     checkpoint: str  # empty where the run is of one
-    predicted: str
+    predicted: str  # empty where it is not known
     probability: float
     known: bool
     face: NDArray[np.uint8]
@@ -131,12 +132,15 @@ class HeatmapItem:
 
     @property
     def verdict(self) -> str:
-        """The network's prediction for the face, and the explained target."""
-        return f"predicted {self.predicted} {self.probability:.2f}{self.mark} · explained: {self.target}"
+        """The network's prediction for the face, where it is known, and the explained target."""
+        predicted = f"predicted {self.predicted} {self.probability:.2f}{self.mark} · " if self.predicted else ""
+        return f"{predicted}explained: {self.target}"
 
     @property
     def short(self) -> str:
         """Title of a block of the overview; with several checkpoints each map has its own prediction."""
+        if not self.predicted:
+            return self.name or f"{self.row}"
         label = self.label if self.labelled else self.name or "?"
         if self.checkpoint:
             return f"{self.row} {label}"
@@ -197,8 +201,8 @@ def heatmap_items(explanation: Explanation, *, shared: bool, clip: float) -> lis
             target=explanation.targets[i],
             layer=explanation.layers[i],
             checkpoint=explanation.checkpoints[i] if explanation.several_checkpoints else "",
-            predicted=explanation.classes[predictions[i]],
-            probability=float(explanation.probabilities[i, predictions[i]]),
+            predicted=explanation.classes[predictions[i]] if predictions[i] >= 0 else "",
+            probability=float(explanation.probabilities[i, predictions[i]]) if predictions[i] >= 0 else math.nan,
             known=label in explanation.classes,
             face=to_rgb(faces.images[i]),
             maps=tuple(stack[i] for stack in scaled),
