@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fervis.core.knobs import Choice
+from fervis.models.imputation import linear_imputation
 from fervis.models.masking import MASKS_PER_CHUNK, MaskedPasses
 
 
@@ -19,15 +22,22 @@ def blurred_twice(images: Tensor, side: int) -> Tensor:
     return images
 
 
-def stand_in(images: Tensor, fill: str, blur: int) -> Tensor:
-    """Return what stands in for hidden pixels of images [N,C,H,W].
+Fill = Annotated[str, Choice("mean", "blur", "inpaint")]
+"""What replaces hidden pixels: the image's own mean, its blurred self, or values imputed from the pixels around."""
+
+
+def fills_of(images: Tensor, fill: str, blur: int) -> list[Tensor | None]:
+    """Return what replaces hidden pixels of each image of [N,C,H,W], for ``hidden_scores``.
 
     Args:
         images: float.
-        fill: ``mean``, each image's own mean of each channel, [N,C,1,1]; or ``blur``, the blurred image, [N,C,H,W].
+        fill: ``mean``, each image's own mean of each channel, [C,1,1]; ``blur``, the blurred image, [C,H,W]; or
+            ``inpaint``, None: it depends on what is hidden.
         blur: side of the box in pixels, odd, of ``blur``.
     """
-    return blurred_twice(images, blur) if fill == "blur" else images.mean((2, 3), keepdim=True)
+    if fill == "inpaint":
+        return [None] * len(images)
+    return list(blurred_twice(images, blur) if fill == "blur" else images.mean((2, 3), keepdim=True))
 
 
 def patch_order(face: Tensor, draws: Tensor) -> Tensor:
@@ -51,7 +61,7 @@ def patch_order(face: Tensor, draws: Tensor) -> Tensor:
 
 
 def hidden_scores(
-    passes: MaskedPasses, image: Tensor, masks: Tensor, order: Tensor, fill: Tensor
+    passes: MaskedPasses, image: Tensor, masks: Tensor, order: Tensor, fill: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Score an image whole, without each region, and without random patches of each region's area.
 
@@ -60,12 +70,16 @@ def hidden_scores(
         image: [C,H,W] float.
         masks: [R,H,W] bool, the regions.
         order: [D,H,W] as ``patch_order`` gives it, of D draws.
-        fill: [C,H,W], or what broadcasts to it: what stands in for hidden pixels.
+        fill: [C,H,W], or what broadcasts to it, which replaces hidden pixels; None imputes them from those around.
 
     Returns:
         Scores [K] of the whole image, [R,K] without each region, and [D,R,K] without each patch.
     """
-    values = passes(image, (~part.to(image.device) for part in _hidden_parts(masks, order)), fill)
+    hidden = (part.to(image.device) for part in _hidden_parts(masks, order))
+    if fill is None:
+        values = passes.images(linear_imputation(image, part) for part in hidden)
+    else:
+        values = passes(image, (~part for part in hidden), fill)
     count = 1 + len(masks)
     return values[0], values[1:count], values[count:].unflatten(0, (len(order), len(masks)))
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fervis.core.knobs import Choice, Range, Whole
 from fervis.evidence.faithfulness.curves import pixel_ranks, target_curves
-from fervis.evidence.faithfulness.imputation import linear_imputation
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
+from fervis.models.imputation import linear_imputation
 from fervis.models.masking import masks_per_pass
 
 

@@ -20,7 +20,7 @@ from fervis.datasets.landmarks.regions import FACE_REGIONS, OUTSIDE_FACE, FaceRe
 from fervis.evidence.protocol import ExplainAgain
 from fervis.evidence.regions.action_units import action_unit_scores
 from fervis.models.batch import Batch
-from fervis.models.hiding import hidden_scores, patch_order, stand_in
+from fervis.models.hiding import Fill, fills_of, hidden_scores, patch_order
 from fervis.models.masking import masked_passes
 from fervis.system.tensor_hash import tensors_hash
 
@@ -33,13 +33,14 @@ class RegionShares:
     """Measure shares of maps in regions and the effect of hiding each region.
 
     Attributes:
-        fill: what hides a region: ``mean``, the image's own mean of each channel, or ``blur``.
+        fill: what hides a region: ``mean``, the image's own mean of each channel, ``blur``, or ``inpaint``, the pixels
+            around it (see ``linear_imputation``).
         blur: side in pixels, odd, of the box over which the image is averaged (twice); of ``blur``.
         patches: random patches on the face that each region is compared with; 0 hides nothing.
         codebook: which action units make an expression: ``emfacs``, ``facs`` or ``belharbi``.
     """
 
-    fill: Annotated[str, Choice("mean", "blur")] = "mean"
+    fill: Fill = "mean"
     blur: Annotated[int, Whole(1, 101)] = 11
     patches: Annotated[int, Whole(0, 1000)] = 4
     codebook: Annotated[str, Choice("emfacs", "facs", "belharbi")] = "emfacs"
@@ -78,7 +79,7 @@ class RegionShares:
     def _regions_of(self, batch: Batch) -> FaceRegions:
         """The regions of a batch, painted once for its maps and those of the baselines."""
         parts = {"images": batch.images}
-        if batch.truth is not None:
+        if batch.truth is not None and batch.truth.regions is not None:
             parts["regions"] = batch.truth.regions
         key = tensors_hash(parts, [batch.truth.region_names if batch.truth else ()])
         if self._painted is None or self._painted[0] != key:
@@ -92,7 +93,7 @@ class RegionShares:
             parts["classes"] = batch.targets.classes
         key = tensors_hash(parts, [batch.seed, batch.targets.layer, batch.targets.filters, str(batch.model)])
         if self._last[0] != key:
-            fill = stand_in(batch.images, self.fill, self.blur)
+            fill = fills_of(batch.images, self.fill, self.blur)
             self._last = key, hiding_effects(batch, regions, fill, self.patches)
         return self._last[1]
 
@@ -110,13 +111,15 @@ def region_mass(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     return shares, areas.mean(2)[:, None].expand_as(shares)
 
 
-def hiding_effects(batch: Batch, regions: FaceRegions, fill: Tensor, patches: int) -> dict[str, Tensor]:
+def hiding_effects(
+    batch: Batch, regions: FaceRegions, fill: Sequence[Tensor | None], patches: int
+) -> dict[str, Tensor]:
     """Return ``probability``, ``<region>/drop`` and ``<region>/random`` [N,T] of each region.
 
     Args:
         batch: N images with T targets each.
         regions: of the images.
-        fill: [N,C,H,W], or what broadcasts to it: what stands in for hidden pixels.
+        fill: for each image what replaces hidden pixels, as ``fills_of`` gives it.
         patches: how many random patches each region is compared with.
     """
     draws = torch.rand(patches, generator=batch.generator("evidence/region_shares"))

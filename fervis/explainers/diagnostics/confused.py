@@ -34,7 +34,7 @@ from fervis.explainers.diagnostics.groups import MeasuredGroup, other_of_pair
 from fervis.explainers.diagnostics.region_effects import mean_effects, region_effects
 from fervis.metrics.bootstrap import bootstrap_mean, resampled_counts
 from fervis.models.batch import Batch
-from fervis.models.hiding import stand_in
+from fervis.models.hiding import Fill, fills_of
 
 MAPS_AT_ONCE = 64  # faces
 NUMBERS = [f"{name}{end}" for name in ("effect", "beyond", "flips") for end in ("", "/low", "/high")]
@@ -49,7 +49,8 @@ class ConfusedFaces:
         against: the class that faces of ``target=`` are taken for, by name or number; ``auto``: the one of the largest
             cell of the confusion matrix, as ``target=auto`` is.
         faces: most faces of the cell, and of each of the two classes predicted right.
-        fill: what hides a region: ``mean``, the image's own mean of each channel, or ``blur``.
+        fill: what hides a region: ``mean``, the image's own mean of each channel, ``blur``, or ``inpaint``, the pixels
+            around it (see ``linear_imputation``).
         blur: side in pixels, odd, of the box over which the image is averaged (twice); of ``blur``.
         patches: random patches on the face that each region is compared with.
         examples: faces shown of each region.
@@ -58,7 +59,7 @@ class ConfusedFaces:
 
     against: Annotated[Any, Choice(AUTO) | Text("a class") | Whole(0)] = AUTO
     faces: Annotated[int, Whole(1, 5000)] = 100
-    fill: Annotated[str, Choice("mean", "blur")] = "mean"
+    fill: Fill = "mean"
     blur: Annotated[int, Whole(1, 101)] = 11
     patches: Annotated[int, Whole(1, 1000)] = 4
     examples: Annotated[int, Whole(1, 50)] = 6
@@ -116,7 +117,7 @@ class ConfusedFaces:
         regions = face_regions(images, truth and truth.take(positions))
         draws = torch.rand(self.patches, generator=batch.generator("explainer/confused/patches"))
         given = batch.with_images(images, class_targets([pair[0]] * len(images)))
-        fill = stand_in(images, self.fill, self.blur)
+        fill = fills_of(images, self.fill, self.blur)
         found = region_effects(given, regions, fill, draws, pair, cell.name(batch.classes))
         turned, generator = other_of_pair(pair, cell.predicted), batch.generator("explainer/confused/bootstrap")
         values, clear = mean_effects(found, pair, turned, self.resamples, generator)

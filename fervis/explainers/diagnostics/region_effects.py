@@ -44,14 +44,19 @@ class RegionEffects:
 
 
 def region_effects(
-    batch: Batch, regions: FaceRegions, fill: Tensor, draws: Tensor, pair: tuple[int, int], name: str
+    batch: Batch,
+    regions: FaceRegions,
+    fill: Sequence[Tensor | None],
+    draws: Tensor,
+    pair: tuple[int, int],
+    name: str,
 ) -> RegionEffects:
     """Hide every region of every face, and random patches of its area.
 
     Args:
         batch: its images are the faces.
         regions: of the faces.
-        fill: [n,C,H,W], or what broadcasts to it: what stands in for hidden pixels.
+        fill: for each face what replaces hidden pixels, as ``fills_of`` gives it.
         draws: [D] in [0, 1): where the patches are, as ``patch_order`` takes it.
         pair: numbers of the target and of the other class.
         name: of the faces, for the progress bar.

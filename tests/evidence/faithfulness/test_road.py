@@ -8,7 +8,7 @@ import torch
 from support.scored_networks import linear_batch, logits, scores
 from torch import Tensor
 
-from fervis.evidence.faithfulness.imputation import linear_imputation
+from fervis.models.imputation import linear_imputation
 
 WEIGHTS = {(y, x): 1 / 6 if 0 in (y, x) else 1 / 12 for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)}
 
