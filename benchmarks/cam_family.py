@@ -39,6 +39,7 @@ from fervis.explainers.cam.weighting import MAPS_OF_PASS
 from fervis.models.batch import SCORED_AT_ONCE, Batch
 from fervis.models.fast_inference import fast_forward
 from fervis.models.hooks import frozen
+from fervis.system.device import computes_bf16
 
 Works = dict[str, Callable[[], Any]]
 LAYER, TARGET = "conv7", 3
@@ -119,9 +120,10 @@ def works_of(part: str, network: nn.Module, faces: Tensor) -> Works:
 
     channels = batch.layers[0].channels
     if part == "score":
+        fast = {"fervis, bf16": own("scorecam", precision="bf16")} if computes_bf16(faces.device) else {}
         return {
             "fervis": own("scorecam"),
-            "fervis, bf16": own("scorecam", precision="bf16"),
+            **fast,
             "pytorch-grad-cam": lambda: by_peer("ScoreCAM", network, faces),
             "bare fused passes": lambda: bare_scores(network, faces, channels),
         }

@@ -33,6 +33,7 @@ from fervis.explainers.perturbation.superpixels import face_areas, face_parts, s
 from fervis.models.batch import Batch
 from fervis.models.fast_inference import fast_forward
 from fervis.models.hooks import frozen
+from fervis.system.device import computes_bf16
 
 CLASSES = 7
 AT_ONCE = 25
@@ -116,12 +117,14 @@ def by_captum(method: Any, network: nn.Module, faces: Tensor, **options: Any) ->
 
 
 def comparisons(network: nn.Module, count: int, lime_faces: int) -> dict[str, dict[str, Work]]:
-    """Return the works of each comparison: fervis, fervis in bf16, the peer and the bare passes."""
+    """Return the works of each comparison: fervis, fervis in bf16 where the processor has it, the peer, bare passes."""
     faces, few = random_faces(count), random_faces(lime_faces)
 
     def both(name: str, faces: Tensor, classes: int, **knobs: Any) -> dict[str, Work]:
-        exact = by_fervis(network, faces, name, classes, **knobs)
-        return {"fervis": exact, "fervis, bf16": by_fervis(network, faces, name, classes, precision="bf16", **knobs)}
+        exact: dict[str, Work] = {"fervis": by_fervis(network, faces, name, classes, **knobs)}
+        if not computes_bf16(faces.device):
+            return exact
+        return exact | {"fervis, bf16": by_fervis(network, faces, name, classes, precision="bf16", **knobs)}
 
     parts, areas = face_parts(48, 48)[None, None], face_areas(48, 48)[None, None]
     shap = {"samples": SAMPLES, "superpixels": "parts", "fill": 0.5, "output": "logit"}

@@ -2,9 +2,10 @@
 
     env OMP_NUM_THREADS=1 python benchmarks/table.py [--rounds 3] [--only gradcam lime]
 
-prints it and writes ``benchmarks/speeds.json``, from which ``docs/build_reference.py`` takes its column. The network is
-the shipped vgg8, the faces are 48x48, both sides compute in fp32 on as many threads. captum and lime come with the
-tests; rows of pytorch-grad-cam and zennit are left out where these are not installed (``pip install grad-cam zennit``).
+prints it and writes ``benchmarks/speeds.json``, from which ``docs/build_reference.py`` takes its column; ``--only``
+measures some rows again and leaves the others in it. The network is the shipped vgg8, the faces are 48x48, both sides
+compute in fp32 on as many threads. captum and lime come with the tests; rows of pytorch-grad-cam and zennit are left
+out where these are not installed (``pip install grad-cam zennit``).
 """
 
 from __future__ import annotations
@@ -167,15 +168,19 @@ def main() -> None:
                 continue
             results.append(measure(row, arguments.rounds))
             print(line_of(results[-1]), flush=True)
+    measured = [{**row, "rounds": arguments.rounds} for row in results]
+    if arguments.only and SPEEDS.is_file():
+        again = {row["work"]: row for row in measured}
+        earlier = json.loads(SPEEDS.read_text(encoding="utf-8"))["rows"]
+        measured = [*(again.pop(row["work"], row) for row in earlier), *again.values()]
     about = {
-        "command": f"python benchmarks/table.py --rounds {arguments.rounds}",
+        "command": "python benchmarks/table.py",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "rows": results,
+        "rows": measured,
     }
-    if not arguments.only:
-        SPEEDS.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    SPEEDS.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
