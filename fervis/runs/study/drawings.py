@@ -16,11 +16,13 @@ from fervis.runs.study.claims.draw import draw_verdicts_of
 from fervis.runs.study.drawing import Drawing, Drawn
 from fervis.runs.study.gallery import draw_gallery_of
 from fervis.runs.study.leaderboard import draw_leaderboard_of
+from fervis.runs.study.mean_maps import draw_mean_maps_of
 
 DRAWING_KINDS: Mapping[str, Callable[[Drawing, Sequence[Path], Path], Drawn]] = {
     "agreement": draw_agreement_of,
     "gallery": draw_gallery_of,
     "leaderboard": draw_leaderboard_of,
+    "mean_maps": draw_mean_maps_of,
     "verdicts": draw_verdicts_of,
 }
 _KEYS = ("title", "draw", "dpi")

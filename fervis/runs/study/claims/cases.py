@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fervis.core.faces import Faces
-from fervis.core.registry import build_plugin, plugin_class
+from fervis.core.registry import plugin_class
 from fervis.core.results import HeatMaps
 from fervis.datasets.landmarks.regions import FACE_REGIONS, face_regions
 from fervis.errors import RunError
@@ -22,6 +20,7 @@ from fervis.evidence.regions.region_shares import region_mass
 from fervis.models.image_edges import sobel_magnitude
 from fervis.reporting.run_files import read_config
 from fervis.runs.checkpoints import INITIAL_CHECKPOINT
+from fervis.runs.study.faces import FacesLoader, faces_loader
 from fervis.system.files import read_json
 
 MEAN_MAP = "mean map"
@@ -99,7 +98,7 @@ def read_cases(answers: Sequence[Path]) -> tuple[list[MapCase], list[NumberCase]
     every image has the mean map of all classes.
     """
     maps, numbers, effects = [], [], {}
-    load = _dataset_loader()
+    load = faces_loader()
     for answer in answers:
         config = read_config(answer)[1]
         name = str(config["explainer"]["name"])
@@ -122,7 +121,7 @@ def read_cases(answers: Sequence[Path]) -> tuple[list[MapCase], list[NumberCase]
     return [*cases, *controls], numbers
 
 
-def _read_maps(answer: Path, config: Mapping[str, Any], load: Callable[[str], Faces]) -> tuple[MapCase, Faces]:
+def _read_maps(answer: Path, config: Mapping[str, Any], load: FacesLoader) -> tuple[MapCase, Faces]:
     """Return the case of a run, of images that are no copies of each other, and these images."""
     with np.load(answer / "arrays.npz", allow_pickle=False) as arrays:
         maps, rows, labels, predictions = (
@@ -137,9 +136,7 @@ def _read_maps(answer: Path, config: Mapping[str, Any], load: Callable[[str], Fa
             for name in ("share", "area", "drop", "random")
         }
         classes = tuple(str(name) for name in arrays["classes"])
-    everything = load(json.dumps([config["dataset"], config["outputs"]]))
-    position = {row: number for number, row in enumerate(everything.rows.tolist())}
-    faces = everything.take(torch.tensor([position[row] for row in rows.tolist()]))
+    faces = load(config, rows.tolist())
     unique = _unique(faces)
     gains = {name: columns["drop"][name] - columns["random"][name] for name in columns["random"]}
     case = MapCase(
@@ -195,17 +192,6 @@ def _all_entries(answer: Path) -> list[dict[str, Any]]:
             f"{answer.name}: its summary lists {len(entries)} of {count} entries; expected at most 256 faces."
         )
     return entries
-
-
-def _dataset_loader() -> Callable[[str], Faces]:
-    """Return a function that loads the data set of a run, each once, from its settings and its outputs as JSON."""
-
-    @cache
-    def load(stated: str) -> Faces:
-        settings, outputs = json.loads(stated)
-        return build_plugin("dataset", settings).load(Path(outputs) / "cache")
-
-    return load
 
 
 def _unique(faces: Faces) -> Tensor:
