@@ -51,7 +51,8 @@ def draw_mean_maps_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -
         maps, labels, classes, left_out = _aligned_maps(answer, load(config, _rows(answer)).images)
         means = class_means(maps, labels, len(classes))
         entries += [
-            _entry(name, label, means[number], int((labels == number).sum())) for number, label in enumerate(classes)
+            _mean_map_entry(name, label, means[number], int((labels == number).sum()))
+            for number, label in enumerate(classes)
         ]
         rows.append(GalleryRow(name, f"{len(labels)} images, {left_out} left out", means.float().numpy()))
     if not rows:
@@ -92,7 +93,7 @@ def _aligned_maps(answer: Path, images: Tensor) -> tuple[Tensor, Tensor, tuple[s
     return aligned, labels[known], classes, int((~known).sum())
 
 
-def _entry(method: str, label: str, mean: Tensor, images: int) -> Mapping[str, Any]:
+def _mean_map_entry(method: str, label: str, mean: Tensor, images: int) -> Mapping[str, Any]:
     """Return a row of the table: the region that a mean map marks most beyond its area."""
     masks = _frame_masks(*(int(side) for side in mean.shape))
     shares, areas = (values[0, 0] for values in region_mass(mean[None, None], masks))
