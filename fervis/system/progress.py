@@ -90,7 +90,7 @@ class LineLog:
         whole = (
             "" if self.total is None else f" of {tqdm.format_sizeof(self.total) if scaled else f'{self.total:,.0f}'}"
         )
-        unit = self.unit if scaled else f" {self.unit}{'es' if self.unit.endswith('ch') else 's'}"
+        unit = self.unit if scaled else f" {self.unit}{'es' if self.unit.endswith(('ch', 'ss')) else 's'}"
         log.info("%s: %s%s%s after %.0f s", self.doing, done, whole, unit, now - self.started)
 
 

@@ -25,11 +25,19 @@ def test_long_work_is_logged_every_half_minute(clock: list[float], caplog: pytes
         for _ in progress(range(20), "drawing faces", "batch"):
             clock[0] += 5
     assert caplog.messages == [
-        "drawing faces: 2 of 20 batchs after 10 s".replace("batchs", "batches"),
+        "drawing faces: 2 of 20 batches after 10 s",
         "drawing faces: 8 of 20 batches after 40 s",
         "drawing faces: 14 of 20 batches after 70 s",
         "drawing faces: 20 of 20 batches after 100 s",
     ]
+
+
+def test_the_unit_is_in_the_plural(clock: list[float], caplog: pytest.LogCaptureFixture):
+    for unit in ("face", "batch", "pass"):
+        with quiet_progress(False):
+            for _ in progress(range(1), "a", unit):
+                clock[0] += 12
+    assert [message.split()[4] for message in caplog.messages] == ["faces", "batches", "passes"]
 
 
 def test_short_work_and_quiet_work_say_nothing(clock: list[float], caplog: pytest.LogCaptureFixture):
