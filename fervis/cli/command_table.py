@@ -133,7 +133,7 @@ give --trust.""",
     ),
     "clean": Command(
         function="fervis.cli.commands:clean_command",
-        summary="List the contents of the outputs folder, and remove leftovers of killed runs, or more.",
+        summary="List what the outputs folder holds, and remove leftovers of killed runs, or more.",
         usage="""\
 clean removes what killed runs left half-written. On request, and after asking, it removes more; any
 of these words can stand together:

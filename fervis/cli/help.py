@@ -29,7 +29,6 @@ report.html. The last line printed is that folder. Finished work is reused, not 
 """
 HELP_EXAMPLES = (
     ("python -m fervis", "a first question, which needs no data"),
-    ("python -m fervis explainer=lime", "another method, on the same faces and network"),
     ("python -m fervis dataset=fer2013 dataset.path=<csv>", "your FER2013, and a network that comes along"),
     ("python -m fervis -m layer=conv1,conv7", "a sweep, an answer a value; each: every layer"),
     ("python -m fervis experiment=study", "a prepared question, with any changes"),

@@ -115,7 +115,7 @@ def test_an_activation_whose_inside_cannot_be_seen_is_refused():
         def backward(ctx: Any, *arriving: Tensor) -> Tensor:
             return arriving[0]
 
-    with pytest.raises(ConfigError, match=r"explainer=deconvnet: .*backward pass of its own .OwnBackward"):
+    with pytest.raises(ConfigError, match=r"explainer=deconvnet: .*custom backward pass .OwnBackward"):
         fervis.explain(Calls(lambda x: F.relu(Own.apply(x))), images(), "deconvnet", target=0)  # pyright: ignore
 
 

@@ -189,7 +189,9 @@ def test_a_shard_that_cannot_be_is_refused(spec: object) -> None:
 
 @pytest.mark.parametrize("question", [["explainer=confusion"], ["experiment=study"]])
 def test_what_has_no_faces_of_its_own_is_not_split(outputs: Path, question: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"shard=1/2: (explainer=confusion looks at|a study is)"):
+    with pytest.raises(
+        ConfigError, match=r"shard=1/2: (explainer=confusion explains the network as a whole|a study is)"
+    ):
         ask(outputs, *question, "shard=1/2")
 
 
