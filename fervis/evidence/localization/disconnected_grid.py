@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from fervis.core.knobs import Range
-from fervis.evidence.localization.grids import SURE, disconnected_network, first_cell_share, grids_of
+from fervis.evidence.localization.grids import GridMeasure, disconnected_network, first_cell_share, grids_of
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
 
 @dataclass
-class DisconnectedGrid:
+class DisconnectedGrid(GridMeasure):
     """Explain a grid by the network in which cells do not reach each other and the output reads one of them.
 
     Whatever a map marks in the other three cells is wrong by construction (arXiv:2205.10435). Layers have their maps of
     the whole grid, as the network had that reads all of it. The grids are those of ``grid_pointing_game``.
-
-    Attributes:
-        confidence: probability of each image, by itself, for its class. An image of which the network is less sure, or
-            whose map is of another class, has no score.
     """
-
-    confidence: Annotated[float, Range(0.5, 1)] = SURE
-    better: ClassVar = "higher"
-    needs: ClassVar = frozenset({"explain_again"})
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return the share [N,T] in [0, 1]; 0 for a map that marks nothing.

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from fervis.core.knobs import Range
-from fervis.evidence.localization.grids import SURE, first_cell_share, grid_network, grids_of
+from fervis.evidence.localization.grids import GridMeasure, first_cell_share, grid_network, grids_of
 from fervis.evidence.protocol import ExplainAgain
 from fervis.models.batch import Batch
 
 
 @dataclass
-class GridPointingGame:
+class GridPointingGame(GridMeasure):
     """Explain the class of an image that stands in a grid among three images of other classes, and measure its share.
 
     The network reads the whole grid of 2 x 2 and averages over it. The map's positive part should lie in the cell of
     the class; a map that does not know the cells has a quarter there. A network is not bound to look there alone: the
     score is of the method and the network together, and ``disconnected_grid`` is of the method.
-
-    Attributes:
-        confidence: probability of each image, by itself, for its class. An image of which the network is less sure, or
-            whose map is of another class, has no score.
     """
-
-    confidence: Annotated[float, Range(0.5, 1)] = SURE
-    better: ClassVar = "higher"
-    needs: ClassVar = frozenset({"explain_again"})
 
     def measure(self, batch: Batch, maps: Tensor, again: ExplainAgain) -> dict[str, Tensor]:
         """Return the share [N,T] in [0, 1]; 0 for a map that marks nothing.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from fervis.core.knobs import Range
 from fervis.core.network import Network
 from fervis.errors import ConfigError
 from fervis.evidence.localization.known_pixels import marking_values
@@ -17,6 +20,20 @@ SURE = 0.9
 """Probability above which the network is sure of an image; Rao et al. ask for .99 of networks trained on ImageNet."""
 _REFERENCES = 256  # images among which the companions are chosen
 _LOGITS_ALIKE = 1e-3  # relative difference of logits by rounding
+
+
+@dataclass
+class GridMeasure:
+    """What the measures on grids have in common.
+
+    Attributes:
+        confidence: probability of each image, by itself, for its class. An image of which the network is less sure, or
+            whose map is of another class, has no score.
+    """
+
+    confidence: Annotated[float, Range(0.5, 1)] = SURE
+    better: ClassVar = "higher"
+    needs: ClassVar = frozenset({"explain_again"})
 
 
 class CellWise(nn.Module):
