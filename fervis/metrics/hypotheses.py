@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from itertools import permutations
 
 import torch
-from scipy.stats import rankdata
 from torch import Generator, Tensor
+
+from fervis.metrics.similarity import centered_ranks
 
 DRAWS = 9999
 _TIE = 1e-12  # relative: values that rounding alone tells apart are equal
@@ -75,13 +76,8 @@ def permutation_p(values: Tensor, own: Tensor, draws: Draws) -> float:
 
 def correlation_p(first: Tensor, second: Tensor, draws: Draws) -> tuple[float, float]:
     """Return Spearman's correlation of pairs [n] and its p-value over random permutations of one of them."""
-    one, two = (torch.from_numpy(rankdata(values.double().numpy())) for values in (first, second))
-    one, two = one - one.mean(), two - two.mean()
-    scale = (one.square().sum() * two.square().sum()).sqrt()
-    if not scale > 0:
-        return float("nan"), float("nan")
-    own = one @ two / scale
-    return float(own), _share_beyond(two[draws.orders(len(two))] @ one / scale, own)
+    own, drawn = _permuted_correlations(first, second, draws.orders(len(second)))
+    return float(own), _share_beyond(drawn, own) if own.isfinite() else float("nan")
 
 
 def rank_correlation_p(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
@@ -91,15 +87,18 @@ def rank_correlation_p(first: Sequence[float], second: Sequence[float]) -> tuple
         >>> rank_correlation_p([1, 2, 3, 4], [1, 2, 3, 4])
         (1.0, 0.0833...)
     """
-    one, two = (torch.from_numpy(rankdata(values)).double() for values in (first, second))
-    one, two = one - one.mean(), two - two.mean()
+    orders = torch.tensor(list(permutations(range(len(second)))))
+    one, two = torch.tensor([first, second], dtype=torch.float64)
+    own, drawn = _permuted_correlations(one, two, orders)
+    share = float((drawn.abs() >= own.abs() - _TIE).double().mean())
+    return float(own), share if own.isfinite() else float("nan")
+
+
+def _permuted_correlations(first: Tensor, second: Tensor, orders: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Spearman's correlation [] of pairs [n], and [R] of R orders of the second; NaN for constants."""
+    one, two = centered_ranks(torch.stack([first, second]))
     scale = (one.square().sum() * two.square().sum()).sqrt()
-    if scale == 0:
-        return float("nan"), float("nan")
-    orders = torch.tensor(list(permutations(range(len(two)))))
-    correlations = two[orders] @ one / scale
-    own = one @ two / scale
-    return float(own), float((correlations.abs() >= own.abs() - _TIE).double().mean())
+    return one @ two / scale, two[orders] @ one / scale
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

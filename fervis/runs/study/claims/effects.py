@@ -11,6 +11,7 @@ from torch import Tensor
 from fervis.core.intervals import Interval
 from fervis.metrics.bootstrap import RESAMPLES, bootstrap_mean, interval_ends, resample_indices
 from fervis.metrics.hypotheses import Draws, permutation_p, sign_flip_p
+from fervis.metrics.similarity import spearman
 
 
 @dataclass(frozen=True)
@@ -66,26 +67,12 @@ def difference_effect(name: str, values: Tensor, own: Tensor, draws: Draws) -> E
 def correlation_interval(first: Tensor, second: Tensor, draws: Draws) -> tuple[float, float]:
     """Return the ends of the bootstrap interval of Spearman's correlation of pairs [n]."""
     picks = torch.randint(len(first), (RESAMPLES, len(first)), generator=draws.generator)
-    return interval_ends(_pearson_by_row(_ranks(first[picks]), _ranks(second[picks])))
+    return interval_ends(spearman(first[picks], second[picks]))
 
 
 def row_correlations(table: Tensor) -> Tensor:
     """Return Spearman's correlation [n] of each row of a table [n,m] with its columns' order; NaN for constant rows."""
-    columns = torch.arange(table.shape[1], dtype=torch.float64).expand_as(table)
-    return _pearson_by_row(_ranks(table), columns).where(table.isfinite().all(1), torch.nan)
-
-
-def _pearson_by_row(first: Tensor, second: Tensor) -> Tensor:
-    """Return Pearson's correlation of the rows of two tables [n,m]."""
-    one, two = (values - values.mean(-1, keepdim=True) for values in (first, second))
-    return (one * two).sum(-1) / (one.square().sum(-1) * two.square().sum(-1)).sqrt()
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """Return the mean ranks of values [R,n] in their rows."""
-    below = (values[:, None] < values[..., None]).double().sum(-1)
-    equal = (values[:, None] == values[..., None]).double().sum(-1)
-    return below + (equal - 1) / 2
+    return spearman(table, torch.arange(table.shape[1]).expand_as(table))
 
 
 _NOTHING = Interval(math.nan)
