@@ -6,18 +6,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fervis.core.intervals import format_interval
-from fervis.core.registry import plugin_class
-from fervis.core.results import HeatMaps
 from fervis.errors import RunError
 from fervis.reporting.run_files import read_config
 from fervis.runs.agreement import Agreement, agreement
 from fervis.runs.study.drawing import Drawing, Drawn
-from fervis.system.files import read_json
+from fervis.runs.study.run_maps import explainer_of, has_heat_maps, network_setting, read_run_maps
 from fervis.visualizers.figures.figure_writer import FigureWriter
 from fervis.visualizers.figures.study.agreement import draw_agreement
 
@@ -42,9 +39,9 @@ def draw_agreement_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -
     """
     methods: dict[str, MapsByEntry] = {}
     for answer in answers:
-        name = str(read_config(answer)[1]["explainer"]["name"])
-        if plugin_class("explainer", name).result is HeatMaps:
-            methods.setdefault(name, {}).update(_maps_by_entry(answer))
+        config = read_config(answer)[1]
+        if has_heat_maps(config):
+            methods.setdefault(explainer_of(config), {}).update(_maps_by_entry(answer))
     if len(methods) < 2:
         raise RunError(f"{drawing.title}: {len(methods)} of the methods give heat maps; expected two or more.")
     first, *others = methods
@@ -63,13 +60,10 @@ def draw_agreement_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -
 
 def _maps_by_entry(answer: Path) -> MapsByEntry:
     """Return the maps of a run folder by network, image and target."""
-    config = read_config(answer)[1]
-    network = str({key: config[key] for key in ("seed", "model", "dataset")})
-    maps: MapsByEntry = {}
-    with np.load(answer / "arrays.npz", allow_pickle=False) as arrays:
-        values = torch.from_numpy(arrays["maps"])
-    for entry, of_entry in zip(read_json(answer / "summary.json")["entries"], values, strict=False):
-        maps.setdefault((network, int(entry["row"]), str(entry["target"])), of_entry)
+    run = read_run_maps(answer)
+    network, maps = network_setting(run.config), {}
+    for row, target, of_entry in zip(run.rows.tolist(), run.targets, run.maps, strict=True):
+        maps.setdefault((network, row, target), of_entry)
     return maps
 
 

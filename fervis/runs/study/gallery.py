@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fervis.core.registry import plugin_class
-from fervis.core.results import HeatMaps
 from fervis.errors import RunError
 from fervis.reporting.run_files import read_config
 from fervis.runs.study.drawing import Drawing, Drawn
+from fervis.runs.study.run_maps import explainer_family, explainer_of, has_heat_maps
 from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
 from fervis.visualizers.figures.study.gallery import CLIP, GalleryRow, draw_gallery
@@ -31,7 +30,7 @@ def draw_gallery_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -> 
     Raises:
         RunError: no part gives heat maps, or two of them explain other faces.
     """
-    of_maps = [answer for answer in answers if plugin_class("explainer", _explainer(answer)).result is HeatMaps]
+    of_maps = [answer for answer in answers if has_heat_maps(read_config(answer)[1])]
     if not of_maps:
         raise RunError(f"{drawing.title}: no part of the study gives heat maps.")
     rows, labels, faces = _faces_of_run(of_maps[0])
@@ -43,16 +42,12 @@ def draw_gallery_of(drawing: Drawing, answers: Sequence[Path], folder: Path) -> 
             raise RunError(f"{drawing.title}: {answer.name} explains other faces than {of_maps[0].name}.")
         with np.load(answer / "arrays.npz", allow_pickle=False) as arrays:
             maps = arrays["maps"][[first[row] for row in rows]]
-        name = _explainer(answer)
-        family = plugin_class("explainer", name).__module__.split(".")[-2].replace("_", " ")
+        name = explainer_of(read_config(answer)[1])
+        family = explainer_family(name).replace("_", " ")
         items.append(GalleryRow(name, f"{family} · {entries[first[rows[0]]]['layer']}", maps))
     with FigureWriter(folder, drawing.dpi) as writer:
         sheet = draw_gallery(drawing.title, faces, labels, items, drawing.dpi)
         return Drawn([writer.save(sheet, GALLERY, _caption(items, len(rows)))])
-
-
-def _explainer(answer: Path) -> str:
-    return str(read_config(answer)[1]["explainer"]["name"])
 
 
 def _faces_of_run(answer: Path) -> tuple[list[int], list[str], list[Any]]:

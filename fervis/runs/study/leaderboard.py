@@ -20,6 +20,7 @@ from fervis.metrics.leaderboard import mean_ranks, rank_agreement, ranks
 from fervis.reporting.run_files import read_config
 from fervis.runs.evidence import image_mean
 from fervis.runs.study.drawing import Drawing, Drawn
+from fervis.runs.study.run_maps import explainer_family, explainer_of, network_setting
 from fervis.system.console import log
 from fervis.system.files import read_json
 from fervis.visualizers.figures.figure_writer import FigureWriter
@@ -121,7 +122,7 @@ def draw_leaderboard_of(drawing: Drawing, answers: Sequence[Path], folder: Path)
         raise RunError(f"{drawing.title}: no part of the study has a measure that ranks; ask with evidence=.")
     for place, entry in enumerate(board.entries(), 1):
         log.info("%2d  %s", place, "  ".join(f"{name} {value}" for name, value in entry.items()))
-    known = [method for method in board.methods if _is_baseline(method)]
+    known = [method for method in board.methods if explainer_family(method) == "baselines"]
     shown = {name: board.scores[name] for name in board.ranking}
     with FigureWriter(folder, drawing.dpi) as writer:
         sheet = draw_leaderboard(drawing.title, board.methods, shown, board.higher, known, drawing.dpi)
@@ -132,18 +133,14 @@ def draw_leaderboard_of(drawing: Drawing, answers: Sequence[Path], folder: Path)
 def read_part(answer: Path) -> ScoredPart:
     """Read the scores of a run folder."""
     config = read_config(answer)[1]
-    summary = read_json(answer / "summary.json")
     with np.load(answer / "arrays.npz", allow_pickle=False) as arrays:
         names = [name.removeprefix("scores/") for name in arrays.files if name.startswith("scores/")]
         scores = {name: torch.from_numpy(arrays[f"scores/{name}"]) for name in names if _is_score(name)}
         rows = torch.from_numpy(arrays["rows"])
     evidence = config.get("evidence") or {}
     better = {name: str(plugin_class("evidence", measure["name"]).better) for name, measure in evidence.items()}
-    setting = {key: config[key] for key in ("seed", "model", "dataset")}
     seconds = float(read_json(answer / "manifest.json")["seconds"].get("explain", math.nan))
-    return ScoredPart(
-        str(config["explainer"]["name"]), str(setting), rows, scores, better, seconds / max(1, len(summary["entries"]))
-    )
+    return ScoredPart(explainer_of(config), network_setting(config), rows, scores, better, seconds / max(1, len(rows)))
 
 
 def rank_methods(parts: Sequence[ScoredPart], seed: int) -> Leaderboard:
@@ -220,10 +217,6 @@ def _between_settings(
 def _is_score(name: str) -> bool:
     last = name.rpartition("/")[2]
     return last not in BASELINES and last != _NO_SCORE
-
-
-def _is_baseline(method: str) -> bool:
-    return plugin_class("explainer", method).__module__.split(".")[-2] == "baselines"
 
 
 def _board_caption(board: Leaderboard, parts: int) -> str:

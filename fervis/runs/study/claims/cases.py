@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from fervis.core.faces import Faces
-from fervis.core.registry import plugin_class
-from fervis.core.results import HeatMaps
 from fervis.datasets.landmarks.regions import FACE_REGIONS, face_regions
 from fervis.errors import RunError
 from fervis.evidence.regions.region_shares import region_mass
+from fervis.metrics.map_means import class_means, magnitude_shares
 from fervis.models.image_edges import sobel_magnitude
 from fervis.reporting.run_files import read_config
 from fervis.runs.checkpoints import INITIAL_CHECKPOINT
 from fervis.runs.study.faces import FacesLoader, faces_loader
+from fervis.runs.study.run_maps import explainer_family, explainer_of, has_heat_maps, read_run_maps
 from fervis.system.files import read_json
 
 MEAN_MAP = "mean map"
@@ -62,8 +62,7 @@ class MapCase:
     @property
     def magnitudes(self) -> Tensor:
         """Return the maps' magnitudes [N,H,W] float64, each with a sum of 1; NaN for a map of zeros."""
-        magnitudes = self.maps.double().abs()
-        return magnitudes / magnitudes.sum((1, 2), keepdim=True)
+        return magnitude_shares(self.maps)
 
     def take(self, index: Tensor) -> MapCase:
         """Return the case of some of its images."""
@@ -101,16 +100,15 @@ def read_cases(answers: Sequence[Path]) -> tuple[list[MapCase], list[NumberCase]
     load = faces_loader()
     for answer in answers:
         config = read_config(answer)[1]
-        name = str(config["explainer"]["name"])
-        if plugin_class("explainer", name).result is not HeatMaps:
-            numbers.append(NumberCase(name, _network(config), _all_entries(answer)))
+        if not has_heat_maps(config):
+            numbers.append(NumberCase(explainer_of(config), _network(config), _all_entries(answer)))
             continue
         if "region_shares" not in (config.get("evidence") or {}):
             continue
-        case, faces = _read_maps(answer, config, load)
+        case, faces = _read_case(answer, load)
         if case.gains:
             effects[case.network] = case.gains
-        if name != _ONLY_EFFECTS:
+        if case.method != _ONLY_EFFECTS:
             maps.append((case, faces))
     cases = [replace(case, gains=effects.get(case.network, {})) for case, _ in maps]
     controls = [
@@ -121,35 +119,30 @@ def read_cases(answers: Sequence[Path]) -> tuple[list[MapCase], list[NumberCase]
     return [*cases, *controls], numbers
 
 
-def _read_maps(answer: Path, config: Mapping[str, Any], load: FacesLoader) -> tuple[MapCase, Faces]:
+def _read_case(answer: Path, load: FacesLoader) -> tuple[MapCase, Faces]:
     """Return the case of a run, of images that are no copies of each other, and these images."""
-    with np.load(answer / "arrays.npz", allow_pickle=False) as arrays:
-        maps, rows, labels, predictions = (
-            torch.from_numpy(arrays[name]) for name in ("maps", "rows", "labels", "predictions")
-        )
-        columns = {
-            name: {
-                region: torch.from_numpy(arrays[key]).double()
-                for region in FACE_REGIONS
-                if (key := f"scores/region_shares/{region}/{name}") in arrays.files
-            }
-            for name in ("share", "area", "drop", "random")
+    run = read_run_maps(answer)
+    columns = {
+        name: {
+            region: run.scores[key].double()
+            for region in FACE_REGIONS
+            if (key := f"region_shares/{region}/{name}") in run.scores
         }
-        classes = tuple(str(name) for name in arrays["classes"])
-    faces = load(config, rows.tolist())
+        for name in ("share", "area", "drop", "random")
+    }
+    faces = load(run.config, run.rows.tolist())
     unique = _unique(faces)
-    gains = {name: columns["drop"][name] - columns["random"][name] for name in columns["random"]}
     case = MapCase(
-        method=str(config["explainer"]["name"]),
-        network=_network(config),
-        control=_control(config),
-        classes=classes,
-        labels=labels,
-        correct=labels == predictions,
-        maps=maps,
+        method=run.method,
+        network=_network(run.config),
+        control=_control(run.config),
+        classes=run.classes,
+        labels=run.labels,
+        correct=run.labels == run.predictions,
+        maps=run.maps,
         shares=columns["share"],
         areas=columns["area"],
-        gains=gains,
+        gains={name: columns["drop"][name] - random for name, random in columns["random"].items()},
         edges=strong_edges(faces.images),
     )
     return case.take(unique), faces.take(unique)
@@ -171,8 +164,8 @@ def with_mean_map(case: MapCase, regions: Tensor) -> MapCase:
         case: the maps.
         regions: [N,R,H,W] bool, the regions of its images, R as ``FACE_REGIONS``.
     """
-    of_classes = [case.magnitudes[case.labels == number].nanmean(0) for number in case.labels.unique()]
-    maps = torch.stack(of_classes).nanmean(0).expand_as(case.maps).float()
+    of_classes = class_means(case.magnitudes, case.labels, case.labels.unique())
+    maps = of_classes.nanmean(0).expand_as(case.maps).float()
     shares = region_mass(maps[:, None], regions)[0][:, 0]
     of_regions = {name: shares[:, FACE_REGIONS.index(name)] for name in case.shares}
     return replace(case, control=MEAN_MAP, maps=maps, shares=of_regions)
@@ -212,7 +205,7 @@ def _network(config: Mapping[str, Any]) -> str:
 
 
 def _control(config: Mapping[str, Any]) -> str:
-    name = str(config["explainer"]["name"])
-    if plugin_class("explainer", name).__module__.split(".")[-2] == "baselines":
+    name = explainer_of(config)
+    if explainer_family(name) == "baselines":
         return name
     return CONTROL_CHECKPOINTS.get(str(config["checkpoint"]), "")
